@@ -1,0 +1,3 @@
+//! Verification of what kdistro publishes.
+
+pub mod hash;
