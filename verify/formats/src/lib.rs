@@ -1,9 +1,22 @@
 //! The published formats of kdistro: what stands in a release, and how it is read.
 //!
-//! No I/O and no cryptography: an auditor reads this crate first.
+//! No I/O and no cryptography: an auditor reads this crate first. In the order of a release's life:
+//! [`plan`] says what is built, [`claim`] takes a number, [`release`] is the manifest, [`channel`] the index,
+//! [`announcement`] what subscribers hear, [`statement`] what a rebuilder signs; [`layout`] says where each lies.
 
+pub mod announcement;
+pub mod canonical;
+pub mod channel;
+pub mod claim;
 pub mod digest;
+pub mod layout;
 pub mod names;
+pub mod plan;
+pub mod release;
+pub mod statement;
+pub mod yaml;
 
 pub use digest::{Digest, Sha512};
-pub use names::{ChannelName, CommitId, Platform, ProjectName, ReleaseName, Tag, TreeId};
+pub use names::{
+    ChannelName, CommitId, ParseNameError, Platform, ProjectName, ReleaseName, Tag, TreeId,
+};

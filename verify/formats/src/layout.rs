@@ -1,0 +1,101 @@
+//! Every path in a store, relative to its root.
+//!
+//! Source: EKS Distro's CDN, so that scripts carry over; what EKS-D lacks stands in DESIGN's "Layout in the store".
+
+use crate::{ChannelName, Digest, ReleaseName};
+
+/// What the name of a Sigstore bundle ends with.
+pub const BUNDLE: &str = ".sigstore.json";
+/// The head of the log.
+pub const CHECKPOINT: &str = "log/checkpoint";
+/// The folder of the log.
+pub const LOG: &str = "log";
+/// The public key of the signer, PEM.
+pub const PUBLIC_KEY: &str = "keys/release.pub";
+/// The public key of the log, PEM.
+pub const LOG_KEY: &str = "keys/log.pub";
+/// Both keys in Sigstore's own format.
+pub const TRUSTED_ROOT: &str = "keys/trusted_root.json";
+/// Folder of all inputs, named by digest.
+pub const INPUTS: &str = "inputs/sha256";
+
+/// The manifest of a release.
+pub fn manifest(release: &ReleaseName) -> String {
+    format!("kubernetes-{}/{}.yaml", release.channel, release.resource())
+}
+
+/// The bundle beside a published document.
+pub fn bundle(document: &str) -> String {
+    format!("{document}{BUNDLE}")
+}
+
+/// The folder of one release, without a slash at the end.
+pub fn release(release: &ReleaseName) -> String {
+    format!("kubernetes-{}/releases/{}", release.channel, release.number)
+}
+
+/// The exclusive claim on a release number.
+pub fn claim(release: &ReleaseName) -> String {
+    format!("{}/claim", self::release(release))
+}
+
+/// The record that a claimed number will never be published.
+pub fn abandoned(release: &ReleaseName) -> String {
+    format!("{}/abandoned", self::release(release))
+}
+
+/// The plan of a release.
+pub fn plan(release: &ReleaseName) -> String {
+    format!("{}/plan.json", self::release(release))
+}
+
+/// The folder of attestations of a release.
+pub fn attestations(release: &ReleaseName) -> String {
+    format!("{}/attestations", self::release(release))
+}
+
+/// An asset's file; `path` as the plan has it, such as `etcd/v3.4.23/etcd-linux-amd64-v3.4.23.tar.gz`.
+pub fn artifact(release: &ReleaseName, path: &str) -> String {
+    format!("{}/artifacts/{path}", self::release(release))
+}
+
+/// The signed index of a channel: one of the three names that may change.
+pub fn channel_index(channel: &ChannelName) -> String {
+    format!("releasechannels/{channel}.yaml")
+}
+
+/// The bundle of the channel index with this digest.
+pub fn channel_bundle(index: &Digest) -> String {
+    format!("releasechannels/bundles/sha256-{}{BUNDLE}", index.hex())
+}
+
+/// An input by digest.
+pub fn input(digest: &Digest) -> String {
+    format!("{INPUTS}/{}", digest.hex())
+}
+
+/// A custom resource definition.
+pub fn crd(name: &str) -> String {
+    format!("crds/{name}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_those_of_the_design() {
+        let release: ReleaseName = "1-36-7".parse().unwrap();
+        assert_eq!(manifest(&release), "kubernetes-1-36/kubernetes-1-36-7.yaml");
+        assert_eq!(
+            bundle(&manifest(&release)),
+            "kubernetes-1-36/kubernetes-1-36-7.yaml.sigstore.json"
+        );
+        assert_eq!(plan(&release), "kubernetes-1-36/releases/7/plan.json");
+        assert_eq!(
+            artifact(&release, "etcd/v3.6.12/etcd-linux-amd64-v3.6.12.tar.gz"),
+            "kubernetes-1-36/releases/7/artifacts/etcd/v3.6.12/etcd-linux-amd64-v3.6.12.tar.gz"
+        );
+        assert_eq!(channel_index(&release.channel), "releasechannels/1-36.yaml");
+    }
+}

@@ -1,0 +1,337 @@
+//! The plan: everything a release is made of and by, as one canonical JSON document.
+//!
+//! It knows no release number, no date and no address of today, so the same configuration gives the same
+//! plan everywhere. Its digest stands in the manifest; its inputs are published by digest.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    ChannelName, CommitId, Digest, Platform, ProjectName, Tag, TreeId,
+    release::{AppliedPatch, MediaType},
+};
+
+/// The version of this format.
+pub const SCHEMA: &str = "kdistro.dev/plan/v1";
+
+/// Everything a release is made of and by.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Plan {
+    /// [`SCHEMA`].
+    pub schema: String,
+    /// The channel.
+    pub channel: ChannelName,
+    /// The platforms that are built, sorted.
+    pub platforms: Vec<Platform>,
+    /// False when components or platforms of the channel were left out.
+    pub whole: bool,
+    /// The configuration files that the plan was made from, sorted by path.
+    pub configuration: Vec<ConfigurationFile>,
+    /// Every input, sorted by digest.
+    pub inputs: Vec<Input>,
+    /// Directory trees that steps see, by the digest of their definition.
+    pub trees: BTreeMap<Digest, Tree>,
+    /// What is run, in an order in which it can run.
+    pub steps: Vec<Step>,
+    /// What the release consists of, in the channel's order.
+    pub components: Vec<Component>,
+    /// How archives are made of outputs.
+    pub assembly: AssemblyRules,
+}
+
+/// A configuration file by content.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ConfigurationFile {
+    /// Path from the top of the build repository.
+    pub path: String,
+    /// Its content.
+    pub sha256: Digest,
+    /// Its length in bytes.
+    pub size: u64,
+}
+
+/// Something that was fetched, by content.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Input {
+    /// Its content.
+    pub sha256: Digest,
+    /// Its length in bytes.
+    pub size: u64,
+    /// What it is.
+    pub kind: InputKind,
+    /// Where it comes from, as a name and never an address: `pkg:golang/…`, `pkg:deb/…`, or `git+<url>@<commit>`.
+    pub origin: String,
+}
+
+/// What an input is.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum InputKind {
+    /// The canonical tar of a patched source tree.
+    Source,
+    /// The module zip of a Go toolchain.
+    GoToolchain,
+    /// The zip of a Go module.
+    GoModule,
+    /// The go.mod file of a Go module.
+    GoMod,
+    /// A binary package of Debian.
+    DebianPackage,
+}
+
+/// A directory tree that a step sees, read-only.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub enum Tree {
+    /// A source archive, and files that earlier steps made.
+    Source {
+        /// The canonical tar.
+        archive: Digest,
+        /// Files laid into it, sorted by path.
+        additions: Vec<Addition>,
+    },
+    /// A Go toolchain.
+    Toolchain {
+        /// The module zip.
+        zip: Digest,
+    },
+    /// A Go module cache.
+    Modules {
+        /// Its modules, sorted by path and version.
+        modules: Vec<Module>,
+    },
+    /// A root file system.
+    Root {
+        /// Debian packages, in the order in which they are unpacked.
+        packages: Vec<Digest>,
+        /// Symbolic links that maintainer scripts would have made, sorted by path.
+        links: Vec<Link>,
+        /// Empty directories, such as mount points, sorted.
+        directories: Vec<String>,
+    },
+}
+
+/// A file that a step made, laid into a source tree.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Addition {
+    /// Where in the tree.
+    pub path: String,
+    /// What.
+    pub output: OutputRef,
+}
+
+/// A module of a module cache.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Module {
+    /// The module's path.
+    pub path: String,
+    /// Its version.
+    pub version: String,
+    /// Its go.mod.
+    pub go_mod: Digest,
+    /// Its zip, where its content is needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zip: Option<Digest>,
+}
+
+/// A symbolic link.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Link {
+    /// Where it is, from the root, without a leading slash.
+    pub path: String,
+    /// What it points to.
+    pub target: String,
+}
+
+/// One run of a program in the container.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Step {
+    /// The digest of [`StepBody`]'s canonical JSON: the step's cache key.
+    pub key: Digest,
+    /// What people call it, such as `etcd-io/etcd linux/amd64`. Not part of the key.
+    pub name: String,
+    /// The project it belongs to. Not part of the key.
+    pub project: ProjectName,
+    /// The platform it builds for. Not part of the key.
+    pub platform: Platform,
+    /// What it does.
+    pub body: StepBody,
+    /// What its outputs must say, where the host can run them. Not part of the key.
+    pub checks: Vec<Check>,
+}
+
+/// What a step does and sees; nothing else reaches it.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct StepBody {
+    /// The root file system.
+    pub root: Digest,
+    /// Trees by the path where they are mounted.
+    pub mounts: BTreeMap<String, Digest>,
+    /// The program and its arguments.
+    pub argv: Vec<String>,
+    /// The whole environment.
+    pub env: BTreeMap<String, String>,
+    /// The working directory.
+    pub directory: String,
+    /// What it may use.
+    pub limits: Limits,
+    /// The files it must leave below `/out`, sorted. Others are an error.
+    pub outputs: Vec<String>,
+}
+
+/// What a step may use.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Limits {
+    /// Wall time in seconds.
+    pub seconds: u64,
+    /// Memory in bytes, where the host can enforce it.
+    pub memory_bytes: u64,
+    /// Processes and threads.
+    pub processes: u64,
+    /// Bytes in `/out` and `/tmp` together.
+    pub disk_bytes: u64,
+    /// Bytes of standard output and error together.
+    pub log_bytes: u64,
+}
+
+/// A program that is run after the build, and what it must print.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Check {
+    /// The output that is run.
+    pub output: String,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+    /// Texts that must all stand in what it prints.
+    pub expect: Vec<String>,
+}
+
+/// One output of one step.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct OutputRef {
+    /// The step's key.
+    pub step: Digest,
+    /// The output's name.
+    pub name: String,
+}
+
+/// A component as the plan knows it; the manifest adds digests and sizes.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Component {
+    /// Its name, as EKS-D has it, such as `etcd`.
+    pub name: String,
+    /// The project it is built from.
+    pub project: ProjectName,
+    /// Upstream's tag.
+    pub tag: Tag,
+    /// The upstream commit (of the import, for a Debian source).
+    pub commit: CommitId,
+    /// The tree that is built: upstream's with the patches.
+    pub source_tree: TreeId,
+    /// The patches, in order.
+    pub patches: Vec<AppliedPatch>,
+    /// The toolchain, such as `go1.26.8`.
+    pub toolchain: String,
+    /// What is shipped, sorted by name.
+    pub assets: Vec<PlannedAsset>,
+}
+
+/// An asset before its bytes are known.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct PlannedAsset {
+    /// Its name, such as `etcd-linux-amd64-v3.4.23.tar.gz` or `bin/linux/amd64/kubelet`.
+    pub name: String,
+    /// A sentence for people.
+    pub description: String,
+    /// The finer kind.
+    pub media_type: MediaType,
+    /// The operating system.
+    pub os: String,
+    /// The architectures.
+    pub arch: Vec<String>,
+    /// Its path below the release's `artifacts/`.
+    pub path: String,
+    /// What it holds.
+    pub content: Content,
+}
+
+/// What an asset holds.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub enum Content {
+    /// One output, as it is.
+    File {
+        /// The output.
+        output: OutputRef,
+    },
+    /// A gzipped tar.
+    Archive {
+        /// Modification time of every entry, in seconds since 1970.
+        mtime: u64,
+        /// Its entries, sorted by path.
+        entries: Vec<ArchiveEntry>,
+    },
+}
+
+/// A file in an archive.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ArchiveEntry {
+    /// Its path in the archive.
+    pub path: String,
+    /// True for mode 0755, false for 0644.
+    pub executable: bool,
+    /// What it holds.
+    pub from: EntryContent,
+}
+
+/// Where a file in an archive comes from.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub enum EntryContent {
+    /// An output of a step.
+    Output(OutputRef),
+    /// A file of a source archive.
+    Source {
+        /// The canonical tar.
+        archive: Digest,
+        /// The path in it.
+        path: String,
+    },
+}
+
+/// How archives are made of outputs: part of the plan, since encoders age.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct AssemblyRules {
+    /// The version of the rules.
+    pub rules: String,
+    /// The gzip encoder and its version.
+    pub gzip: String,
+}
+
+impl Plan {
+    /// Returns the input with this digest.
+    pub fn input(&self, digest: &Digest) -> Option<&Input> {
+        let found = self.inputs.binary_search_by_key(digest, |input| input.sha256);
+        found.ok().and_then(|index| self.inputs.get(index))
+    }
+
+    /// Returns the step with this key.
+    pub fn step(&self, key: &Digest) -> Option<&Step> {
+        self.steps.iter().find(|step| step.key == *key)
+    }
+}
