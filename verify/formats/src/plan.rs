@@ -104,6 +104,11 @@ pub enum Tree {
         /// Its modules, sorted by path and version.
         modules: Vec<Module>,
     },
+    /// Outputs of earlier steps.
+    Outputs {
+        /// The files, sorted by path.
+        files: Vec<Addition>,
+    },
     /// A root file system.
     Root {
         /// Debian packages, in the order in which they are unpacked.
@@ -115,7 +120,7 @@ pub enum Tree {
     },
 }
 
-/// A file that a step made, laid into a source tree.
+/// A file that a step made, laid into a tree.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Addition {

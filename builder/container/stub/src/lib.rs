@@ -1,0 +1,3 @@
+//! What the two static programs of the build container share: the system call filter.
+
+pub mod filter;

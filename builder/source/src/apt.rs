@@ -1,0 +1,444 @@
+//! A private apt: own lists, cache and keyring; nothing of the host's is changed, and no root is needed.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
+
+use kdistro_formats::Digest;
+
+use crate::{
+    apt_sources::{
+        Archive, field, names_of, paragraphs, read_list, read_sources, select, write_source,
+    },
+    command::{Call, CommandError, Environment, Output, Progress},
+    keyring,
+    mirror::wait_for_lock,
+    stored::{StoredError, remove_tree},
+};
+
+/// Where a host describes its archives.
+const HOST: &str = "/etc/apt";
+
+/// The host's settings that are taken over: how archives are reached and how old they may be.
+const TAKEN_OVER: &[&str] = &[
+    "Acquire::Check-Date",
+    "Acquire::Check-Valid-Until",
+    "Acquire::Max-ValidTime",
+    "Acquire::Retries",
+    "Acquire::http::",
+    "Acquire::https::",
+];
+
+/// Where packages come from.
+#[derive(Clone, Debug)]
+pub struct AptSettings {
+    /// The variables of every program.
+    pub environment: Environment,
+    /// The suite by its code name, such as `bookworm`.
+    pub suite: String,
+    /// The fingerprints of the keys that may sign the archives, uppercase hex.
+    pub keys: Vec<String>,
+    /// A file to read instead of the host's own, in the `.sources` or (named `.list`) one-line format.
+    pub sources: Option<PathBuf>,
+    /// The folder for lists and cache, kept between runs.
+    pub state: PathBuf,
+}
+
+/// An archive that could not be asked, or whose answer is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum AptError {
+    /// A word that apt could take for an option or a pattern.
+    #[error("`{text}` is not a {kind}")]
+    Name {
+        /// What it should be.
+        kind: &'static str,
+        /// The word.
+        text: String,
+    },
+    /// No archive of the host carries the suite.
+    #[error(
+        "no archive in {origin} carries suite `{suite}` signed by one of {keys}; expected an entry of Debian such as `deb <address> {suite} main`"
+    )]
+    NoArchive {
+        /// The file or folder that was read.
+        origin: String,
+        /// The suite.
+        suite: String,
+        /// The fingerprints.
+        keys: String,
+    },
+    /// A keyring that the host names.
+    #[error("{} is not an OpenPGP keyring", .0.display())]
+    Keyring(PathBuf),
+    /// The archive says that it is another suite.
+    #[error("{file} says that its code name is `{found}`, expected one of {expected}")]
+    Suite {
+        /// The file in the lists.
+        file: String,
+        /// What it says.
+        found: String,
+        /// The names that are right.
+        expected: String,
+    },
+    /// The update brought no signed index.
+    #[error("the archives of suite `{0}` have no signed index")]
+    NoIndex(String),
+    /// apt failed.
+    #[error("{what}")]
+    Command {
+        /// What was tried.
+        what: String,
+        /// What it said.
+        source: CommandError,
+    },
+    /// apt said something else than its documentation says.
+    #[error("apt's answer about {what} is not understood: `{answer}`")]
+    Answer {
+        /// What was asked.
+        what: String,
+        /// The answer.
+        answer: String,
+    },
+    /// The file system refused.
+    #[error("cannot use {}", path.display())]
+    File {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A fetched file is not the pinned one, or could not be kept.
+    #[error(transparent)]
+    Stored(#[from] StoredError),
+}
+
+/// A private apt for one suite.
+#[derive(Debug)]
+pub struct Apt {
+    pub(crate) settings: AptSettings,
+    archives: Vec<(Archive, Vec<u8>)>,
+    host_settings: String,
+    updated: Mutex<BTreeSet<String>>,
+}
+
+/// What apt reads in a session.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind<'a> {
+    Source,
+    Packages { architecture: &'a str },
+}
+
+/// The right to use a private configuration.
+pub(crate) struct Session<'a> {
+    environment: &'a Environment,
+    config: PathBuf,
+    _lock: File,
+}
+
+impl Apt {
+    /// Reads the host's archives. Asks no network: that happens with the first question, once an architecture.
+    pub fn open(settings: AptSettings) -> Result<Self, AptError> {
+        check_word("suite", &settings.suite, "-")?;
+        let (origin, archives) = host_archives(&settings)?;
+        let mut kept = Vec::new();
+        for archive in select(archives, &settings.suite) {
+            let keyring = keyring_for(&archive, &settings.keys)?;
+            if !keyring.is_empty() {
+                kept.push((archive, keyring));
+            }
+        }
+        if kept.is_empty() {
+            let keys = settings.keys.join(", ");
+            return Err(AptError::NoArchive { origin, suite: settings.suite, keys });
+        }
+        let host_settings = host_settings(&settings.environment)?;
+        let updated = Mutex::default();
+        Ok(Self { settings, archives: kept, host_settings, updated })
+    }
+
+    /// Prepares a private configuration and brings its lists up to date.
+    pub(crate) fn session(
+        &self,
+        kind: Kind<'_>,
+        progress: Progress<'_>,
+    ) -> Result<Session<'_>, AptError> {
+        let name = match kind {
+            Kind::Source => "source",
+            Kind::Packages { architecture } => architecture,
+        };
+        check_word("architecture", name, "")?;
+        let mut updated = self.updated.lock().unwrap_or_else(PoisonError::into_inner);
+        let folder = self.settings.state.join(&self.settings.suite).join(name);
+        fs::create_dir_all(&folder).map_err(file_error(&folder))?;
+        let folder = std::path::absolute(&folder).map_err(file_error(&folder))?;
+        let lock = folder.join("kdistro.lock");
+        let lock = wait_for_lock(&lock, progress).map_err(file_error(&lock))?;
+        let config = self.configure(&folder, kind)?;
+        let session = Session { environment: &self.settings.environment, config, _lock: lock };
+        if !updated.contains(name) {
+            progress(&format!("reading the lists of {} ({name})", self.settings.suite));
+            session.run("cannot read the archive's lists", None, &["update"])?;
+            self.check_releases(&folder.join("state/lists"))?;
+            updated.insert(name.to_owned());
+        }
+        Ok(session)
+    }
+
+    /// Writes the configuration, the archives and their keyrings.
+    fn configure(&self, folder: &Path, kind: Kind<'_>) -> Result<PathBuf, AptError> {
+        let text = folder.display().to_string();
+        if text.contains(['"', '\\', '\n', ' ', ',']) {
+            let text = text.clone();
+            return Err(AptError::Name { kind: "path that apt can be told", text });
+        }
+        // Nothing of an interrupted run but finished downloads may stay.
+        for name in ["etc", "state/lists/partial", "cache/archives"] {
+            let path = folder.join(name);
+            remove_tree(&path).map_err(file_error(&path))?;
+        }
+        for name in [
+            "etc/apt.conf.d",
+            "etc/preferences.d",
+            "etc/trusted.gpg.d",
+            "etc/sources.list.d",
+            "state/lists/partial",
+            "cache/archives/partial",
+            "log",
+        ] {
+            let path = folder.join(name);
+            fs::create_dir_all(&path).map_err(file_error(&path))?;
+        }
+        let (word, architecture) = match kind {
+            Kind::Source => ("deb-src", "amd64"),
+            Kind::Packages { architecture } => ("deb", architecture),
+        };
+        let mut sources = String::new();
+        for (number, (archive, keyring)) in (1..).zip(&self.archives) {
+            let path = folder.join(format!("etc/keyring-{number}.gpg"));
+            write(&path, keyring)?;
+            sources += &write_source(archive, word, &path.display().to_string());
+        }
+        write(&folder.join("etc/sources.list.d/kdistro.sources"), sources.as_bytes())?;
+        write(&folder.join("status"), b"")?;
+        let config = folder.join("apt.conf");
+        let settings = settings(&text, architecture) + &self.host_settings;
+        write(&config, settings.as_bytes())?;
+        Ok(config)
+    }
+
+    /// Refuses an archive that is, by its own signed word, another suite.
+    fn check_releases(&self, lists: &Path) -> Result<(), AptError> {
+        let expected = names_of(&self.settings.suite);
+        let mut count = 0;
+        for entry in fs::read_dir(lists).map_err(file_error(lists))? {
+            let path = entry.map_err(file_error(lists))?.path();
+            let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if !file.ends_with("_InRelease") && !file.ends_with("_Release") {
+                continue;
+            }
+            let text = fs::read_to_string(&path).map_err(file_error(&path))?;
+            let found = code_name(&text).unwrap_or_default();
+            if !expected.contains(&found) {
+                let expected = expected.join(", ");
+                return Err(AptError::Suite { file, found, expected });
+            }
+            count += 1;
+        }
+        if count == 0 { Err(AptError::NoIndex(self.settings.suite.clone())) } else { Ok(()) }
+    }
+}
+
+impl Session<'_> {
+    /// Runs `apt-get` with the private configuration.
+    pub(crate) fn run(
+        &self,
+        what: &str,
+        directory: Option<&Path>,
+        arguments: &[&str],
+    ) -> Result<Output, AptError> {
+        let mut call = Call::new(Path::new("apt-get"), self.environment);
+        call.arguments = ["-q", "-y"].iter().chain(arguments).map(Into::into).collect();
+        call.directory = directory;
+        call.variables.push(("APT_CONFIG", self.config.clone().into()));
+        call.run().map_err(|source| AptError::Command { what: what.to_owned(), source })
+    }
+}
+
+/// The whole private configuration but what the host adds.
+fn settings(folder: &str, architecture: &str) -> String {
+    format!(
+        r#"Dir "{folder}";
+Dir::State "state";
+Dir::State::status "{folder}/status";
+Dir::Cache "cache";
+Dir::Etc "etc";
+Dir::Log "log";
+APT::Architecture "{architecture}";
+#clear APT::Architectures;
+APT::Architectures {{ "{architecture}"; }};
+APT::Install-Recommends "false";
+APT::Install-Suggests "false";
+APT::Sandbox::User "root";
+APT::Update::Error-Mode "any";
+APT::Get::AllowUnauthenticated "false";
+Acquire::AllowInsecureRepositories "false";
+Acquire::AllowWeakRepositories "false";
+Acquire::AllowDowngradeToInsecureRepositories "false";
+Acquire::ForceHash "SHA256";
+Acquire::GzipIndexes "false";
+Acquire::Languages "none";
+Acquire::PDiffs "false";
+"#
+    )
+}
+
+/// Takes the host's proxies and the like out of `apt-config dump`.
+fn host_settings(environment: &Environment) -> Result<String, AptError> {
+    let mut call = Call::new(Path::new("apt-config"), environment);
+    call.arguments = vec!["dump".into(), "Acquire".into()];
+    let what = "cannot read this host's apt settings".to_owned();
+    let dump = call.run().map_err(|source| AptError::Command { what, source })?.text();
+    let taken = dump.lines().filter(|line| {
+        TAKEN_OVER.iter().any(|name| {
+            let rest = line.strip_prefix(name);
+            rest.is_some_and(|rest| name.ends_with("::") || rest.starts_with(' '))
+        })
+    });
+    Ok(taken.flat_map(|line| [line, "\n"]).collect())
+}
+
+/// Reads the host's archives, or those of the file named instead, and says where they stand.
+fn host_archives(settings: &AptSettings) -> Result<(String, Vec<Archive>), AptError> {
+    let (origin, mut files) = match &settings.sources {
+        Some(file) => (file.clone(), vec![file.clone()]),
+        None => (PathBuf::from(HOST), vec![Path::new(HOST).join("sources.list")]),
+    };
+    if settings.sources.is_none() {
+        let folder = fs::read_dir(origin.join("sources.list.d")).into_iter().flatten().flatten();
+        let mut more: Vec<_> = folder.map(|entry| entry.path()).collect();
+        more.sort();
+        files.extend(more);
+        files.retain(|file| file.is_file());
+    }
+    let mut archives = Vec::new();
+    for file in files {
+        let text = fs::read_to_string(&file).map_err(file_error(&file))?;
+        let is_list = file.extension().is_some_and(|extension| extension == "list");
+        archives.extend(if is_list { read_list(&text) } else { read_sources(&text) });
+    }
+    Ok((origin.display().to_string(), archives))
+}
+
+/// Collects the wanted keys of an archive's keyrings; empty when it is signed by others.
+fn keyring_for(archive: &Archive, wanted: &[String]) -> Result<Vec<u8>, AptError> {
+    let mut keyrings: Vec<(PathBuf, Vec<u8>)> = Vec::new();
+    let named = archive.signed_by.as_deref().unwrap_or_default();
+    if named.contains("-----BEGIN PGP") {
+        keyrings.push((PathBuf::from("the key in a `.sources` file"), named.as_bytes().to_vec()));
+    } else {
+        let mut paths: Vec<PathBuf> = named
+            .split([',', ' ', '\n'])
+            .filter(|word| word.starts_with('/'))
+            .map(PathBuf::from)
+            .collect();
+        if paths.is_empty() {
+            let folder = Path::new(HOST).join("trusted.gpg.d");
+            let files = fs::read_dir(folder).into_iter().flatten().flatten();
+            paths.extend(files.map(|entry| entry.path()));
+            paths.sort();
+        }
+        for path in paths {
+            let bytes = fs::read(&path).map_err(file_error(&path))?;
+            keyrings.push((path, bytes));
+        }
+    }
+    let mut bytes = Vec::new();
+    for (path, keyring) in keyrings {
+        let keys = keyring::keys(&keyring).ok_or(AptError::Keyring(path))?;
+        let is_wanted = |key: &keyring::Key| wanted.contains(&key.fingerprint);
+        bytes.extend(keys.into_iter().filter(is_wanted).flat_map(|key| key.bytes));
+    }
+    Ok(bytes)
+}
+
+/// Reads the code name out of a (clear-signed) release file.
+fn code_name(text: &str) -> Option<String> {
+    let found = paragraphs(text);
+    found.iter().find_map(|paragraph| field(paragraph, "codename")).map(str::to_owned)
+}
+
+/// A file that apt would download.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Listed {
+    pub name: String,
+    pub size: u64,
+    pub digest: Digest,
+}
+
+/// Reads what `apt-get --print-uris` prints: `'<address>' <name> <size> SHA256:<hex>`.
+pub(crate) fn parse_uris(what: &str, text: &str) -> Result<Vec<Listed>, AptError> {
+    let lines = text.lines().filter(|line| line.starts_with('\''));
+    let listed = lines.map(|line| {
+        parse_uri(line)
+            .ok_or_else(|| AptError::Answer { what: what.to_owned(), answer: line.to_owned() })
+    });
+    listed.collect()
+}
+
+fn parse_uri(line: &str) -> Option<Listed> {
+    let (_, rest) = line.strip_prefix('\'')?.split_once("' ")?;
+    let mut words = rest.split_whitespace();
+    let (name, size, digest) = (words.next()?, words.next()?, words.next()?);
+    let is_plain = !name.contains('/') && !name.starts_with('.') && words.next().is_none();
+    let digest = Digest::from_hex(digest.strip_prefix("SHA256:")?).ok()?;
+    is_plain.then_some(Listed { name: name.to_owned(), size: size.parse().ok()?, digest })
+}
+
+/// Refuses a word that is not letters, digits and `extra`, or begins otherwise.
+pub(crate) fn check_word(kind: &'static str, text: &str, extra: &str) -> Result<(), AptError> {
+    let first = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
+    if first && text.chars().all(|c| c.is_ascii_alphanumeric() || extra.contains(c)) {
+        Ok(())
+    } else {
+        Err(AptError::Name { kind, text: text.to_owned() })
+    }
+}
+
+fn write(path: &Path, content: &[u8]) -> Result<(), AptError> {
+    fs::write(path, content).map_err(file_error(path))
+}
+
+pub(crate) fn file_error(path: &Path) -> impl FnOnce(io::Error) -> AptError {
+    let path = path.to_path_buf();
+    move |source| AptError::File { path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn accepts_only_plain_names(text in "('http://a/b' )?(\\.\\./)?[a-z/. ]{0,12} [0-9]{0,3} (SHA256|MD5Sum):[0-9a-f]{63,64}") {
+            for listed in parse_uris("x", &text).into_iter().flatten() {
+                prop_assert!(!listed.name.contains('/') && !listed.name.starts_with('.'));
+            }
+        }
+    }
+
+    #[test]
+    fn a_weak_hash_is_no_answer() {
+        let line =
+            "'http://a/b_1_amd64.deb' b_1_amd64.deb 12 MD5Sum:c5d785f62da63c2976bf748f19aa3911";
+        assert!(matches!(parse_uris("b", line), Err(AptError::Answer { .. })));
+        let listed =
+            parse_uris("b", &line.replace("MD5Sum:", "SHA256:").replace("11", &"1".repeat(34)));
+        assert_eq!(listed.unwrap()[0].name, "b_1_amd64.deb");
+    }
+}

@@ -1,0 +1,35 @@
+//! What git says about the build repository itself, and whether an upstream can be reached.
+
+use std::path::Path;
+
+use kdistro_formats::{CommitId, Tag};
+
+use crate::{
+    command::{Call, CommandError, Environment},
+    git::Git,
+};
+
+/// Returns the commit of a checkout when nothing in it is changed or new; none elsewhere.
+pub fn clean_commit(
+    top: &Path,
+    environment: &Environment,
+) -> Result<Option<CommitId>, CommandError> {
+    let call = |arguments: &[&str]| {
+        let mut call = Call::new(Path::new("git"), environment);
+        call.arguments = arguments.iter().map(Into::into).collect();
+        call.directory = Some(top);
+        call.try_run()
+    };
+    let head = call(&["rev-parse", "--verify", "--quiet", "HEAD"])?;
+    let status = call(&["status", "--porcelain"])?;
+    let clean = head.code == Some(0) && status.code == Some(0) && status.stdout.is_empty();
+    Ok(head.text().parse().ok().filter(|_| clean))
+}
+
+/// True when git reaches a repository (or what the user's settings put in its place) and finds the tag there.
+pub fn reaches(url: &str, tag: &Tag, environment: &Environment) -> bool {
+    let git = Git { repository: Path::new("."), environment };
+    let name = format!("refs/tags/{tag}");
+    git.ask(["ls-remote", "--exit-code", "--", url, &name])
+        .is_ok_and(|output| output.code == Some(0))
+}

@@ -1,0 +1,51 @@
+//! `kdistro abandon`: gives up a number that was claimed and cannot be finished.
+
+use kdistro_border::{Content, Store};
+use kdistro_formats::{ReleaseName, channel::Withheld, layout};
+
+use super::{Answer, Result, output::print, plan::configured};
+use crate::{
+    context::Context,
+    cut::Place,
+    journal::Journal,
+    publish::{
+        Publisher,
+        index::{self, Change},
+        number,
+    },
+};
+
+pub(super) fn run(context: &Context, release: &ReleaseName, reason: &str) -> Result {
+    let workspace = context.workspace()?;
+    let channel = configured(&workspace, &release.channel)?;
+    let what = format!("a cut of channel {}", release.channel);
+    let _lock = context.home.lock(&format!("cut-{}", release.channel), what)?;
+    let place = Place::open(context, context.target()?)?;
+    let trust = place.trust()?;
+    let signing = place.signing(context);
+    let publisher = Publisher {
+        store: &place.store,
+        content: &context.content,
+        signing: &signing,
+        environment: &place.target.name,
+        reporter: &context.reporter,
+    };
+    if number::read_claim(&place.store, release)?.is_none() {
+        return Err(format!("release {release} was never claimed").into());
+    }
+    let current = publisher.index(&release.channel, &trust)?;
+    let released = current.iter().flat_map(|current| &current.index.status.releases);
+    if released.clone().any(|offered| offered.number == release.number) {
+        return Err(format!("release {release} is published: it can be yanked, not abandoned").into());
+    }
+    let mut journal = Journal::open(&context.home.journal(release))?;
+    publisher.publish_keys(&place.keys, &mut journal)?;
+    place.store.create(&layout::abandoned(release), Content::Bytes(format!("{reason}\n").as_bytes()))?;
+    let digest = index::manifest_digest(&place.store, release)?;
+    let withheld = Withheld { number: release.number, digest, reason: reason.to_owned() };
+    let topic = workspace.distribution.sns_topic_arn.as_deref();
+    publisher.change_index(channel, topic, &Change::Withhold(withheld), (&trust, &mut journal))?;
+    context.reporter.clear();
+    print(format!("release {release} is withheld: {reason}"))?;
+    Ok(Answer::Yes)
+}

@@ -1,0 +1,186 @@
+//! `kdistro plan`: every step, whether it is cached, and if not, which input changed.
+
+use std::collections::BTreeMap;
+
+use kdistro_formats::{
+    ChannelName, Digest,
+    canonical,
+    plan::{Plan, Step, StepBody, Tree},
+};
+use kdistro_verify::{hash, store};
+use serde::Serialize;
+
+use super::{
+    Answer, Result,
+    output::{print, print_json},
+};
+use crate::{
+    build::StepRecord,
+    cli::Part,
+    config::{Workspace, channel::Channel},
+    context::Context,
+    plan::{self, PlanError, Selection},
+    rebuild::Subjected,
+};
+
+/// Returns a channel's configuration, or says which there are.
+pub(super) fn configured<'a>(
+    workspace: &'a Workspace,
+    channel: &ChannelName,
+) -> std::result::Result<&'a Channel, PlanError> {
+    let known = || workspace.channels.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    workspace.channels.get(channel).ok_or_else(|| PlanError::Channel(channel.clone(), known()))
+}
+
+/// Reads the part of a channel that the command line names.
+pub(super) fn selection(part: &Part) -> Selection {
+    Selection { projects: part.components.clone(), platforms: part.platforms.clone() }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Shown<'a> {
+    plan: Digest,
+    steps: Vec<ShownStep<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ShownStep<'a> {
+    name: &'a str,
+    key: Digest,
+    cached: bool,
+    seconds: Option<f64>,
+    changed: Vec<String>,
+}
+
+pub(super) fn run(context: &Context, channel: &ChannelName, part: &Part) -> Result {
+    let workspace = context.workspace()?;
+    configured(&workspace, channel)?;
+    for what in plan::stale(&workspace, channel) {
+        context.reporter.note(format!("the lock {what}"));
+    }
+    let plan = plan::plan(&workspace, channel, &selection(part))?;
+    let before = last(context, channel);
+    let mut steps = Vec::new();
+    for step in &plan.steps {
+        let record = StepRecord::read(&context.home, &step.key)?.filter(|record| {
+            record.outputs.values().all(|output| context.content.has(&output.digest))
+        });
+        let cached = record.is_some();
+        let changed = if cached { Vec::new() } else { changes(before.as_ref(), &plan, step) };
+        let seconds = record.map(|record| record.seconds);
+        steps.push(ShownStep { name: &step.name, key: step.key, cached, seconds, changed });
+    }
+    let digest = hash::sha256(&canonical::to_vec(&plan)?);
+    if context.json {
+        print_json(&Shown { plan: digest, steps })?;
+        return Ok(Answer::Yes);
+    }
+    for step in &steps {
+        let state = match (step.cached, step.seconds) {
+            (true, Some(seconds)) => format!("cached (took {seconds:.1} s)"),
+            (true, None) => "cached".to_owned(),
+            (false, _) => format!("to build: {}", step.changed.join("; ")),
+        };
+        print(format!("{:44} {state}", step.name))?;
+    }
+    let left = steps.iter().filter(|step| !step.cached).count();
+    print(format!("{} steps, {left} to build; {} inputs; plan {digest}", steps.len(), plan.inputs.len()))?;
+    Ok(Answer::Yes)
+}
+
+/// The plan that was built last on this machine.
+fn last(context: &Context, channel: &ChannelName) -> Option<Plan> {
+    let bytes = std::fs::read(context.home.last_plan(channel)).ok()?;
+    canonical::from_slice(&bytes).ok()
+}
+
+/// Says what changed in a step since the last build.
+fn changes(before: Option<&Plan>, plan: &Plan, step: &Step) -> Vec<String> {
+    let Some(before) = before else { return vec!["never built here".to_owned()] };
+    let Some(old) = before.steps.iter().find(|other| other.name == step.name) else {
+        return vec!["new step".to_owned()];
+    };
+    if old.key == step.key {
+        return vec!["its outputs are gone".to_owned()];
+    }
+    let mut found = differences(&old.body, &step.body);
+    let trees = |plan: &Plan, body: &StepBody| -> BTreeMap<String, String> {
+        let root = ("root file system".to_owned(), describe(plan, &body.root));
+        let mounts = body.mounts.iter().map(|(path, tree)| (path.clone(), describe(plan, tree)));
+        mounts.chain([root]).collect()
+    };
+    let (was, is) = (trees(before, &old.body), trees(plan, &step.body));
+    for (path, tree) in &is {
+        match was.get(path) {
+            Some(other) if other == tree => {}
+            Some(other) => found.push(format!("{path}: {other} -> {tree}")),
+            None => found.push(format!("{path}: new, {tree}")),
+        }
+    }
+    found
+}
+
+fn differences(old: &StepBody, new: &StepBody) -> Vec<String> {
+    let mut found = Vec::new();
+    let names: std::collections::BTreeSet<_> = old.env.keys().chain(new.env.keys()).collect();
+    for name in names {
+        if old.env.get(name) != new.env.get(name) {
+            found.push(format!("environment variable {name}"));
+        }
+    }
+    if old.argv != new.argv {
+        found.push("arguments".to_owned());
+    }
+    if old.limits != new.limits {
+        found.push("limits".to_owned());
+    }
+    if old.outputs != new.outputs {
+        found.push("outputs".to_owned());
+    }
+    found
+}
+
+/// Names a tree by what it is made of, short enough to read.
+fn describe(plan: &Plan, digest: &Digest) -> String {
+    let short = |digest: &Digest| digest.hex().chars().take(12).collect::<String>();
+    match plan.trees.get(digest) {
+        Some(Tree::Source { archive, additions }) if additions.is_empty() => format!("source {}", short(archive)),
+        Some(Tree::Source { archive, .. }) => format!("source {} with generated files", short(archive)),
+        Some(Tree::Toolchain { zip }) => {
+            let origin = plan.input(zip).map(|input| input.origin.as_str());
+            origin.and_then(|origin| origin.rsplit('@').next()).unwrap_or("toolchain").to_owned()
+        }
+        Some(Tree::Modules { modules }) => format!("{} modules {}", modules.len(), short(digest)),
+        Some(Tree::Outputs { .. }) => format!("tools {}", short(digest)),
+        Some(Tree::Root { packages, .. }) => format!("root of {} packages {}", packages.len(), short(digest)),
+        None => short(digest),
+    }
+}
+
+/// Makes the plan of a published release again from the configuration that it published.
+pub(super) fn from_release(context: &Context, manifest: &str) -> Result {
+    let (reader, name) = store::locate(manifest, None, proxy(context).as_deref())?;
+    let subject = Subjected::read(reader, &name)?;
+    let workspace = subject.workspace()?;
+    let digest = subject.replan(&workspace)?;
+    let same = digest == subject.plan_digest;
+    if context.json {
+        print_json(&BTreeMap::from([("published", subject.plan_digest), ("made", digest)]))?;
+    } else {
+        print(format!("published plan {}", subject.plan_digest))?;
+        print(format!("made again     {digest}"))?;
+        print(if same { "same" } else { "different" })?;
+    }
+    Ok(if same { Answer::Yes } else { Answer::No })
+}
+
+/// The proxy for addresses, as the environment names it.
+pub(super) fn proxy(context: &Context) -> Option<String> {
+    let named = |name: &str| {
+        let found = context.surroundings.variables.iter().find(|(key, _)| key == name);
+        found.map(|(_, value)| value.to_string_lossy().into_owned())
+    };
+    named("https_proxy").or_else(|| named("HTTPS_PROXY")).filter(|value| !value.is_empty())
+}

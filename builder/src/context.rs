@@ -1,0 +1,160 @@
+//! What a command works with: the home folder, the build repository and the environment it publishes to.
+
+use std::{
+    ffi::OsString,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use kdistro_source::Environment;
+
+use crate::{
+    config::{self, Files, INPUTS, Problem, Workspace},
+    content::ContentStore,
+    home::{Home, HomeError},
+    report::Reporter,
+};
+
+/// What `main` read of the world.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// The environment.
+    pub variables: Vec<(OsString, OsString)>,
+    /// Seconds since 1970.
+    pub now: u64,
+    /// The home folder unless `--home` names another.
+    pub default_home: PathBuf,
+    /// The current directory.
+    pub current_directory: PathBuf,
+    /// The machine.
+    pub host: Host,
+}
+
+/// The machine.
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// Its platform, such as `linux/amd64`.
+    pub platform: String,
+    /// Its cores.
+    pub cores: usize,
+    /// Its memory in bytes.
+    pub memory_bytes: u64,
+}
+
+/// What every command works with.
+pub struct Context {
+    /// The home folder.
+    pub home: Home,
+    /// Inputs, outputs and assets by digest.
+    pub content: ContentStore,
+    /// Who is told.
+    pub reporter: Reporter,
+    /// The environment of git, apt and go.
+    pub environment: Environment,
+    /// What `main` read of the world.
+    pub surroundings: Surroundings,
+    /// The name of the environment that is published to.
+    pub environment_name: String,
+    /// Another list of Debian archives than the host's.
+    pub apt_sources: Option<PathBuf>,
+    /// True with `--json`.
+    pub json: bool,
+}
+
+/// Why a command cannot begin.
+#[derive(Debug, thiserror::Error)]
+pub enum ContextError {
+    /// Not inside a build repository.
+    #[error("{} is not inside a build repository\nhelp:  run this in a clone of one: a folder with {INPUTS}", .0.display())]
+    NoRepository(PathBuf),
+    /// The configuration has problems.
+    #[error("{}", list(.0))]
+    Configuration(Vec<Problem>),
+    /// A file cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The environment file is missing or wrong.
+    #[error("{file}: {message}")]
+    Environment {
+        /// The file.
+        file: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// The home folder cannot be used.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+}
+
+fn list(problems: &[Problem]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+impl Context {
+    /// Returns the top of the build repository that the current directory is in.
+    pub fn top(&self) -> Result<PathBuf, ContextError> {
+        let from = &self.surroundings.current_directory;
+        let top = from.ancestors().find(|folder| folder.join(INPUTS).is_file());
+        top.map(Path::to_owned).ok_or_else(|| ContextError::NoRepository(from.clone()))
+    }
+
+    /// Reads the declarative files of the build repository.
+    pub fn workspace(&self) -> Result<Workspace, ContextError> {
+        Workspace::read(read_files(&self.top()?)?).map_err(ContextError::Configuration)
+    }
+
+    /// Reads the environment file.
+    pub fn target(&self) -> Result<config::environment::Environment, ContextError> {
+        let file = format!("infra/environments/{}.yaml", self.environment_name);
+        let path = self.top()?.join(&file);
+        let text = fs::read_to_string(&path).map_err(|error| ContextError::Environment {
+            file: file.clone(),
+            message: format!("cannot be read: {error}"),
+        })?;
+        kdistro_formats::yaml::from_str(&text)
+            .map_err(|error| ContextError::Environment { file, message: error.to_string() })
+    }
+
+    /// Reads the custom resource definitions, by file name.
+    pub fn crds(&self) -> Result<Vec<(String, Vec<u8>)>, ContextError> {
+        let files = read_files(&self.top()?)?;
+        let crds = files.into_iter().filter_map(|(path, bytes)| {
+            Some((path.strip_prefix("release-manifests/crds/")?.to_owned(), bytes))
+        });
+        Ok(crds.collect())
+    }
+}
+
+/// Reads all declarative files below the top of a build repository.
+pub fn read_files(top: &Path) -> Result<Files, ContextError> {
+    let mut files = Files::new();
+    for folder in ["projects", "release-manifests", "patches"] {
+        read_below(top, &top.join(folder), &mut files)?;
+    }
+    Ok(files)
+}
+
+fn read_below(top: &Path, folder: &Path, files: &mut Files) -> Result<(), ContextError> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| ContextError::Read { path, source }
+    };
+    if !folder.exists() {
+        return Ok(());
+    }
+    for entry in fs::read_dir(folder).map_err(failed(folder))? {
+        let path = entry.map_err(failed(folder))?.path();
+        if path.is_dir() {
+            read_below(top, &path, files)?;
+            continue;
+        }
+        let name = path.strip_prefix(top).unwrap_or(&path).to_string_lossy().into_owned();
+        files.insert(name, fs::read(&path).map_err(failed(&path))?);
+    }
+    Ok(())
+}

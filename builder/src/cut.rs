@@ -1,0 +1,444 @@
+//! Cuts a release: all stages of the pipeline in order, each of which can be killed and run again.
+
+use std::{collections::BTreeSet, path::Path};
+
+use kdistro_border::{AnnounceError, Announced, Announcer, Directory, FileAnnouncer, Store, StoreError};
+use kdistro_formats::{
+    ChannelName, CommitId, Digest, ReleaseName,
+    canonical::{self, CanonicalError},
+    claim::Claim,
+    layout,
+    plan::{Plan, Step},
+};
+use kdistro_verify::{
+    hash,
+    trust::{Trust, TrustError},
+};
+
+use crate::{
+    build::{self, BuildError, Builder, Records, write_whole},
+    config::{Workspace, environment::Environment as Target},
+    context::{Context, ContextError},
+    fetch::{FetchError, Fetcher},
+    home::{HomeError, Lock},
+    journal::{Entry, Journal, JournalError},
+    package::{PackageError, Packaged, Packager},
+    plan::{self, PlanError, Selection},
+    publish::{
+        PublishError, Published, Publisher, Ready,
+        announce::{self, AnnouncementError, News},
+        index::Change,
+        number::{self, NumberError, State},
+    },
+    sign::{
+        Signing,
+        keys::{Keys, KeysError},
+        log::Log,
+    },
+    time,
+};
+
+/// The stages, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub enum Stage {
+    /// Mirror sources and fetch every other input.
+    Fetch,
+    /// Run the steps that are not cached.
+    Build,
+    /// Make archives and sums.
+    Package,
+    /// Claim the number, publish, sign, offer in the channel index.
+    Publish,
+    /// Announce.
+    Announce,
+}
+
+/// Why a cut did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum CutError {
+    /// The command cannot begin.
+    #[error(transparent)]
+    Context(#[from] ContextError),
+    /// The home folder cannot be used.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// There is no plan.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The lock is older than the configuration.
+    #[error("release-manifests/{channel}/channel.lock.yaml {what}\nhelp:  run `kdistro lock {channel}`, look at the difference, and commit it")]
+    Stale {
+        /// The channel.
+        channel: ChannelName,
+        /// Where they disagree.
+        what: String,
+    },
+    /// An input cannot be had.
+    #[error("cannot fetch the inputs")]
+    Fetch(#[from] FetchError),
+    /// A step failed.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// An asset cannot be made.
+    #[error(transparent)]
+    Package(#[from] PackageError),
+    /// A number cannot be had.
+    #[error(transparent)]
+    Number(#[from] NumberError),
+    /// The release cannot be published.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// The release cannot be announced.
+    #[error(transparent)]
+    Announce(#[from] AnnouncementError),
+    /// The announcer refused.
+    #[error(transparent)]
+    Announcer(#[from] AnnounceError),
+    /// The keys cannot be used.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    /// The trusted root is not one.
+    #[error("the trusted root")]
+    Trust(#[from] TrustError),
+    /// The journal cannot be used.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The store refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The plan cannot be written.
+    #[error("cannot write the plan")]
+    Canonical(#[from] CanonicalError),
+    /// Content cannot be kept.
+    #[error(transparent)]
+    Content(#[from] crate::content::ContentError),
+    /// Something that only a development environment may publish.
+    #[error("{what}, and environment `{environment}` takes only whole channels from a clean tree")]
+    Development {
+        /// What is the matter.
+        what: &'static str,
+        /// The environment.
+        environment: String,
+    },
+}
+
+/// What is to be cut.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// The channel.
+    pub channel: ChannelName,
+    /// Which part of it.
+    pub selection: Selection,
+    /// The last stage to run.
+    pub until: Stage,
+    /// The claim's date, where it is to be given; RFC 3339.
+    pub date: Option<String>,
+    /// The build repository's commit, when its tree is clean.
+    pub commit: Option<CommitId>,
+}
+
+/// How a cut ended.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// The last stage asked for is done; nothing was published.
+    Until(Stage),
+    /// The newest release has this plan already.
+    Unchanged(ReleaseName),
+    /// A release was published, and announced where that was asked for.
+    Released {
+        /// Which.
+        name: ReleaseName,
+        /// The manifest's digest.
+        digest: Digest,
+        /// True when the announcement had been made before.
+        repeated: bool,
+    },
+}
+
+/// Where an environment's files, announcements and keys are.
+pub struct Place {
+    /// The environment.
+    pub target: Target,
+    /// The store.
+    pub store: Directory,
+    /// The announcer.
+    pub announcer: FileAnnouncer,
+    /// The keys.
+    pub keys: Keys,
+}
+
+impl Place {
+    /// Opens an environment; a development environment makes its keys when there are none.
+    pub fn open(context: &Context, target: Target) -> Result<Self, CutError> {
+        let folder = |place: &crate::config::environment::Place| context.home.resolve(&place.directory);
+        let keys = folder(&target.keys);
+        let keys = if target.development { Keys::open_or_make(&keys)? } else { Keys::open(&keys)? };
+        Ok(Self {
+            store: Directory::new(folder(&target.store)),
+            announcer: FileAnnouncer::new(folder(&target.announcements)),
+            keys,
+            target,
+        })
+    }
+
+    /// The signer and its log.
+    pub fn signing(&self, context: &Context) -> Signing<'_> {
+        let log = Log {
+            store: &self.store,
+            origin: &self.target.log_origin,
+            signer: &self.keys.log,
+            head: context.home.log_head(&self.target.log_origin),
+        };
+        Signing { signer: &self.keys.release, log }
+    }
+
+    /// Whom this environment itself believes.
+    pub fn trust(&self) -> Result<Trust, CutError> {
+        let root = self.keys.trusted_root(&self.target.log_origin)?;
+        Ok(Trust::from_trusted_root(&root, &self.keys.release_key()?)?)
+    }
+}
+
+/// A channel that was read, locked against other runs and planned.
+struct Cutting<'a> {
+    context: &'a Context,
+    workspace: Workspace,
+    order: &'a Order,
+    plan: Plan,
+    plan_bytes: Vec<u8>,
+    _lock: Lock,
+}
+
+/// Cuts a release, up to the stage that is asked for.
+pub fn cut(context: &Context, order: &Order) -> Result<Outcome, CutError> {
+    let target = context.target()?;
+    let cutting = Cutting::begin(context, order)?;
+    cutting.refuse_in(&target)?;
+    let place = Place::open(context, target)?;
+    if order.until >= Stage::Publish
+        && let Some(outcome) = cutting.unchanged(&place)?
+    {
+        return Ok(outcome);
+    }
+    cutting.fetch()?;
+    if order.until == Stage::Fetch {
+        return Ok(Outcome::Until(Stage::Fetch));
+    }
+    let records = cutting.build()?;
+    if order.until == Stage::Build {
+        return Ok(Outcome::Until(Stage::Build));
+    }
+    let packaged = cutting.package(&records)?;
+    if order.until == Stage::Package {
+        return Ok(Outcome::Until(Stage::Package));
+    }
+    cutting.release(&place, &packaged)
+}
+
+impl<'a> Cutting<'a> {
+    fn begin(context: &'a Context, order: &'a Order) -> Result<Self, CutError> {
+        let what = format!("a cut of channel {}", order.channel);
+        let lock = context.home.lock(&format!("cut-{}", order.channel), what)?;
+        let workspace = context.workspace()?;
+        if let Some(what) = stale(&workspace, &order.channel) {
+            return Err(CutError::Stale { channel: order.channel.clone(), what });
+        }
+        let plan = plan::plan(&workspace, &order.channel, &order.selection)?;
+        let plan_bytes = canonical::to_vec(&plan)?;
+        Ok(Self { context, workspace, order, plan, plan_bytes, _lock: lock })
+    }
+
+    /// A part of a channel or a dirty tree goes into development environments only, and says so.
+    fn refuse_in(&self, target: &Target) -> Result<(), CutError> {
+        let (part, dirty) = (!self.plan.whole, self.order.commit.is_none());
+        let found = [(part, "this is a part of the channel"), (dirty, "the build repository has uncommitted changes")];
+        for (_, what) in found.into_iter().filter(|(found, _)| *found) {
+            if !target.development {
+                return Err(CutError::Development { what, environment: target.name.clone() });
+            }
+            self.context.reporter.note(format!("{what}: for environment `{}` only", target.name));
+        }
+        Ok(())
+    }
+
+    fn plan_digest(&self) -> Digest {
+        hash::sha256(&self.plan_bytes)
+    }
+
+    /// The release that has this plan already; its announcement is made up for, if a crash prevented it.
+    fn unchanged(&self, place: &Place) -> Result<Option<Outcome>, CutError> {
+        let State::Unchanged(claim) = self.state(place)? else { return Ok(None) };
+        let name = ReleaseName { channel: claim.header.channel.clone(), number: claim.header.number };
+        if self.order.until >= Stage::Announce {
+            let published = self.published(place, &name)?;
+            self.announce(place, &claim, &published)?;
+        }
+        Ok(Some(Outcome::Unchanged(name)))
+    }
+
+    fn state(&self, place: &Place) -> Result<State, CutError> {
+        let signing = place.signing(self.context);
+        let publisher = self.publisher(place, &signing);
+        let index = publisher.index(&self.order.channel, &place.trust()?)?;
+        let index = index.map(|current| current.index);
+        Ok(number::state(&place.store, &self.order.channel, index.as_ref(), &self.plan_digest())?)
+    }
+
+    fn publisher<'b>(&'b self, place: &'b Place, signing: &'b Signing<'b>) -> Publisher<'b> {
+        Publisher {
+            store: &place.store,
+            content: &self.context.content,
+            signing,
+            environment: &place.target.name,
+            reporter: &self.context.reporter,
+        }
+    }
+
+    fn fetch(&self) -> Result<(), CutError> {
+        self.context.reporter.stage("fetch");
+        let fetcher = fetcher(self.context, &self.workspace);
+        let wanted: BTreeSet<Digest> = self.plan.inputs.iter().map(|input| input.sha256).collect();
+        if let Some(lock) = self.workspace.locks.get(&self.order.channel) {
+            fetcher.ensure(lock, &wanted)?;
+        }
+        for file in &self.plan.configuration {
+            if let Some(bytes) = self.workspace.files.get(&file.path) {
+                self.context.content.insert_bytes(bytes)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn build(&self) -> Result<Records, CutError> {
+        self.context.reporter.stage("build");
+        let steps: Vec<&Step> = build::needed(&self.plan, None);
+        let records = run_steps(self.context, &self.context.home, &self.context.content, &self.plan, &steps)?;
+        let kept = self.context.home.last_plan(&self.order.channel);
+        // Only for `kdistro plan`, which says what changed since.
+        let _ = write_whole(&kept, &self.plan_bytes);
+        Ok(records)
+    }
+
+    fn package(&self, records: &Records) -> Result<Packaged, CutError> {
+        self.context.reporter.stage("package");
+        let packager = Packager {
+            plan: &self.plan,
+            records,
+            home: &self.context.home,
+            content: &self.context.content,
+            reporter: &self.context.reporter,
+            jobs: self.context.surroundings.host.cores,
+        };
+        Ok(packager.package(None)?)
+    }
+
+    fn release(&self, place: &Place, packaged: &Packaged) -> Result<Outcome, CutError> {
+        self.context.reporter.stage("publish");
+        let claim = self.claim(place)?;
+        let name = ReleaseName { channel: claim.header.channel.clone(), number: claim.header.number };
+        let mut journal = Journal::open(&self.context.home.journal(&name))?;
+        journal.write(&Entry::Claimed { claim: hash::sha256(&canonical::to_vec(&claim)?) })?;
+        let signing = place.signing(self.context);
+        let publisher = self.publisher(place, &signing);
+        publisher.publish_keys(&place.keys, &mut journal)?;
+        let crds = self.context.crds()?;
+        let ready = Ready {
+            plan: &self.plan,
+            plan_bytes: &self.plan_bytes,
+            packaged,
+            claim: &claim,
+            url: &self.workspace.distribution.url,
+            crds: &crds,
+        };
+        let published = publisher.publish(&ready, &mut journal)?;
+        let offer = kdistro_formats::release::ReleaseRef { number: name.number, digest: published.digest };
+        let topic = self.workspace.distribution.sns_topic_arn.as_deref();
+        if let Some(channel) = self.workspace.channels.get(&self.order.channel) {
+            let change = Change::Release(offer);
+            publisher.change_index(channel, topic, &change, (&place.trust()?, &mut journal))?;
+        }
+        let digest = published.digest;
+        let mut repeated = false;
+        if self.order.until >= Stage::Announce {
+            repeated = self.announce(place, &claim, &published)? == Announced::Repeated;
+            journal.write(&Entry::Announced { manifest: digest })?;
+        }
+        Ok(Outcome::Released { name, digest, repeated })
+    }
+
+    fn claim(&self, place: &Place) -> Result<Claim, CutError> {
+        match self.state(place)? {
+            State::Resume(claim) | State::Unchanged(claim) => Ok(claim),
+            State::Free { number, previous } => {
+                let now = time::rfc3339(self.context.surroundings.now);
+                let date = self.order.date.clone().unwrap_or(now);
+                let about = (self.order.commit.clone(), date);
+                let channel = &self.order.channel;
+                Ok(number::claim(&place.store, channel, self.plan_digest(), (number, previous), about)?)
+            }
+        }
+    }
+
+    /// Reads back a release that is published.
+    fn published(&self, place: &Place, name: &ReleaseName) -> Result<Published, CutError> {
+        let document = layout::manifest(name);
+        let read = |name: &str| {
+            let found = place.store.read(name)?;
+            found.ok_or_else(|| CutError::Publish(PublishError::Vanished(name.to_owned())))
+        };
+        let bytes = read(&document)?;
+        Ok(Published {
+            name: name.clone(),
+            digest: hash::sha256(&bytes),
+            manifest: String::from_utf8_lossy(&bytes).into_owned(),
+            bundle: read(&layout::bundle(&document))?,
+        })
+    }
+
+    fn announce(&self, place: &Place, claim: &Claim, published: &Published) -> Result<Announced, CutError> {
+        let news = News {
+            published,
+            plan: &self.plan,
+            header: &claim.header,
+            environment: &place.target.name,
+            url: &self.workspace.distribution.url,
+        };
+        let announcer: &dyn Announcer = &place.announcer;
+        Ok(announce::announce(&news, announcer)?)
+    }
+}
+
+/// Where lock and configuration disagree, as one line.
+fn stale(workspace: &Workspace, channel: &ChannelName) -> Option<String> {
+    if !workspace.channels.contains_key(channel) {
+        return None;
+    }
+    let found = plan::stale(workspace, channel);
+    (!found.is_empty()).then(|| found.join("; "))
+}
+
+/// The fetcher of a context.
+pub fn fetcher<'a>(context: &'a Context, workspace: &'a Workspace) -> Fetcher<'a> {
+    Fetcher {
+        home: &context.home,
+        content: &context.content,
+        workspace,
+        environment: &context.environment,
+        apt_sources: context.apt_sources.as_deref().map(Path::new),
+        reporter: &context.reporter,
+    }
+}
+
+/// Runs steps of a plan on this machine.
+pub fn run_steps(
+    context: &Context,
+    home: &crate::home::Home,
+    content: &crate::content::ContentStore,
+    plan: &Plan,
+    steps: &[&Step],
+) -> Result<Records, BuildError> {
+    let host = &context.surroundings.host;
+    let jobs = build::jobs(host.cores, host.memory_bytes);
+    let builder = Builder { plan, home, content, reporter: &context.reporter, jobs, host: &host.platform };
+    builder.build(steps)
+}

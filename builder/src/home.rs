@@ -1,0 +1,144 @@
+//! The home folder: where everything that kdistro keeps on one machine lies.
+
+use std::{
+    fs::{self, File, TryLockError},
+    io,
+    path::{Path, PathBuf},
+};
+
+use kdistro_formats::{ChannelName, ProjectName, ReleaseName};
+
+/// The home folder.
+#[derive(Clone, Debug)]
+pub struct Home {
+    root: PathBuf,
+}
+
+/// A folder or lock that cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum HomeError {
+    /// The file system refused.
+    #[error("cannot use {}", path.display())]
+    Io {
+        /// Which path.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another run holds the lock.
+    #[error("another run works on {what} (it holds {})\nhelp:  wait until it ends, then run this again: it goes on where that one stopped", path.display())]
+    Busy {
+        /// What the lock is for.
+        what: String,
+        /// The lock file.
+        path: PathBuf,
+    },
+}
+
+/// Where the sources in a mirror come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Upstream's git repository.
+    Git,
+    /// Debian's source packages.
+    Debian,
+}
+
+/// A lock that is held until it is dropped, also when the process is killed.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+impl Home {
+    /// Takes a folder as home; it is made when it is missing.
+    pub fn open(root: &Path) -> Result<Self, HomeError> {
+        fs::create_dir_all(root).map_err(failed(root))?;
+        let root = root.canonicalize().map_err(failed(root))?;
+        Ok(Self { root })
+    }
+
+    /// The folder itself.
+    pub fn path(&self) -> &Path {
+        &self.root
+    }
+
+    /// A folder or file below the home, unless `path` is absolute.
+    pub fn resolve(&self, path: &str) -> PathBuf {
+        self.root.join(path)
+    }
+
+    /// The mirror of a project; `from` is where its sources come from, since one tag may come from two places.
+    pub fn mirror(&self, from: Origin, project: &ProjectName) -> PathBuf {
+        let from = match from {
+            Origin::Git => "git",
+            Origin::Debian => "debian",
+        };
+        self.root.join("mirrors").join(from).join(format!("{project}.git"))
+    }
+
+    /// Files by digest.
+    pub fn content(&self) -> PathBuf {
+        self.root.join("content")
+    }
+
+    /// Unpacked trees by the digest of their definition.
+    pub fn trees(&self) -> PathBuf {
+        self.root.join("trees")
+    }
+
+    /// What steps gave, by key.
+    pub fn steps(&self) -> PathBuf {
+        self.root.join("steps")
+    }
+
+    /// Archives that were assembled, by what they are made of.
+    pub fn assemblies(&self) -> PathBuf {
+        self.root.join("assemblies")
+    }
+
+    /// The journal of one release.
+    pub fn journal(&self, release: &ReleaseName) -> PathBuf {
+        self.root.join("journals").join(format!("{release}.jsonl"))
+    }
+
+    /// The plan that was made last for a channel, for comparison.
+    pub fn last_plan(&self, channel: &ChannelName) -> PathBuf {
+        self.root.join("plans").join(format!("{channel}.json"))
+    }
+
+    /// The last head of a log that this machine has seen or made.
+    pub fn log_head(&self, origin: &str) -> PathBuf {
+        self.root.join("log-heads").join(origin)
+    }
+
+    /// A new, empty scratch folder, removed when it is dropped.
+    pub fn scratch(&self, name: &str) -> Result<tempfile::TempDir, HomeError> {
+        let parent = self.folder("scratch")?;
+        let made = tempfile::Builder::new().prefix(&format!("{name}-")).tempdir_in(&parent);
+        made.map_err(failed(&parent))
+    }
+
+    /// A folder below the home, made when it is missing.
+    pub fn folder(&self, name: &str) -> Result<PathBuf, HomeError> {
+        let path = self.root.join(name);
+        fs::create_dir_all(&path).map_err(failed(&path))?;
+        Ok(path)
+    }
+
+    /// Takes a lock, or says who is busy with `what`.
+    pub fn lock(&self, name: &str, what: impl Into<String>) -> Result<Lock, HomeError> {
+        let path = self.folder("locks")?.join(name);
+        let file = File::create(&path).map_err(failed(&path))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Lock { _file: file }),
+            Err(TryLockError::WouldBlock) => Err(HomeError::Busy { what: what.into(), path }),
+            Err(TryLockError::Error(source)) => Err(HomeError::Io { path, source }),
+        }
+    }
+}
+
+fn failed(path: &Path) -> impl Fn(io::Error) -> HomeError {
+    let path = path.to_owned();
+    move |source| HomeError::Io { path: path.clone(), source }
+}

@@ -1,0 +1,232 @@
+//! Makes the lock of a channel: mirrors, patches, and pins the content of every input.
+
+use std::{collections::BTreeSet, fs, io, path::PathBuf};
+
+use kdistro_formats::{
+    ChannelName, Platform,
+    canonical::CanonicalError,
+    plan::{Plan, Tree},
+    yaml,
+};
+
+use crate::{
+    build::{
+        Records,
+        trees::{TreeError, Trees},
+    },
+    config::{
+        channel::{Channel, Component},
+        inputs::Go,
+        lock::{Content, Lock, Patch, Source},
+        project::{Dependencies, Recipe},
+    },
+    fetch::{FetchError, Fetcher, Mirrored},
+    plan,
+};
+
+/// Why there is no lock.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// No such channel.
+    #[error("unknown channel `{0}`")]
+    Channel(ChannelName),
+    /// An input cannot be had.
+    #[error("cannot lock `{component}`")]
+    Fetch {
+        /// The component.
+        component: String,
+        /// Why.
+        source: FetchError,
+    },
+    /// A source cannot be laid out to look for its modules.
+    #[error("cannot lay out the source of `{component}`")]
+    Tree {
+        /// The component.
+        component: String,
+        /// Why.
+        source: TreeError,
+    },
+    /// The configuration lacks something.
+    #[error("{0}")]
+    Configuration(String),
+    /// The lock cannot be written.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A tree cannot be named.
+    #[error(transparent)]
+    Canonical(#[from] CanonicalError),
+    /// The lock cannot be written.
+    #[error(transparent)]
+    Yaml(#[from] yaml::WriteError),
+}
+
+/// Makes the lock of a channel. What the old one pins about an unchanged tag must still hold.
+///
+/// A component that cannot be reached keeps its commit alone where `partial` allows it.
+pub fn lock(
+    fetcher: &Fetcher<'_>,
+    channel: &ChannelName,
+    refresh: bool,
+    partial: bool,
+) -> Result<Lock, LockError> {
+    let workspace = fetcher.workspace;
+    let configured = workspace.channels.get(channel);
+    let configured = configured.ok_or_else(|| LockError::Channel(channel.clone()))?;
+    let old = workspace.locks.get(channel);
+    let mut lock = Lock {
+        channel: channel.clone(),
+        sources: Vec::new(),
+        toolchains: Vec::new(),
+        roots: Vec::new(),
+    };
+    let (mut versions, mut roots) = (BTreeSet::new(), BTreeSet::new());
+    for component in &configured.components {
+        let go = workspace.inputs.go(&component.go);
+        let go = go.ok_or_else(|| LockError::Configuration(format!("Go {} is not listed", component.go)))?;
+        versions.insert(go.version.clone());
+        roots.insert(go.root.clone());
+    }
+    for version in versions {
+        let pinned = old.and_then(|old| old.toolchain(&version)).map(|toolchain| &toolchain.zip);
+        let toolchain = fetcher.toolchain(&version, pinned).map_err(failed(&format!("Go {version}")))?;
+        lock.toolchains.push(toolchain);
+    }
+    for name in roots {
+        let root = workspace.inputs.root(&name);
+        let root = root.ok_or_else(|| LockError::Configuration(format!("unknown build root `{name}`")))?;
+        if root.packages.is_empty() {
+            continue;
+        }
+        // Packages move within a suite: the old pins stay until somebody asks for new ones.
+        match old.and_then(|old| old.root(&name)).filter(|_| !refresh) {
+            Some(pinned) => lock.roots.push(pinned.clone()),
+            None => lock.roots.push(fetcher.root(root).map_err(failed(&name))?),
+        }
+    }
+    for component in &configured.components {
+        let pinned = old.and_then(|old| old.source(&component.project));
+        let source = match source(fetcher, configured, component, (pinned, refresh), &lock) {
+            Err(LockError::Fetch { source, .. }) if partial && component.commit.is_some() => {
+                fetcher.reporter.note(format!("{}: only its commit is locked: {source}", component.project));
+                only_commit(component)
+            }
+            other => other?,
+        };
+        lock.sources.push(source);
+    }
+    Ok(lock)
+}
+
+fn only_commit(component: &Component) -> Source {
+    Source {
+        project: component.project.clone(),
+        tag: component.tag.clone(),
+        commit: component.commit.clone().unwrap_or_else(zero),
+        debian: None,
+        content: None,
+    }
+}
+
+fn zero() -> kdistro_formats::CommitId {
+    #[expect(clippy::unreachable, reason = "forty zeros are a well-formed commit id")]
+    "0".repeat(40).parse().unwrap_or_else(|_| unreachable!())
+}
+
+fn failed(component: &str) -> impl Fn(FetchError) -> LockError {
+    let component = component.to_owned();
+    move |source| LockError::Fetch { component: component.clone(), source }
+}
+
+fn source(
+    fetcher: &Fetcher<'_>,
+    channel: &Channel,
+    component: &Component,
+    (pinned, refresh): (Option<&Source>, bool),
+    lock: &Lock,
+) -> Result<Source, LockError> {
+    let name = component.project.to_string();
+    fetcher.reporter.progress(format!("locking {name} {}", component.tag));
+    let mirrored = fetcher.mirror(component, pinned, refresh).map_err(failed(&name))?;
+    let patched = fetcher.patch(component, &mirrored).map_err(failed(&name))?;
+    let unchanged = pinned.and_then(|pinned| pinned.content.as_ref()).filter(|content| {
+        content.patched_commit == patched.commit && fetcher.content.has(&content.archive)
+    });
+    let (archive, archive_size) = match unchanged {
+        Some(content) => (content.archive, content.archive_size),
+        None => fetcher.archive(&mirrored, &patched).map_err(failed(&name))?,
+    };
+    let project = fetcher.workspace.projects.get(&component.project);
+    let recipe = project.and_then(|project| project.recipe(&component.tag));
+    let recipe = recipe.ok_or_else(|| LockError::Configuration(format!("`{name}` has no recipe for {}", component.tag)))?;
+    let modules = if recipe.builds.iter().any(|build| build.dependencies == Dependencies::Modules) {
+        let go = fetcher.workspace.inputs.go(&component.go);
+        let go = go.ok_or_else(|| LockError::Configuration(format!("Go {} is not listed", component.go)))?;
+        modules(fetcher, (channel, component), recipe, (archive, go), lock)?
+    } else {
+        Vec::new()
+    };
+    let folder = fetcher.workspace.patch_folder(&component.project, component.tag.as_str());
+    let patches = folder.iter().flat_map(|folder| folder.digests());
+    let patches = patches.map(|(name, sha256)| Patch { name: name.to_owned(), sha256 }).collect();
+    let Mirrored { revision, debian, .. } = mirrored;
+    Ok(Source {
+        project: component.project.clone(),
+        tag: component.tag.clone(),
+        commit: revision.commit,
+        debian,
+        content: Some(Content {
+            commit_time: u64::try_from(revision.commit_time).unwrap_or(0),
+            patches,
+            patched_commit: patched.commit,
+            patched_tree: patched.tree,
+            archive,
+            archive_size,
+            modules,
+        }),
+    })
+}
+
+/// Finds the modules of a source with the very toolchain that will build it.
+fn modules(
+    fetcher: &Fetcher<'_>,
+    (channel, component): (&Channel, &Component),
+    recipe: &Recipe,
+    (archive, go): (kdistro_formats::Digest, &Go),
+    lock: &Lock,
+) -> Result<Vec<crate::config::lock::Module>, LockError> {
+    let name = component.project.to_string();
+    let toolchain = lock.toolchain(&go.version);
+    let toolchain = toolchain.ok_or_else(|| LockError::Configuration(format!("Go {} is not locked", go.version)))?;
+    let mut plan = plan::empty(&channel.channel);
+    plan.inputs.push(plan::toolchain_input(&go.version, &toolchain.zip));
+    let zip = toolchain.zip.sha256;
+    let source = plan::define(&mut plan, Tree::Source { archive, additions: Vec::new() })?;
+    let toolchain = plan::define(&mut plan, Tree::Toolchain { zip })?;
+    let lay_out = |plan: &Plan, digest| {
+        let records = Records::default();
+        let trees = Trees { plan, home: fetcher.home, content: fetcher.content, records: &records };
+        trees.lay_out(digest).map_err(|source| LockError::Tree { component: name.clone(), source })
+    };
+    let (source, toolchain) = (lay_out(&plan, &source)?, lay_out(&plan, &toolchain)?);
+    let platforms: Vec<Platform> = channel.platforms.clone();
+    fetcher.modules(recipe, (&source, &toolchain.join("bin/go")), &platforms).map_err(failed(&name))
+}
+
+/// The lock as text, with a line that says who writes it.
+pub fn text(lock: &Lock) -> Result<String, LockError> {
+    let body = yaml::to_string(lock)?;
+    Ok(format!("# Written by `kdistro lock {}`: do not edit.\n{body}", lock.channel))
+}
+
+/// Writes the lock file, whole or not at all.
+pub fn write(path: &std::path::Path, lock: &Lock) -> Result<(), LockError> {
+    let failed = |source| LockError::Write { path: path.to_owned(), source };
+    let temporary = path.with_extension("new");
+    fs::write(&temporary, text(lock)?).map_err(failed)?;
+    fs::rename(&temporary, path).map_err(failed)
+}

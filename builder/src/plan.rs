@@ -1,0 +1,331 @@
+//! Makes the plan of a channel. Pure: configuration and lock in, one canonical document out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kdistro_formats::{
+    ChannelName, Digest, Platform, ProjectName,
+    canonical::{self, CanonicalError},
+    plan::{AssemblyRules, ConfigurationFile, Input, InputKind, Plan, SCHEMA, Tree},
+};
+use kdistro_verify::hash;
+
+use crate::config::{
+    DISTRIBUTION, INPUTS, Workspace, channel::Component, channel_file, inputs::Root, lock,
+    lock_file, project_file, template::TemplateError,
+};
+
+mod assets;
+mod steps;
+
+/// The platform that programs are compiled on.
+pub const BUILD_PLATFORM: &str = "linux/amd64";
+
+/// The version of the rules by which archives are made.
+const ASSEMBLY_RULES: &str = "kdistro-assemble/1";
+
+/// Which part of a channel is wanted. Empty lists mean everything.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// Components by project.
+    pub projects: Vec<ProjectName>,
+    /// Platforms.
+    pub platforms: Vec<Platform>,
+}
+
+/// Why no plan can be made.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// No such channel.
+    #[error("unknown channel `{0}`, expected one of {1}")]
+    Channel(ChannelName, String),
+    /// The selection names something the channel does not have.
+    #[error("channel `{channel}` has no {what} `{name}`, expected one of {known}")]
+    Selection {
+        /// The channel.
+        channel: ChannelName,
+        /// Component or platform.
+        what: &'static str,
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// The lock lacks something, or is older than the configuration.
+    #[error("{file}: {what}\nhelp:  run `kdistro lock {channel}`")]
+    Lock {
+        /// The lock file.
+        file: String,
+        /// The channel.
+        channel: ChannelName,
+        /// What is missing or different.
+        what: String,
+    },
+    /// A name in a recipe that nobody defined.
+    #[error("{file}")]
+    Template {
+        /// The project file.
+        file: String,
+        /// What is wrong.
+        source: TemplateError,
+    },
+    /// The recipe asks for something that does not exist.
+    #[error("{file}: {what}")]
+    Recipe {
+        /// The project file.
+        file: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// Two assets would be published under one name.
+    #[error("`{path}` would be published twice, by {first} and by {second}")]
+    Collision {
+        /// Path below `artifacts/`.
+        path: String,
+        /// The component that came first.
+        first: String,
+        /// The other.
+        second: String,
+    },
+    /// The document cannot be written.
+    #[error("cannot write the plan")]
+    Write(#[from] CanonicalError),
+}
+
+/// Makes the plan of `selection` of a channel.
+pub fn plan(
+    workspace: &Workspace,
+    channel: &ChannelName,
+    selection: &Selection,
+) -> Result<Plan, PlanError> {
+    let known = || list(workspace.channels.keys());
+    let configured = workspace
+        .channels
+        .get(channel)
+        .ok_or_else(|| PlanError::Channel(channel.clone(), known()))?;
+    let platforms = choose(channel, "platform", &configured.platforms, &selection.platforms)?;
+    let projects: Vec<_> = configured.components.iter().map(|c| c.project.clone()).collect();
+    let projects = choose(channel, "component", &projects, &selection.projects)?;
+    let lock = workspace.locks.get(channel).ok_or_else(|| PlanError::Lock {
+        file: lock_file(channel),
+        channel: channel.clone(),
+        what: "does not exist".to_owned(),
+    })?;
+    let mut making = Making {
+        workspace,
+        lock,
+        platforms: platforms.clone(),
+        inputs: BTreeMap::new(),
+        trees: BTreeMap::new(),
+        steps: Vec::new(),
+    };
+    let mut components = Vec::new();
+    for component in configured.components.iter().filter(|c| projects.contains(&c.project)) {
+        components.push(making.component(component)?);
+    }
+    assets::refuse_collisions(&components)?;
+    let whole = platforms.len() == configured.platforms.len()
+        && components.len() == configured.components.len();
+    let configuration = configuration(workspace, channel, &projects);
+    Ok(Plan {
+        schema: SCHEMA.to_owned(),
+        channel: channel.clone(),
+        platforms: platforms.into_iter().collect(),
+        whole,
+        configuration,
+        inputs: making.inputs.into_values().collect(),
+        trees: making.trees,
+        steps: making.steps,
+        components,
+        assembly: AssemblyRules {
+            rules: ASSEMBLY_RULES.to_owned(),
+            gzip: kdistro_assemble::gzip::ENCODER.to_owned(),
+        },
+    })
+}
+
+/// A plan without anything in it, for laying out trees before there is a lock.
+pub fn empty(channel: &ChannelName) -> Plan {
+    Plan {
+        schema: SCHEMA.to_owned(),
+        channel: channel.clone(),
+        platforms: Vec::new(),
+        whole: false,
+        configuration: Vec::new(),
+        inputs: Vec::new(),
+        trees: BTreeMap::new(),
+        steps: Vec::new(),
+        components: Vec::new(),
+        assembly: AssemblyRules { rules: String::new(), gzip: String::new() },
+    }
+}
+
+/// Defines a tree in a plan and returns the digest of its definition.
+pub fn define(plan: &mut Plan, tree: Tree) -> Result<Digest, CanonicalError> {
+    let digest = hash::sha256(&canonical::to_vec(&tree)?);
+    plan.trees.insert(digest, tree);
+    Ok(digest)
+}
+
+/// The input that a Go toolchain is.
+pub fn toolchain_input(version: &str, zip: &lock::Zip) -> Input {
+    let module = format!("v0.0.1-go{version}.{}", BUILD_PLATFORM.replace('/', "-"));
+    let origin = format!("pkg:golang/golang.org/toolchain@{module}");
+    Input { sha256: zip.sha256, size: zip.size, kind: InputKind::GoToolchain, origin }
+}
+
+/// Lists where lock and configuration of a channel disagree; empty means the lock is current.
+pub fn stale(workspace: &Workspace, channel: &ChannelName) -> Vec<String> {
+    let (Some(configured), Some(lock)) =
+        (workspace.channels.get(channel), workspace.locks.get(channel))
+    else {
+        return vec!["does not exist".to_owned()];
+    };
+    let mut found = Vec::new();
+    for component in &configured.components {
+        match lock.source(&component.project) {
+            None => found.push(format!("does not lock `{}`", component.project)),
+            Some(source) => {
+                found.extend(source_differs(workspace, component, source));
+            }
+        }
+    }
+    for source in &lock.sources {
+        if !configured.components.iter().any(|component| component.project == source.project) {
+            found.push(format!("locks `{}`, which the channel does not ship", source.project));
+        }
+    }
+    found
+}
+
+fn source_differs(
+    workspace: &Workspace,
+    component: &Component,
+    source: &lock::Source,
+) -> Option<String> {
+    let name = &component.project;
+    if source.tag != component.tag {
+        return Some(format!("locks `{name}` at {}, but the channel ships {}", source.tag, component.tag));
+    }
+    if let Some(commit) = &component.commit
+        && *commit != source.commit
+    {
+        return Some(format!("locks `{name}` at commit {}, but the channel says {commit}", source.commit));
+    }
+    let wanted = component.debian.as_ref().map(|d| (&d.package, &d.version));
+    let locked = source.debian.as_ref().map(|d| (&d.package, &d.version));
+    if wanted != locked {
+        return Some(format!("locks another Debian source of `{name}` than the channel names"));
+    }
+    let folder = workspace.patch_folder(name, component.tag.as_str());
+    let wanted: Vec<_> = folder.iter().flat_map(|folder| folder.digests()).collect();
+    let content = source.content.as_ref()?;
+    let locked: Vec<_> = content.patches.iter().map(|p| (p.name.as_str(), p.sha256)).collect();
+    if let Some((patch, digest)) = wanted.iter().find(|patch| !locked.contains(patch)) {
+        return Some(format!("patches/{name}/{}/{patch} is {digest}, which is not what was locked", component.tag));
+    }
+    (wanted != locked).then(|| format!("locks other patches of `{name}` than there are"))
+}
+
+/// What is being collected while the plan is made.
+struct Making<'a> {
+    workspace: &'a Workspace,
+    lock: &'a lock::Lock,
+    platforms: BTreeSet<Platform>,
+    inputs: BTreeMap<Digest, Input>,
+    trees: BTreeMap<Digest, Tree>,
+    steps: Vec<kdistro_formats::plan::Step>,
+}
+
+impl Making<'_> {
+    fn lock_error(&self, what: String) -> PlanError {
+        let channel = self.lock.channel.clone();
+        PlanError::Lock { file: lock_file(&channel), channel, what }
+    }
+
+    fn input(&mut self, sha256: Digest, size: u64, kind: InputKind, origin: String) {
+        self.inputs.entry(sha256).or_insert(Input { sha256, size, kind, origin });
+    }
+
+    /// Records a tree and returns the digest of its definition.
+    fn tree(&mut self, tree: Tree) -> Result<Digest, PlanError> {
+        let digest = hash::sha256(&canonical::to_vec(&tree)?);
+        self.trees.insert(digest, tree);
+        Ok(digest)
+    }
+
+    fn toolchain(&mut self, version: &str) -> Result<Digest, PlanError> {
+        let missing = || self.lock_error(format!("has no Go {version} for {BUILD_PLATFORM}"));
+        let locked = self.lock.toolchain(version).ok_or_else(missing)?;
+        let input = toolchain_input(version, &locked.zip);
+        let zip = input.sha256;
+        self.inputs.insert(zip, input);
+        self.tree(Tree::Toolchain { zip })
+    }
+
+    fn root(&mut self, root: &Root) -> Result<Digest, PlanError> {
+        let mut packages = Vec::new();
+        if !root.packages.is_empty() {
+            let missing = || self.lock_error(format!("has no packages for build root `{}`", root.name));
+            let locked = self.lock.root(&root.name).ok_or_else(missing)?;
+            for package in &locked.packages {
+                let lock::Package { name, version, architecture, sha256, size } = package;
+                let origin = format!("pkg:deb/debian/{name}@{version}?arch={architecture}");
+                self.input(*sha256, *size, InputKind::DebianPackage, origin);
+                packages.push(*sha256);
+            }
+        }
+        let directories = ["dev", "etc", "go", "modules", "out", "proc", "src", "tmp", "tools"];
+        let directories = directories.map(str::to_owned).to_vec();
+        self.tree(Tree::Root { packages, links: root.links.clone(), directories })
+    }
+}
+
+/// The configuration files that matter for these projects of a channel, by digest.
+fn configuration(
+    workspace: &Workspace,
+    channel: &ChannelName,
+    projects: &BTreeSet<ProjectName>,
+) -> Vec<ConfigurationFile> {
+    let mut wanted = BTreeSet::from([
+        DISTRIBUTION.to_owned(),
+        INPUTS.to_owned(),
+        channel_file(channel),
+        lock_file(channel),
+    ]);
+    // All projects of the channel: the rules between files want every one that it names.
+    if let Some(configured) = workspace.channels.get(channel) {
+        wanted.extend(configured.components.iter().map(|c| project_file(&c.project)));
+        for component in configured.components.iter().filter(|c| projects.contains(&c.project)) {
+            let prefix = format!("patches/{}/{}/", component.project, component.tag);
+            let patches = workspace.files.keys().filter(|path| path.starts_with(&prefix));
+            wanted.extend(patches.cloned());
+        }
+    }
+    let files = wanted.into_iter().filter_map(|path| {
+        let bytes = workspace.files.get(&path)?;
+        Some(ConfigurationFile { sha256: hash::sha256(bytes), size: bytes.len() as u64, path })
+    });
+    files.collect()
+}
+
+fn choose<T: Ord + Clone + std::fmt::Display>(
+    channel: &ChannelName,
+    what: &'static str,
+    all: &[T],
+    wanted: &[T],
+) -> Result<BTreeSet<T>, PlanError> {
+    if wanted.is_empty() {
+        return Ok(all.iter().cloned().collect());
+    }
+    for name in wanted {
+        if !all.contains(name) {
+            let (channel, known) = (channel.clone(), list(all.iter()));
+            return Err(PlanError::Selection { channel, what, name: name.to_string(), known });
+        }
+    }
+    Ok(wanted.iter().cloned().collect())
+}
+
+fn list<T: std::fmt::Display>(names: impl Iterator<Item = T>) -> String {
+    names.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,143 @@
+//! The signed index of a channel: read back, extended, swapped.
+
+use kdistro_border::Content;
+use kdistro_formats::{
+    ChannelName, Digest, layout,
+    channel::{ChannelSpec, ChannelStatus, ReleaseChannel, Withheld},
+    release::{API_VERSION, ManifestError, Metadata, ReleaseRef},
+    yaml,
+};
+use kdistro_verify::{bundle, hash, trust::Trust};
+
+use super::{PublishError, Publisher};
+use crate::{config::channel::Channel, journal::Journal};
+
+/// An index as it stands in the store.
+#[derive(Clone, Debug)]
+pub struct Current {
+    /// Its exact bytes.
+    pub bytes: Vec<u8>,
+    /// What it says.
+    pub index: ReleaseChannel,
+}
+
+/// What is to be said in the index.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// A release is offered.
+    Release(ReleaseRef),
+    /// A number was cut and is not offered.
+    Withhold(Withheld),
+}
+
+impl Publisher<'_> {
+    /// Reads the index of a channel and checks that this environment signed it.
+    pub fn index(&self, channel: &ChannelName, trust: &Trust) -> Result<Option<Current>, PublishError> {
+        let document = layout::channel_index(channel);
+        let Some(bytes) = self.store.read(&document)? else { return Ok(None) };
+        let name = layout::channel_bundle(&hash::sha256(&bytes));
+        let signed = self.store.read(&name)?.ok_or_else(|| PublishError::Unsigned(document.clone()))?;
+        bundle::verify_message(&signed, &bytes, trust)
+            .map_err(|source| PublishError::Forged { document: document.clone(), source })?;
+        let text = String::from_utf8_lossy(&bytes);
+        let index = ReleaseChannel::from_yaml(&text)
+            .map_err(|source| PublishError::Published { document, source })?;
+        Ok(Some(Current { bytes, index }))
+    }
+
+    /// Says `change` in the index, unless it is said already. The bundle stands before the index is swapped.
+    pub fn change_index(
+        &self,
+        channel: &Channel,
+        topic: Option<&str>,
+        change: &Change,
+        (trust, journal): (&Trust, &mut Journal),
+    ) -> Result<(), PublishError> {
+        let document = layout::channel_index(&channel.channel);
+        for _ in 0..20 {
+            let current = self.index(&channel.channel, trust)?;
+            let index = changed(current.as_ref().map(|current| &current.index), channel, (topic, self.environment), change)
+                .map_err(|source| PublishError::Published { document: document.clone(), source })?;
+            if current.as_ref().is_some_and(|current| current.index == index) {
+                return Ok(());
+            }
+            let bytes = yaml::to_string(&index)?.into_bytes();
+            let name = layout::channel_bundle(&hash::sha256(&bytes));
+            if self.store.read(&name)?.is_none() {
+                let signed = self.signing.message(&bytes, journal);
+                let signed = signed
+                    .map_err(|source| PublishError::Sign { document: document.clone(), source })?;
+                self.store.create(&name, Content::Bytes(&signed))?;
+            }
+            let old = current.as_ref().map(|current| current.bytes.as_slice());
+            if self.store.swap(&document, old, &bytes)? {
+                return Ok(());
+            }
+        }
+        Err(PublishError::Crowded(document))
+    }
+}
+
+/// The index after a change. Pure.
+///
+/// # Errors
+///
+/// When the index holds the same number with another manifest: a number is used at most once.
+pub fn changed(
+    old: Option<&ReleaseChannel>,
+    channel: &Channel,
+    (topic, environment): (Option<&str>, &str),
+    change: &Change,
+) -> Result<ReleaseChannel, ManifestError> {
+    let mut status = old.map_or_else(empty, |old| old.status.clone());
+    match change {
+        Change::Release(release) => {
+            let same = status.releases.iter().find(|other| other.number == release.number);
+            match same {
+                Some(other) if other == release => {}
+                Some(_) => return Err(ManifestError::Twice(format!("{}-{}", channel.channel, release.number))),
+                None => status.releases.push(release.clone()),
+            }
+        }
+        Change::Withhold(withheld) => {
+            if !status.withheld.iter().any(|other| other.number == withheld.number) {
+                status.withheld.push(withheld.clone());
+            }
+        }
+    }
+    status.releases.sort_by_key(|release| release.number);
+    status.withheld.sort_by_key(|withheld| withheld.number);
+    status.latest_release = status.releases.last().map_or(0, |release| release.number);
+    status.active = channel.active;
+    status.supported_until.clone_from(&channel.supported_until);
+    Ok(ReleaseChannel {
+        api_version: API_VERSION.to_owned(),
+        kind: "ReleaseChannel".to_owned(),
+        metadata: Metadata { creation_timestamp: None, name: channel.channel.to_string() },
+        spec: ChannelSpec {
+            channel: Some(channel.channel.clone()),
+            environment: Some(environment.to_owned()),
+            sns_topic_arn: topic.map(str::to_owned),
+        },
+        status,
+    })
+}
+
+fn empty() -> ChannelStatus {
+    ChannelStatus {
+        active: true,
+        latest_release: 0,
+        releases: Vec::new(),
+        supported_until: None,
+        withheld: Vec::new(),
+        yanked: Vec::new(),
+    }
+}
+
+/// The manifest of a release, where one stands in the store.
+pub fn manifest_digest(
+    store: &dyn kdistro_border::Store,
+    release: &kdistro_formats::ReleaseName,
+) -> Result<Option<Digest>, kdistro_border::StoreError> {
+    Ok(store.stat(&layout::manifest(release))?.map(|stored| stored.digest))
+}

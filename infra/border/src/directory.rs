@@ -1,0 +1,252 @@
+//! A store in a directory of this machine.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
+};
+
+use kdistro_formats::Digest;
+use kdistro_verify::hash::{Hasher, sha256, sha256_of};
+
+use crate::{
+    durable::{self, Temporary},
+    store::{
+        Content, Created, LARGEST_DOCUMENT, RESERVED, Store, StoreError, Stored, check_creation,
+        check_name, check_swap,
+    },
+};
+
+/// Mode of published files.
+const FILE_MODE: u32 = 0o644;
+
+/// A store in a directory: every name is a file, so that any web server can publish it.
+///
+/// Files have mode 0644 and directories 0755. A folder `.kdistro-store` holds what is being written.
+#[derive(Clone, Debug)]
+pub struct Directory {
+    root: PathBuf,
+}
+
+impl Directory {
+    /// Takes the directory, which is made when the first name is stored.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// Returns the directory.
+    pub fn path(&self) -> &Path {
+        &self.root
+    }
+
+    /// Opens what is stored under a name: `None` when there is nothing.
+    fn open(&self, name: &str) -> Result<Option<File>, StoreError> {
+        let path = self.root.join(name);
+        let failed = |source| failed(name, "read", &path, source);
+        match fs::symlink_metadata(&path) {
+            Ok(metadata) if metadata.is_file() => File::open(&path).map(Some).map_err(failed),
+            Ok(_) => {
+                Err(failed(io::Error::new(io::ErrorKind::InvalidInput, "it is not a plain file")))
+            }
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// Returns the folder for what is being written, with the leftovers of dead writers removed.
+    fn workshop(&self, name: &str) -> Result<PathBuf, StoreError> {
+        let folder = self.root.join(RESERVED);
+        durable::create_directories(&folder)
+            .and_then(|()| durable::clear(&folder))
+            .map_err(|source| failed(name, "prepare", &folder, source))?;
+        Ok(folder)
+    }
+
+    fn write(&self, name: &str, content: Content<'_>) -> Result<Temporary, StoreError> {
+        let folder = self.workshop(name)?;
+        let path = self.root.join(name);
+        let temporary = Temporary::create(&folder, FILE_MODE)
+            .map_err(|source| failed(name, "write", &path, source))?;
+        match content {
+            Content::Bytes(bytes) => {
+                (&temporary.file)
+                    .write_all(bytes)
+                    .map_err(|source| failed(name, "write", &path, source))?;
+            }
+            Content::File { path: file, digest, size } => {
+                let found = copy(name, file, &temporary.file, &path)?;
+                let expected = Stored { digest, size };
+                if found != expected {
+                    return Err(StoreError::Changed {
+                        name: name.to_owned(),
+                        file: file.display().to_string(),
+                        expected: Box::new(expected),
+                        found: Box::new(found),
+                    });
+                }
+            }
+        }
+        Ok(temporary)
+    }
+
+    fn make_parent(&self, name: &str) -> Result<PathBuf, StoreError> {
+        let path = self.root.join(name);
+        if let Some(parent) = path.parent() {
+            durable::create_directories(parent)
+                .map_err(|source| failed(name, "make the directory", parent, source))?;
+        }
+        Ok(path)
+    }
+}
+
+/// Copies a file and hashes it on the way.
+fn copy(name: &str, from: &Path, to: &File, to_path: &Path) -> Result<Stored, StoreError> {
+    let mut source = File::open(from).map_err(|source| failed(name, "read", from, source))?;
+    let mut target = Hasher::new(to);
+    let mut buffer = vec![0; 256 * 1024];
+    loop {
+        let count = match source.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(source) => return Err(failed(name, "read", from, source)),
+        };
+        let written = target.write_all(buffer.get(..count).unwrap_or_default());
+        written.map_err(|source| failed(name, "write", to_path, source))?;
+    }
+    let (_, digest, size) = target.finish();
+    Ok(Stored { digest, size })
+}
+
+fn failed(name: &str, action: &'static str, path: &Path, source: io::Error) -> StoreError {
+    StoreError::Io { name: name.to_owned(), action, path: path.display().to_string(), source }
+}
+
+/// Compares what is there with what was to be stored.
+fn same_or_conflict(name: &str, published: Digest, digest: Digest) -> Result<Created, StoreError> {
+    if published == digest {
+        Ok(Created::Same)
+    } else {
+        Err(StoreError::Conflict { name: name.to_owned(), published, digest })
+    }
+}
+
+impl Store for Directory {
+    fn read(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        check_name(name)?;
+        let Some(file) = self.open(name)? else { return Ok(None) };
+        let mut bytes = Vec::new();
+        let failed = |source| failed(name, "read", &self.root.join(name), source);
+        file.take(LARGEST_DOCUMENT + 1).read_to_end(&mut bytes).map_err(failed)?;
+        let size = bytes.len() as u64;
+        if size > LARGEST_DOCUMENT {
+            return Err(StoreError::TooLarge { name: name.to_owned(), size });
+        }
+        Ok(Some(bytes))
+    }
+
+    fn stat(&self, name: &str) -> Result<Option<Stored>, StoreError> {
+        check_name(name)?;
+        let Some(file) = self.open(name)? else { return Ok(None) };
+        let (digest, size) = sha256_of(file)
+            .map_err(|source| failed(name, "read", &self.root.join(name), source))?;
+        Ok(Some(Stored { digest, size }))
+    }
+
+    fn create(&self, name: &str, content: Content<'_>) -> Result<Created, StoreError> {
+        check_creation(name)?;
+        let digest = match content {
+            Content::Bytes(bytes) => sha256(bytes),
+            Content::File { digest, .. } => digest,
+        };
+        if let Some(published) = self.stat(name)? {
+            return same_or_conflict(name, published.digest, digest);
+        }
+        let temporary = self.write(name, content)?;
+        let path = self.make_parent(name)?;
+        if temporary.publish(&path).map_err(|source| failed(name, "write", &path, source))? {
+            return Ok(Created::New);
+        }
+        let Some(published) = self.stat(name)? else {
+            let gone = io::Error::new(io::ErrorKind::NotFound, "it was there and is gone again");
+            return Err(failed(name, "write", &path, gone));
+        };
+        same_or_conflict(name, published.digest, digest)
+    }
+
+    fn swap(&self, name: &str, old: Option<&[u8]>, new: &[u8]) -> Result<bool, StoreError> {
+        check_swap(name)?;
+        let folder = self.workshop(name)?;
+        let lock_path = folder.join("lock");
+        let lock = File::options().create(true).truncate(false).write(true).open(&lock_path);
+        // Held until the end of this function, or of this process.
+        let lock = lock.map_err(|source| failed(name, "open", &lock_path, source))?;
+        lock.lock().map_err(|source| failed(name, "lock", &lock_path, source))?;
+        if self.read(name)?.as_deref() != old {
+            return Ok(false);
+        }
+        let temporary = self.write(name, Content::Bytes(new))?;
+        let path = self.make_parent(name)?;
+        let swapped = match old {
+            Some(_) => temporary.replace(&path).map(|()| true),
+            None => temporary.publish(&path),
+        };
+        swapped.map_err(|source| failed(name, "write", &path, source))
+    }
+
+    fn list(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+        let folder = prefix.rsplit_once('/').map_or("", |(folder, _)| folder);
+        if !folder.is_empty() {
+            check_name(folder)?;
+        }
+        let mut names = Vec::new();
+        let mut folders = vec![folder.to_owned()];
+        while let Some(folder) = folders.pop() {
+            let path = self.root.join(&folder);
+            for (name, is_folder) in
+                entries(&path).map_err(|source| failed(prefix, "list", &path, source))?
+            {
+                let name = if folder.is_empty() { name } else { format!("{folder}/{name}") };
+                // A folder that only begins like the prefix has nothing to show; one that is shorter may have.
+                let may_hold = name.starts_with(prefix) || prefix.starts_with(&format!("{name}/"));
+                if is_folder && may_hold && name != RESERVED {
+                    folders.push(name);
+                } else if !is_folder && name.starts_with(prefix) {
+                    names.push(name);
+                }
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+}
+
+/// Lists a directory: names, and whether each is a directory. One that does not exist is empty.
+fn entries(path: &Path) -> io::Result<Vec<(String, bool)>> {
+    let entries = match fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+        {
+            return Ok(Vec::new());
+        }
+        Err(error) => return Err(error),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name().into_string().map_err(|name| {
+            let text = format!("{} is not UTF-8", name.display());
+            io::Error::new(io::ErrorKind::InvalidData, text)
+        })?;
+        found.push((name, entry.file_type()?.is_dir()));
+    }
+    Ok(found)
+}

@@ -1,0 +1,154 @@
+//! Files that are there whole or not at all, whatever happens in between.
+//!
+//! A file is written under a temporary name, brought to the disk, and only then given its name by a hard link, which
+//! fails when the name is taken. Each temporary file is locked while its writer lives, so that those of the dead can
+//! be told apart and removed, on every machine and in every process namespace.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError},
+    io,
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+    process,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+/// Distinguishes the temporary files of one process.
+static COUNTER: AtomicU64 = AtomicU64::new(0);
+
+/// How often a new temporary name is tried before giving up.
+const ATTEMPTS: usize = 1000;
+
+/// A file under a temporary name; removed when it is dropped.
+pub(crate) struct Temporary {
+    path: PathBuf,
+    /// The open file, which holds the lock.
+    pub(crate) file: File,
+}
+
+impl Temporary {
+    /// Makes an empty file of the given mode in `folder`, and locks it.
+    pub(crate) fn create(folder: &Path, mode: u32) -> io::Result<Self> {
+        for _ in 0..ATTEMPTS {
+            let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+            let path = folder.join(format!("{}{}-{number}", PREFIX, process::id()));
+            let file = match OpenOptions::new().write(true).create_new(true).mode(mode).open(&path)
+            {
+                Ok(file) => file,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                Err(error) => return Err(error),
+            };
+            // Somebody who clears up may have been faster than the lock: then this file has no name any more.
+            if file.try_lock().is_err() || file.metadata()?.nlink() == 0 {
+                continue;
+            }
+            let temporary = Self { path, file };
+            // The mode given above was cut by the umask.
+            temporary.file.set_permissions(Permissions::from_mode(mode))?;
+            return Ok(temporary);
+        }
+        Err(io::Error::new(io::ErrorKind::AlreadyExists, "all temporary names are taken"))
+    }
+
+    /// Gives the file its name, if that is free: `false` when it is taken.
+    pub(crate) fn publish(self, name: &Path) -> io::Result<bool> {
+        self.file.sync_all()?;
+        match fs::hard_link(&self.path, name) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
+            Err(error) => return Err(error),
+        }
+        sync_parent(name)?;
+        Ok(true)
+    }
+
+    /// Gives the file its name, in place of what has it.
+    pub(crate) fn replace(self, name: &Path) -> io::Result<()> {
+        self.file.sync_all()?;
+        fs::rename(&self.path, name)?;
+        sync_parent(name)
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        // After `replace` there is nothing to remove; what cannot be removed now is removed by the next writer.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// How temporary files are named.
+const PREFIX: &str = ".kdistro-new-";
+
+/// Tells whether a file has the name of a temporary one.
+pub(crate) fn is_temporary(name: &str) -> bool {
+    name.starts_with(PREFIX)
+}
+
+/// Removes the temporary files in `folder` whose writers are dead.
+pub(crate) fn clear(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if !entry.file_name().to_str().is_some_and(is_temporary) {
+            continue;
+        }
+        let file = match File::open(entry.path()) {
+            Ok(file) => file,
+            // Finished meanwhile, or of another user, who clears up after himself.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied
+                ) =>
+            {
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        match file.try_lock() {
+            Ok(()) => remove_if_same(&entry.path(), &file)?,
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Removes a name if it still is the name of `file`.
+fn remove_if_same(path: &Path, file: &File) -> io::Result<()> {
+    let identity = |metadata: &fs::Metadata| (metadata.dev(), metadata.ino());
+    let removed = match fs::symlink_metadata(path) {
+        Ok(metadata) if identity(&metadata) == identity(&file.metadata()?) => fs::remove_file(path),
+        Ok(_) => Ok(()),
+        Err(error) => Err(error),
+    };
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// Makes a directory of mode 0755 and those above it, whatever the umask, and brings them to the disk.
+pub(crate) fn create_directories(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        create_directories(parent)?;
+    }
+    match DirBuilder::new().mode(0o755).create(path) {
+        Ok(()) => {
+            fs::set_permissions(path, Permissions::from_mode(0o755))?;
+            sync_parent(path)
+        }
+        // Somebody else made it meanwhile; a file of that name shows as an error when something is put below it.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Brings the names in the directory of `path` to the disk.
+fn sync_parent(path: &Path) -> io::Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+}

@@ -1,0 +1,95 @@
+//! Checks a published release: what was signed, what was logged, and every byte that the signed manifest names.
+//!
+//! All problems are listed, each with the file it is about; what could not be read is told apart from what is
+//! wrong. Nothing is believed but the key (and the trusted root, where it is given from outside).
+
+mod assets;
+mod attestations;
+mod channel;
+mod inputs;
+mod keys;
+mod log;
+mod manifest;
+mod plan;
+mod reading;
+mod report;
+mod whole;
+
+pub use report::{Note, Outcome, Problem, Report};
+
+use crate::{
+    store::Reader,
+    trust::{PublicKey, Trust},
+};
+use kdistro_formats::{ReleaseName, plan::Plan};
+use reading::Checker;
+
+/// How much of a store is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// The release's manifest, folder, channel index, bundles, keys and log.
+    Release,
+    /// That, and every input and configuration file of its plan.
+    Inputs,
+    /// Every release of every channel with its inputs, and that nothing else is in the store.
+    All,
+}
+
+/// What a verifier brings along.
+#[derive(Clone, Debug)]
+pub struct TrustSource {
+    /// The release key.
+    pub key: PublicKey,
+    /// A trusted root from outside; without one the store's is taken, when the release key signed it.
+    pub trusted_root: Option<Vec<u8>>,
+}
+
+/// Checks the release whose manifest is `manifest`, a name in the store, as [`crate::store::locate`] returns it.
+pub fn check(reader: &dyn Reader, manifest: &str, source: &TrustSource, scope: Scope) -> Report {
+    let mut checker = Checker::new(reader);
+    checker.report.store = reader.place();
+    manifest.clone_into(&mut checker.report.manifest);
+    checker.report.key = Some(source.key.fingerprint());
+    if checker.is_unsigned_kind(manifest) {
+        return checker.finish();
+    }
+    if let Some(trust) = checker.check_keys(source) {
+        let release = checker.check_release(manifest, &trust, true);
+        if let Some((_, Some(plan))) = &release
+            && scope >= Scope::Inputs
+        {
+            checker.check_inputs(plan);
+        }
+        if scope == Scope::All {
+            checker.check_others(release.map(|(name, _)| name), &trust);
+        }
+        checker.check_log(&trust);
+        if scope == Scope::All {
+            checker.check_nothing_else("");
+        }
+    }
+    checker.finish()
+}
+
+impl Checker<'_> {
+    /// Checks one release and returns its name and plan; `first` when it is the one that was asked for.
+    fn check_release(
+        &mut self,
+        manifest: &str,
+        trust: &Trust,
+        first: bool,
+    ) -> Option<(ReleaseName, Option<Plan>)> {
+        let signed = self.check_manifest(manifest, trust)?;
+        if first {
+            self.report.describe(&signed);
+        }
+        let plan = self.check_plan(&signed);
+        self.check_assets(&signed);
+        self.check_attestations(&signed, trust);
+        if first {
+            self.check_channel(&signed, trust);
+        }
+        self.check_nothing_else(&kdistro_formats::layout::release(&signed.name));
+        Some((signed.name, plan))
+    }
+}

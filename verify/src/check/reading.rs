@@ -1,0 +1,226 @@
+//! Reads files of the store and records what was found: every name that was asked for, every problem, every bundle.
+
+use std::{
+    collections::BTreeSet,
+    io::{self, ErrorKind, Read},
+    num::NonZero,
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+};
+
+use kdistro_formats::layout;
+
+use super::report::{Note, Outcome, Problem, Report, chain, printable};
+use crate::{
+    bundle::{self, Logged},
+    hash::{self, Hashes},
+    store::{self, Reader},
+    trust::Trust,
+};
+
+/// The largest document (plan, manifest, index, tile) that is read into memory.
+pub(super) const DOCUMENT: u64 = 64 * 1024 * 1024;
+/// The largest bundle, key or checkpoint.
+pub(super) const SMALL: u64 = 4 * 1024 * 1024;
+
+/// A check under way.
+pub(super) struct Checker<'a> {
+    pub(super) reader: &'a dyn Reader,
+    pub(super) report: Report,
+    /// Every name that belongs into the store.
+    pub(super) known: BTreeSet<String>,
+    /// What every bundle says about the log, by the bundle's name.
+    pub(super) logged: Vec<(String, Logged)>,
+}
+
+/// A file to be hashed, and how long it should be.
+pub(super) struct Expected {
+    pub(super) name: String,
+    pub(super) size: u64,
+}
+
+impl<'a> Checker<'a> {
+    pub(super) fn new(reader: &'a dyn Reader) -> Self {
+        Self { reader, report: Report::new(), known: BTreeSet::new(), logged: Vec::new() }
+    }
+
+    pub(super) fn finish(self) -> Report {
+        self.report.conclude()
+    }
+
+    pub(super) fn differs(&mut self, file: &str, message: impl AsRef<str>) {
+        self.problem(file, Outcome::Differs, message.as_ref());
+    }
+
+    pub(super) fn unknown(&mut self, file: &str, message: impl AsRef<str>) {
+        self.problem(file, Outcome::Unknown, message.as_ref());
+    }
+
+    fn problem(&mut self, file: &str, outcome: Outcome, message: &str) {
+        let (file, message) = (printable(file), printable(message));
+        self.report.problems.push(Problem { file, outcome, message });
+    }
+
+    pub(super) fn note(&mut self, file: &str, message: impl AsRef<str>) {
+        let (file, message) = (printable(file), printable(message.as_ref()));
+        self.report.notes.push(Note { file, message });
+    }
+
+    /// Records that a file could not be read: wrong where the bytes are at fault, else unknown.
+    pub(super) fn unreadable(&mut self, file: &str, error: &io::Error) {
+        let text = chain(error);
+        match error.kind() {
+            ErrorKind::InvalidData | ErrorKind::FileTooLarge => self.differs(file, text),
+            _ => self.unknown(file, format!("cannot be read: {text}")),
+        }
+    }
+
+    /// Reads a document that must be there.
+    pub(super) fn document(&mut self, name: &str, limit: u64) -> Option<Vec<u8>> {
+        let read = self.optional(name, limit)?;
+        if read.is_none() {
+            self.differs(name, "is missing");
+        }
+        read
+    }
+
+    /// Reads a document that may be absent; the outer option is none when it could not be read.
+    pub(super) fn optional(&mut self, name: &str, limit: u64) -> Option<Option<Vec<u8>>> {
+        self.known.insert(name.to_owned());
+        match store::read(self.reader, name, limit) {
+            Ok(read) => {
+                self.report.bytes += read.as_ref().map_or(0, |bytes| bytes.len() as u64);
+                Some(read)
+            }
+            Err(error) => {
+                self.unreadable(name, &error);
+                None
+            }
+        }
+    }
+
+    /// Reads a small file that must have exactly this content.
+    pub(super) fn exact(&mut self, name: &str, expected: &str, what: &str) {
+        let Some(bytes) = self.document(name, SMALL) else { return };
+        if bytes != expected.as_bytes() {
+            let same = bytes.iter().zip(expected.as_bytes()).take_while(|(a, b)| a == b).count();
+            self.differs(name, format!("is not {what}: differs at byte {same}"));
+        }
+    }
+
+    /// Checks the bundle of a document that was read, and blames the one of the two that was changed.
+    pub(super) fn check_bundle(
+        &mut self,
+        document: (&str, &[u8]),
+        bundle: &str,
+        trust: &Trust,
+    ) -> Option<Logged> {
+        let (name, bytes) = document;
+        self.known.insert(bundle.to_owned());
+        let read = store::read(self.reader, bundle, SMALL);
+        let json = match read {
+            Ok(Some(json)) => json,
+            Ok(None) => {
+                self.differs(bundle, format!("is missing: nothing signs {name}"));
+                return None;
+            }
+            Err(error) => {
+                self.unreadable(bundle, &error);
+                return None;
+            }
+        };
+        self.report.bytes += json.len() as u64;
+        match bundle::verify_message(&json, bytes, trust) {
+            Ok(logged) => {
+                self.logged.push((bundle.to_owned(), logged));
+                Some(logged)
+            }
+            Err(error) => {
+                let blamed = if error.is_about_the_document() { name } else { bundle };
+                self.differs(blamed, chain(&error));
+                None
+            }
+        }
+    }
+
+    /// Reads a document together with the bundle beside it.
+    pub(super) fn signed_document(&mut self, name: &str, trust: &Trust) -> Option<(Vec<u8>, Logged)> {
+        let bytes = self.document(name, DOCUMENT)?;
+        let logged = self.check_bundle((name, &bytes), &layout::bundle(name), trust)?;
+        Some((bytes, logged))
+    }
+
+    /// Hashes many files on all cores; none in the result where one is missing or cannot be read.
+    pub(super) fn hash_all(&mut self, files: &[Expected]) -> Vec<Option<Hashes>> {
+        let results = hash_in_parallel(self.reader, files);
+        let mut found = Vec::with_capacity(files.len());
+        for (file, result) in files.iter().zip(results) {
+            self.known.insert(file.name.clone());
+            found.push(match result {
+                Ok(Some(hashes)) => {
+                    self.report.bytes += hashes.size;
+                    Some(hashes)
+                }
+                Ok(None) => {
+                    self.differs(&file.name, "is missing");
+                    None
+                }
+                Err(error) => {
+                    self.unreadable(&file.name, &error);
+                    None
+                }
+            });
+        }
+        found
+    }
+
+    /// Lists what lies below a folder and refuses every file that nothing signed speaks of.
+    pub(super) fn check_nothing_else(&mut self, prefix: &str) {
+        for name in self.listed(prefix) {
+            if !self.known.contains(&name) {
+                self.differs(&name, "is in the store, but nothing that is signed speaks of it");
+            }
+        }
+    }
+
+    /// The files below a folder; empty, with a note, where the store cannot list.
+    pub(super) fn listed(&mut self, prefix: &str) -> Vec<String> {
+        let folder = if prefix.is_empty() { "." } else { prefix };
+        match self.reader.list(prefix) {
+            Ok(Some(names)) => names,
+            Ok(None) => {
+                self.note(".", "not listed: this kind of store cannot say whether more is there");
+                Vec::new()
+            }
+            Err(error) => {
+                self.unknown(folder, format!("cannot be listed: {}", chain(&error)));
+                Vec::new()
+            }
+        }
+    }
+}
+
+fn hash_in_parallel(reader: &dyn Reader, files: &[Expected]) -> Vec<io::Result<Option<Hashes>>> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = Vec::new();
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(file) = files.get(index) else { return done };
+            done.push((index, hash_one(reader, file)));
+        }
+    };
+    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(files.len());
+    let mut done: Vec<_> = thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().unwrap_or_default()).collect()
+    });
+    done.sort_unstable_by_key(|(index, _)| *index);
+    done.into_iter().map(|(_, result)| result).collect()
+}
+
+/// Hashes one file, reading at most one byte more than it should have: a store may send without end.
+fn hash_one(reader: &dyn Reader, file: &Expected) -> io::Result<Option<Hashes>> {
+    let Some(content) = reader.open(&file.name)? else { return Ok(None) };
+    hash::hashes_of(content.take(file.size.saturating_add(1))).map(Some)
+}

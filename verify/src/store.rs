@@ -1,0 +1,211 @@
+//! Reads a published store: a directory, or (feature `http`) an address.
+
+#[cfg(feature = "http")]
+pub mod http;
+
+use std::{
+    fs::{self, File},
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+use kdistro_formats::{ReleaseName, layout};
+
+/// A store that can be read. Names are relative to its root, with `/` between folders.
+pub trait Reader: Send + Sync {
+    /// Opens a file; none when the store says that there is no such file.
+    ///
+    /// Any other outcome is an error: the store could not tell.
+    fn open(&self, name: &str) -> io::Result<Option<Box<dyn Read + '_>>>;
+
+    /// Lists every file below `prefix`, a folder without a slash at its end, sorted by name; empty for the whole store.
+    ///
+    /// None when this kind of store cannot list.
+    fn list(&self, prefix: &str) -> io::Result<Option<Vec<String>>>;
+
+    /// Says where the store is, for people.
+    fn place(&self) -> String;
+}
+
+/// Reads a document of at most `limit` bytes; none when it is not there.
+pub fn read(reader: &dyn Reader, name: &str, limit: u64) -> io::Result<Option<Vec<u8>>> {
+    let Some(file) = reader.open(name)? else { return Ok(None) };
+    let mut bytes = Vec::new();
+    file.take(limit + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        let message = format!("is larger than the {limit} bytes that such a document may have");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
+    }
+    Ok(Some(bytes))
+}
+
+/// A store in a directory.
+#[derive(Clone, Debug)]
+pub struct Directory {
+    root: PathBuf,
+}
+
+impl Directory {
+    /// Reads the store at `root`.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+}
+
+impl Reader for Directory {
+    fn open(&self, name: &str) -> io::Result<Option<Box<dyn Read + '_>>> {
+        if !is_plain(name) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a name in a store"));
+        }
+        let path = self.root.join(name);
+        match fs::symlink_metadata(&path) {
+            Ok(metadata) if metadata.is_file() => Ok(Some(Box::new(File::open(path)?))),
+            // A pipe would hang, a link could lead out of the store.
+            Ok(_) => Err(io::Error::new(io::ErrorKind::InvalidData, "is not a regular file")),
+            Err(error) if is_absent(&error) => {
+                // A store that is not there at all cannot say what is in it.
+                fs::read_dir(&self.root)?;
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn list(&self, prefix: &str) -> io::Result<Option<Vec<String>>> {
+        let mut names = Vec::new();
+        walk(&self.root.join(prefix), prefix, &mut names)?;
+        names.sort_unstable();
+        Ok(Some(names))
+    }
+
+    fn place(&self) -> String {
+        self.root.display().to_string()
+    }
+}
+
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+/// True for a name without empty, `.` or `..` parts.
+pub(crate) fn is_plain(name: &str) -> bool {
+    let plain = |part: &str| !matches!(part, "" | "." | "..") && !part.contains(['\\', '\0']);
+    name.split('/').all(plain)
+}
+
+fn walk(folder: &Path, prefix: &str, names: &mut Vec<String>) -> io::Result<()> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if is_absent(&error) => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let name = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
+        if entry.file_type()?.is_dir() {
+            walk(&entry.path(), &name, names)?;
+        } else {
+            names.push(name);
+        }
+    }
+    Ok(())
+}
+
+/// A store and the name of a manifest in it that cannot be made out.
+#[derive(Debug, thiserror::Error)]
+pub enum LocateError {
+    /// The manifest's path does not end as a manifest's does.
+    #[error(
+        "`{0}` does not end with `kubernetes-<channel>/kubernetes-<channel>-<number>.yaml`; name the store with --store"
+    )]
+    Layout(String),
+    /// The last part of the path is not the name of a manifest.
+    #[error("`{0}` is not the name of a manifest; expected `kubernetes-<channel>-<number>.yaml`")]
+    Name(String),
+    /// An address that is not one, or not one that is read.
+    #[error("cannot read `{0}`: {1}")]
+    Address(String, &'static str),
+}
+
+/// Finds the store of a manifest: `store` where it is given, else the manifest's path less its layout suffix.
+///
+/// Returns the store and the manifest's name in it. `proxy` is used for addresses only.
+pub fn locate(
+    manifest: &str,
+    store: Option<&str>,
+    proxy: Option<&str>,
+) -> Result<(Box<dyn Reader>, String), LocateError> {
+    let file = manifest.rsplit('/').next().unwrap_or(manifest);
+    let resource = file.strip_suffix(".yaml").unwrap_or(file);
+    // EKS-D's names have `eks` before the number; its manifests are read to say that nothing signs them.
+    let ours = resource.replacen("-eks-", "-", 1);
+    let release = ours.strip_prefix("kubernetes-").and_then(|name| name.parse::<ReleaseName>().ok());
+    let release = release.ok_or_else(|| LocateError::Name(file.to_owned()))?;
+    let name = if ours == resource {
+        layout::manifest(&release)
+    } else {
+        format!("kubernetes-{}/{resource}.yaml", release.channel)
+    };
+    if let Some(store) = store {
+        return Ok((open(store, proxy)?, name));
+    }
+    let root = manifest.strip_suffix(&name).filter(|root| root.is_empty() || root.ends_with('/'));
+    let root = root.ok_or_else(|| LocateError::Layout(manifest.to_owned()))?;
+    let root = if root.is_empty() { "." } else { root };
+    Ok((open(root, proxy)?, name))
+}
+
+/// Opens a store: an address when it looks like one, else a directory.
+pub fn open(store: &str, proxy: Option<&str>) -> Result<Box<dyn Reader>, LocateError> {
+    if !store.contains("://") {
+        return Ok(Box::new(Directory::new(store)));
+    }
+    #[cfg(feature = "http")]
+    return Ok(Box::new(http::Http::new(store, proxy)?));
+    #[cfg(not(feature = "http"))]
+    {
+        let _ = proxy;
+        Err(LocateError::Address(store.to_owned(), "built without the feature `http`"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_store_is_the_path_less_the_layout() {
+        for (path, root) in [
+            ("/a/store/kubernetes-1-20/kubernetes-1-20-1.yaml", "/a/store/"),
+            ("kubernetes-1-20/kubernetes-1-20-1.yaml", "."),
+        ] {
+            let (reader, name) = locate(path, None, None).unwrap();
+            assert_eq!(reader.place(), root);
+            assert_eq!(name, "kubernetes-1-20/kubernetes-1-20-1.yaml");
+        }
+        let (reader, name) = locate("kubernetes-1-20-1.yaml", Some("/s"), None).unwrap();
+        assert_eq!((reader.place().as_str(), name.as_str()), ("/s", "kubernetes-1-20/kubernetes-1-20-1.yaml"));
+        let eks = locate("/s/kubernetes-1-35/kubernetes-1-35-eks-7.yaml", None, None).unwrap();
+        assert_eq!(eks.1, "kubernetes-1-35/kubernetes-1-35-eks-7.yaml");
+    }
+
+    #[test]
+    fn says_what_it_could_not_make_out() {
+        assert!(matches!(locate("/s/x.yaml", None, None), Err(LocateError::Name(_))));
+        assert!(matches!(locate("/s/kubernetes-1-20-1.yaml", None, None), Err(LocateError::Layout(_))));
+    }
+
+    #[test]
+    fn a_store_that_is_not_there_cannot_say_what_is_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let there = Directory::new(folder.path());
+        assert!(there.open("a/b").unwrap().is_none());
+        assert!(there.open("../b").is_err());
+        assert!(Directory::new(folder.path().join("none")).open("a/b").is_err());
+        fs::write(folder.path().join("a"), b"12345").unwrap();
+        assert_eq!(read(&there, "a", 5).unwrap().unwrap(), b"12345");
+        assert!(read(&there, "a", 4).is_err());
+        assert_eq!(there.list("").unwrap().unwrap(), ["a"]);
+    }
+}

@@ -1,0 +1,97 @@
+//! No changed byte of any published file is overlooked, and the file is named.
+
+use kdistro_formats::layout;
+use kdistro_verify::{
+    check::{Outcome, Scope},
+    store::{Directory, Reader},
+};
+
+use crate::publisher::{Publisher, name};
+
+/// Positions tried in a larger file.
+const POSITIONS: usize = 40;
+/// Files of at most this many bytes are tried at every position.
+const SMALL: usize = 200;
+
+/// Changes one byte of `file` in several places and ways, and requires that it is named each time.
+fn flip(publisher: &Publisher, file: &str, scope: Scope) -> usize {
+    let original = publisher.read(file);
+    let step = if original.len() <= SMALL { 1 } else { original.len().div_ceil(POSITIONS) };
+    let places = (0..original.len()).step_by(step).chain([original.len() - 1]);
+    let mut tried = 0;
+    for place in places {
+        // The lowest bit, a case bit, and the highest.
+        for bit in [0x01, 0x20, 0x80] {
+            let mut changed = original.clone();
+            changed[place] ^= bit;
+            publisher.write(file, &changed);
+            let report = publisher.check(3, scope);
+            let named = report
+                .problems
+                .iter()
+                .any(|problem| problem.file == file && problem.outcome == Outcome::Differs);
+            assert!(
+                report.outcome == Outcome::Differs && named,
+                "{file}: byte {place} changed by {bit:#x} of {:?}\n{report}",
+                original.get(place.saturating_sub(12)..(place + 12).min(original.len())).map(<[u8]>::escape_ascii).map(|text| text.to_string()),
+            );
+            tried += 1;
+        }
+    }
+    publisher.write(file, &original);
+    tried
+}
+
+#[test]
+fn every_changed_byte_of_a_store_is_found_and_its_file_named() {
+    let publisher = Publisher::with_releases();
+    let report = publisher.check(3, Scope::All);
+    assert_eq!(report.outcome, Outcome::Verified, "{report}");
+    let files = Directory::new(publisher.root()).list("").unwrap().unwrap();
+    assert!(files.len() > 60, "{files:#?}");
+    // What lies in the folder of a number that was never published is signed by nothing.
+    let abandoned = layout::release(&name(2));
+    let tried: usize = files
+        .iter()
+        .filter(|file| !file.starts_with(&abandoned))
+        .map(|file| flip(&publisher, file, Scope::All))
+        .sum();
+    assert!(tried > 5000, "{tried}");
+    assert_eq!(publisher.check(3, Scope::All).outcome, Outcome::Verified);
+}
+
+#[test]
+fn every_changed_byte_of_a_release_is_found_by_its_own_check() {
+    let publisher = Publisher::with_releases();
+    let files = Directory::new(publisher.root()).list("").unwrap().unwrap();
+    let release = layout::release(&name(3));
+    let manifest = layout::manifest(&name(3));
+    let mine = |file: &&String| {
+        let starts = [release.as_str(), manifest.as_str(), "keys/", "log/"];
+        starts.iter().any(|start| file.starts_with(start))
+    };
+    let tried: usize =
+        files.iter().filter(mine).map(|file| flip(&publisher, file, Scope::Release)).sum();
+    assert!(tried > 2000, "{tried}");
+    assert_eq!(publisher.check(3, Scope::Release).outcome, Outcome::Verified);
+}
+
+#[test]
+fn every_missing_file_of_a_store_is_named() {
+    let publisher = Publisher::with_releases();
+    let files = Directory::new(publisher.root()).list("").unwrap().unwrap();
+    let manifest = layout::manifest(&name(3));
+    let optional = |file: &String| {
+        // Superseded tiles and index bundles may be cleaned away; nothing says how many attestations there are.
+        file.contains(".p/") || file.contains("attestations/") || file.starts_with("releasechannels/bundles/")
+            || file.starts_with(&layout::abandoned(&name(2))) || file.starts_with("crds/") || *file == manifest
+    };
+    for file in files.iter().filter(|file| !optional(file)) {
+        let original = publisher.read(file);
+        publisher.remove(file);
+        let report = publisher.check(3, Scope::All);
+        let named = report.problems.iter().any(|problem| problem.file == *file);
+        assert!(report.outcome == Outcome::Differs && named, "{file}\n{report}");
+        publisher.write(file, original);
+    }
+}

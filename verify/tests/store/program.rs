@@ -1,0 +1,90 @@
+//! The program itself: what it prints, and its exit codes.
+
+use std::{fs, path::Path, process::Output};
+
+use kdistro_formats::layout;
+
+use crate::publisher::{Publisher, name};
+
+#[expect(clippy::disallowed_methods, reason = "the program under test is a process")]
+fn run(arguments: &[&str]) -> (i32, String, String) {
+    let program = env!("CARGO_BIN_EXE_kdistro-verify");
+    let output: Output = std::process::Command::new(program).args(arguments).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+fn shown(path: &Path) -> String {
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn says_verified_forged_or_could_not_tell() {
+    let publisher = Publisher::with_releases();
+    let key = shown(&publisher.root().join(layout::PUBLIC_KEY));
+    let manifest = shown(&publisher.root().join(layout::manifest(&name(3))));
+    let (code, out, _) = run(&["--key", &key, &manifest]);
+    assert_eq!(code, 0, "{out}");
+    assert!(out.contains("release     1-20-3 of 2026-08-01T00:00:00Z\n"), "{out}");
+    assert!(out.ends_with("verified\n"));
+    let store = shown(&publisher.root());
+    let arguments = ["--key", &key, "--all", "--json", "--store", &store, "kubernetes-1-20-3.yaml"];
+    let (code, out, _) = run(&arguments);
+    let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &json["outcome"], &json["assets"]), (0, &"verified".into(), &3.into()));
+    publisher.write(&layout::claim(&name(3)), "{}");
+    let (code, out, _) = run(&["--key", &key, "--quiet", &manifest]);
+    assert_eq!((code, out.as_str()), (1, "differs or forged: kubernetes-1-20/releases/3/claim\n"));
+    let nowhere = "/nowhere/kubernetes-1-20/kubernetes-1-20-3.yaml";
+    let (code, out, _) = run(&["--key", &key, nowhere]);
+    assert_eq!(code, 2, "{out}");
+    assert!(out.lines().last().unwrap().starts_with("could not tell: "), "{out}");
+}
+
+#[test]
+fn wrong_usage_is_could_not_tell() {
+    let publisher = Publisher::new();
+    let key = shown(&publisher.root().join(layout::PUBLIC_KEY));
+    let log = shown(&publisher.root().join(layout::CHECKPOINT));
+    let manifest = "kubernetes-1-20/kubernetes-1-20-1.yaml";
+    for arguments in [
+        &["--key", &key][..],
+        &[manifest],
+        &["--key", "/nowhere/key", manifest],
+        &["--key", &log, manifest],
+        &["--key", &key, "release.yaml"],
+        &["--key", &key, "ftp://a.example/kubernetes-1-20/kubernetes-1-20-1.yaml"],
+        &["--key", &key, "--unknown", manifest],
+        &["compare", "/nowhere/a", "/nowhere/b"],
+        &["explain", "/nowhere/a", "/nowhere/b"],
+        &[],
+    ] {
+        let (code, out, error) = run(arguments);
+        assert_eq!(code, 2, "{arguments:?}: {out}{error}");
+        assert!(!error.is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn compares_and_explains() {
+    let folder = tempfile::tempdir().unwrap();
+    let (a, b) = (shown(&folder.path().join("a")), shown(&folder.path().join("b")));
+    fs::write(&a, "one\ntwo\n").unwrap();
+    fs::write(&b, "one\nthree\n").unwrap();
+    let expected = format!("{a}: differs\n");
+    assert_eq!(run(&["compare", &a, &b]), (1, expected, String::new()));
+    assert_eq!(run(&["explain", &a, &b]).1, "line 2 is `two` and `three`\n");
+    assert_eq!(run(&["explain", &a, &a]), (0, "same\n".to_owned(), String::new()));
+    assert_eq!(run(&["compare", "--quiet", &a, &a]), (0, String::new(), String::new()));
+}
+
+#[test]
+fn help_has_examples_and_every_shell_completions() {
+    let (code, help, _) = run(&["--help"]);
+    assert_eq!(code, 0);
+    assert!(help.contains("Examples:") && help.contains("Exit codes:"), "{help}");
+    for shell in ["bash", "zsh", "fish"] {
+        let (code, script, _) = run(&["completions", shell]);
+        assert!(code == 0 && script.contains("kdistro-verify"), "{shell}");
+    }
+}

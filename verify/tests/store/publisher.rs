@@ -1,0 +1,511 @@
+//! Publishes a small store as `kdistro` does: signed documents, a log with stapled proofs, artifacts with sidecars.
+
+use std::{collections::BTreeMap, fs, io, path::PathBuf};
+
+use kdistro_formats::{
+    Digest, ReleaseName, canonical,
+    channel::{ChannelSpec, ChannelStatus, ReleaseChannel, Withheld},
+    claim::{Claim, Header},
+    layout,
+    plan::{
+        self, AssemblyRules, ConfigurationFile, Content, Input, InputKind, OutputRef, Plan,
+        PlannedAsset,
+    },
+    release::{
+        API_VERSION, Asset, AssetArchive, AssetKind, Component, MediaType, Metadata, PlanRef,
+        Release, ReleaseRef, ReleaseSpec, ReleaseStatus,
+    },
+    statement::{PAYLOAD_TYPE, REBUILD, STATEMENT, Statement, Subject},
+    yaml,
+};
+use kdistro_verify::{
+    check::{Report, Scope, TrustSource, check},
+    hash,
+    log::{Checkpoint, TILE_WIDTH, Tree, leaf_hash, node_hash, tile_path},
+    store::Directory,
+    trust::PublicKey,
+};
+use serde_json::{Value, json};
+use sigstore_crypto::KeyPair;
+use sigstore_types::encoding::SignatureBytes;
+use tempfile::TempDir;
+
+pub(crate) const ORIGIN: &str = "log.releases.example";
+const SITE: &str = "https://releases.example";
+pub(crate) const DATE: &str = "2026-08-01T00:00:00Z";
+
+/// A store under a temporary folder, and the keys that sign it.
+pub(crate) struct Publisher {
+    folder: TempDir,
+    key: KeyPair,
+    log_key: KeyPair,
+    leaves: Vec<Vec<u8>>,
+    pub(crate) index: ReleaseChannel,
+}
+
+pub(crate) fn base64(bytes: &[u8]) -> String {
+    SignatureBytes::from_bytes(bytes).to_base64()
+}
+
+pub(crate) fn public(pair: &KeyPair) -> PublicKey {
+    PublicKey::from_spki_der(pair.public_key_der().unwrap().as_bytes()).unwrap()
+}
+
+pub(crate) fn name(number: u32) -> ReleaseName {
+    format!("1-20-{number}").parse().unwrap()
+}
+
+/// The files of every release, by component and path below `artifacts/`.
+const FILES: [(&str, &str, &[u8]); 3] = [
+    ("cni-plugins", "plugins/v1.1.1/cni-plugins-linux-amd64-v1.1.1.tar.gz", b"plugins, packed"),
+    ("etcd", "etcd/v3.4.23/bin/linux/amd64/etcd", b"a program that keeps keys and values"),
+    ("etcd", "etcd/v3.4.23/etcd-linux-amd64-v3.4.23.tar.gz", b"the same program, packed"),
+];
+
+impl Publisher {
+    /// An empty store with keys and a trusted root.
+    pub(crate) fn new() -> Self {
+        let mut publisher = Self {
+            folder: TempDir::new().unwrap(),
+            key: KeyPair::generate_ecdsa_p256().unwrap(),
+            log_key: KeyPair::generate_ecdsa_p256().unwrap(),
+            leaves: Vec::new(),
+            index: empty_index(),
+        };
+        publisher.write(layout::PUBLIC_KEY, publisher.key().to_pem());
+        publisher.write(layout::LOG_KEY, publisher.log_key().to_pem());
+        let root = trusted_root(&publisher.log_key());
+        publisher.write_signed(layout::TRUSTED_ROOT, root);
+        publisher
+    }
+
+    /// A store with two releases; number 2 in between was never published.
+    pub(crate) fn with_releases() -> Self {
+        let mut publisher = Self::new();
+        let first = publisher.release(1, None);
+        publisher.write_index();
+        let claim = publisher.claim(2, Digest::from_bytes([2; 32]), Some(first.clone()));
+        publisher.write(&layout::claim(&name(2)), claim);
+        publisher.write(&layout::abandoned(&name(2)), "{}");
+        let reason = "the build host was lost".to_owned();
+        publisher.index.status.withheld.push(Withheld { number: 2, digest: None, reason });
+        publisher.release(3, Some(first));
+        publisher.write_index();
+        publisher
+    }
+
+    pub(crate) fn key(&self) -> PublicKey {
+        public(&self.key)
+    }
+
+    pub(crate) fn log_key(&self) -> PublicKey {
+        public(&self.log_key)
+    }
+
+    pub(crate) fn root(&self) -> PathBuf {
+        self.folder.path().to_owned()
+    }
+
+    pub(crate) fn read(&self, name: &str) -> Vec<u8> {
+        fs::read(self.folder.path().join(name)).unwrap()
+    }
+
+    pub(crate) fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
+        let path = self.folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+
+    pub(crate) fn remove(&self, name: &str) {
+        fs::remove_file(self.folder.path().join(name)).unwrap();
+    }
+
+    pub(crate) fn source(&self) -> TrustSource {
+        TrustSource { key: self.key(), trusted_root: None }
+    }
+
+    /// Checks release 3, or another.
+    pub(crate) fn check(&self, number: u32, scope: Scope) -> Report {
+        let store = Directory::new(self.folder.path());
+        check(&store, &layout::manifest(&name(number)), &self.source(), scope)
+    }
+
+    pub(crate) fn write_signed(&mut self, name: &str, bytes: impl AsRef<[u8]>) {
+        self.write(name, bytes.as_ref());
+        let bundle = self.sign(bytes.as_ref());
+        self.write(&layout::bundle(name), canonical::to_vec(&bundle).unwrap());
+    }
+
+    /// Signs and logs a document.
+    pub(crate) fn sign(&mut self, document: &[u8]) -> Value {
+        let digest = hash::sha256(document);
+        let signature = base64(self.key.sign(document).unwrap().as_bytes());
+        let digest64 = base64(digest.as_bytes());
+        let message = json!({
+            "messageDigest": { "algorithm": "SHA2_256", "digest": digest64 },
+            "signature": signature,
+        });
+        let entry = self.logged(&digest, &signature);
+        self.bundle("messageSignature", message, entry)
+    }
+
+    /// Signs and logs a statement about `subject`.
+    pub(crate) fn attest(&mut self, subject: Subject) -> Value {
+        let statement = Statement {
+            kind: STATEMENT.to_owned(),
+            subject: vec![subject],
+            predicate_type: REBUILD.to_owned(),
+            predicate: json!({ "release": "1-20-3" }),
+        };
+        let payload = canonical::to_vec(&statement).unwrap();
+        let signed = sigstore_types::dsse::pae(PAYLOAD_TYPE, &payload);
+        let signature = base64(self.key.sign(&signed).unwrap().as_bytes());
+        let envelope = json!({
+            "payload": base64(&payload),
+            "payloadType": PAYLOAD_TYPE,
+            "signatures": [{ "keyid": "", "sig": signature }],
+        });
+        let entry = self.logged(&hash::sha256(&signed), &signature);
+        self.bundle("dsseEnvelope", envelope, entry)
+    }
+
+    fn bundle(&self, content: &str, value: Value, entry: Value) -> Value {
+        json!({
+            "mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json",
+            content: value,
+            "verificationMaterial": {
+                "publicKey": { "hint": base64(self.key().fingerprint().as_bytes()) },
+                "timestampVerificationData": { "rfc3161Timestamps": [] },
+                "tlogEntries": [entry],
+            },
+        })
+    }
+
+    fn logged(&mut self, digest: &Digest, signature: &str) -> Value {
+        let key = base64(self.key().as_der());
+        let leaf = json!({
+            "apiVersion": "0.0.2",
+            "kind": "hashedrekord",
+            "spec": { "hashedRekordV002": {
+                "data": { "algorithm": "SHA2_256", "digest": base64(digest.as_bytes()) },
+                "signature": { "content": signature, "verifier": {
+                    "keyDetails": "PKIX_ECDSA_P256_SHA_256",
+                    "publicKey": { "rawBytes": key },
+                }},
+            }},
+        });
+        let leaf = canonical::to_vec(&leaf).unwrap();
+        let index = self.leaves.len() as u64;
+        let head = self.append(leaf.clone());
+        let (checkpoint, text) = head;
+        let fetch = |path: &str| self.fetch(path);
+        let proof = Tree::new(checkpoint.size, &fetch).inclusion(index).unwrap();
+        let hashes: Vec<_> = proof.iter().map(|hash| base64(hash.as_bytes())).collect();
+        json!({
+            "canonicalizedBody": base64(&leaf),
+            "inclusionProof": {
+                "checkpoint": { "envelope": text },
+                "hashes": hashes,
+                "logIndex": index.to_string(),
+                "rootHash": base64(checkpoint.root.as_bytes()),
+                "treeSize": checkpoint.size.to_string(),
+            },
+            "kindVersion": { "kind": "hashedrekord", "version": "0.0.2" },
+            "logId": { "keyId": base64(self.log_key().fingerprint().as_bytes()) },
+            "logIndex": index.to_string(),
+        })
+    }
+
+    fn fetch(&self, path: &str) -> io::Result<Option<Vec<u8>>> {
+        match fs::read(self.folder.path().join(layout::LOG).join(path)) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Appends a leaf: entries, hash tiles, then the checkpoint. Partial tiles stay.
+    pub(crate) fn append(&mut self, leaf: Vec<u8>) -> (Checkpoint, String) {
+        self.leaves.push(leaf);
+        let entries = self.leaves.chunks(256).last().unwrap();
+        let packed: Vec<u8> = entries
+            .iter()
+            .flat_map(|entry| [&u16::try_from(entry.len()).unwrap().to_be_bytes()[..], entry].concat())
+            .collect();
+        let size = self.leaves.len() as u64;
+        let (tile, width) = ((size - 1) / TILE_WIDTH, (size - 1) % TILE_WIDTH + 1);
+        self.write(&format!("log/{}", tile_path("entries", tile, width)), packed);
+        let mut nodes: Vec<Digest> = self.leaves.iter().map(|leaf| leaf_hash(leaf)).collect();
+        let mut level = 0;
+        while !nodes.is_empty() {
+            let last = nodes.chunks(256).last().unwrap();
+            let bytes: Vec<u8> = last.iter().flat_map(|node| *node.as_bytes()).collect();
+            let path = tile_path(&level.to_string(), (nodes.len() as u64 - 1) / TILE_WIDTH, last.len() as u64);
+            self.write(&format!("log/{path}"), bytes);
+            nodes = nodes.chunks_exact(256).map(fold).collect();
+            level += 1;
+        }
+        let fetch = |path: &str| self.fetch(path);
+        let root = Tree::new(size, &fetch).root().unwrap();
+        let checkpoint = Checkpoint { origin: ORIGIN.to_owned(), size, root };
+        let text = self.checkpoint(&checkpoint);
+        self.write(layout::CHECKPOINT, &text);
+        (checkpoint, text)
+    }
+
+    /// How many leaves the log has.
+    pub(crate) fn leaf_count(&self) -> u64 {
+        self.leaves.len() as u64
+    }
+
+    /// The same store and keys, with a log that starts anew.
+    pub(crate) fn fork(mut self) -> Self {
+        self.leaves.clear();
+        self
+    }
+
+    /// Signs a checkpoint with the log key.
+    pub(crate) fn checkpoint(&self, checkpoint: &Checkpoint) -> String {
+        let signature = self.log_key.sign(checkpoint.body().as_bytes()).unwrap();
+        checkpoint.to_text(&self.log_key(), signature.as_bytes())
+    }
+
+    /// Publishes a release and lists it in the index, which is not written yet.
+    pub(crate) fn release(&mut self, number: u32, previous: Option<ReleaseRef>) -> ReleaseRef {
+        let release = name(number);
+        for (_, path, content) in FILES {
+            self.write_artifact(&release, path, content);
+        }
+        self.write_sums(&release);
+        let configuration = [
+            ("projects/etcd-io/etcd/project.yaml", &b"name: etcd-io/etcd\n"[..]),
+            ("release-manifests/crds/releases.yaml", b"kind: CustomResourceDefinition\n"),
+        ];
+        let input = b"the source of etcd";
+        self.write(&layout::input(&hash::sha256(input)), input);
+        for (_, content) in configuration {
+            self.write(&layout::input(&hash::sha256(content)), content);
+        }
+        self.write(&layout::crd("releases.yaml"), configuration[1].1);
+        let plan = canonical::to_vec(&plan(&configuration, input)).unwrap();
+        self.write(&layout::plan(&release), &plan);
+        let digest = hash::sha256(&plan);
+        let claim = self.claim(number, digest, previous.clone());
+        self.write(&layout::claim(&release), claim);
+        let manifest = yaml::to_string(&manifest(&release, digest, previous)).unwrap();
+        self.write_signed(&layout::manifest(&release), &manifest);
+        let digest = hash::sha256(manifest.as_bytes());
+        let subject = Subject::new(release.to_string(), &digest);
+        let attestation = canonical::to_vec(&self.attest(subject)).unwrap();
+        self.write(&format!("{}/rebuild.sigstore.json", layout::attestations(&release)), attestation);
+        let reference = ReleaseRef { number, digest };
+        self.index.status.releases.push(reference.clone());
+        self.index.status.latest_release = number;
+        reference
+    }
+
+    pub(crate) fn claim(&self, number: u32, plan: Digest, previous: Option<ReleaseRef>) -> Vec<u8> {
+        let header = Header {
+            channel: name(number).channel,
+            number,
+            previous,
+            build_repo_commit: None,
+            date: DATE.to_owned(),
+        };
+        canonical::to_vec(&Claim { plan, header }).unwrap()
+    }
+
+    /// Signs the index and writes it, its bundle first.
+    pub(crate) fn write_index(&mut self) {
+        let text = yaml::to_string(&self.index).unwrap();
+        let bundle = canonical::to_vec(&self.sign(text.as_bytes())).unwrap();
+        self.write(&layout::channel_bundle(&hash::sha256(text.as_bytes())), bundle);
+        self.write(&layout::channel_index(&name(1).channel), text);
+    }
+
+    fn write_artifact(&self, release: &ReleaseName, path: &str, content: &[u8]) {
+        let file = layout::artifact(release, path);
+        let hashes = hash::hashes_of(content).unwrap();
+        let base = path.rsplit('/').next().unwrap();
+        self.write(&file, content);
+        self.write(&format!("{file}.sha256"), format!("{}  {base}\n", hashes.sha256.hex()));
+        self.write(&format!("{file}.sha512"), format!("{}  {base}\n", hashes.sha512));
+    }
+
+    fn write_sums(&self, release: &ReleaseName) {
+        let mut folders: BTreeMap<String, (String, String)> = BTreeMap::new();
+        for (_, path, content) in FILES {
+            let file = layout::artifact(release, path);
+            let (folder, base) = file.rsplit_once('/').unwrap();
+            let hashes = hash::hashes_of(content).unwrap();
+            let (short, long) = folders.entry(folder.to_owned()).or_default();
+            short.push_str(&format!("{}  {base}\n", hashes.sha256.hex()));
+            long.push_str(&format!("{}  {base}\n", hashes.sha512));
+        }
+        for (folder, (short, long)) in folders {
+            self.write(&format!("{folder}/SHA256SUM"), short);
+            self.write(&format!("{folder}/SHA512SUM"), long);
+        }
+    }
+}
+
+fn fold(tile: &[Digest]) -> Digest {
+    if let [node] = tile {
+        return *node;
+    }
+    let (left, right) = tile.split_at(tile.len() / 2);
+    node_hash(&fold(left), &fold(right))
+}
+
+pub(crate) fn trusted_root(log_key: &PublicKey) -> String {
+    serde_json::to_string_pretty(&json!({
+        "certificateAuthorities": [],
+        "ctlogs": [],
+        "mediaType": "application/vnd.dev.sigstore.trustedroot+json;version=0.1",
+        "timestampAuthorities": [],
+        "tlogs": [{
+            "baseUrl": format!("https://{ORIGIN}/kdistro"),
+            "hashAlgorithm": "SHA2_256",
+            "logId": { "keyId": base64(log_key.fingerprint().as_bytes()) },
+            "publicKey": {
+                "keyDetails": "PKIX_ECDSA_P256_SHA_256",
+                "rawBytes": base64(log_key.as_der()),
+                "validFor": { "start": "2025-01-01T00:00:00Z" },
+            },
+        }],
+    }))
+    .unwrap()
+}
+
+fn empty_index() -> ReleaseChannel {
+    ReleaseChannel {
+        api_version: API_VERSION.to_owned(),
+        kind: "ReleaseChannel".to_owned(),
+        metadata: Metadata { creation_timestamp: None, name: "1-20".to_owned() },
+        spec: ChannelSpec {
+            channel: Some(name(1).channel),
+            environment: Some("test".to_owned()),
+            sns_topic_arn: None,
+        },
+        status: ChannelStatus {
+            active: true,
+            latest_release: 0,
+            releases: Vec::new(),
+            supported_until: None,
+            withheld: Vec::new(),
+            yanked: Vec::new(),
+        },
+    }
+}
+
+fn media_type(path: &str) -> MediaType {
+    if path.ends_with(".gz") { MediaType::Gzip } else { MediaType::Program }
+}
+
+fn asset_name(component: &str, path: &str) -> String {
+    if component == "etcd" && path.contains("/bin/") {
+        "bin/linux/amd64/etcd".to_owned()
+    } else {
+        path.rsplit('/').next().unwrap().to_owned()
+    }
+}
+
+fn plan(configuration: &[(&str, &[u8])], input: &[u8]) -> Plan {
+    let output = || OutputRef { step: Digest::from_bytes([1; 32]), name: "etcd".to_owned() };
+    let component = |component: &str| plan::Component {
+        name: component.to_owned(),
+        project: format!("owner/{component}").parse().unwrap(),
+        tag: "v1.0.0".parse().unwrap(),
+        commit: "1".repeat(40).parse().unwrap(),
+        source_tree: "2".repeat(40).parse().unwrap(),
+        patches: Vec::new(),
+        toolchain: "go1.26.3".to_owned(),
+        assets: FILES
+            .iter()
+            .filter(|(of, _, _)| *of == component)
+            .map(|(_, path, _)| PlannedAsset {
+                name: asset_name(component, path),
+                description: format!("{component} for linux/amd64"),
+                media_type: media_type(path),
+                os: "linux".to_owned(),
+                arch: vec!["amd64".to_owned()],
+                path: (*path).to_owned(),
+                content: Content::File { output: output() },
+            })
+            .collect(),
+    };
+    let file = |(path, content): &(&str, &[u8])| ConfigurationFile {
+        path: (*path).to_owned(),
+        sha256: hash::sha256(content),
+        size: content.len() as u64,
+    };
+    Plan {
+        schema: plan::SCHEMA.to_owned(),
+        channel: name(1).channel,
+        platforms: vec!["linux/amd64".parse().unwrap()],
+        whole: true,
+        configuration: configuration.iter().map(file).collect(),
+        inputs: vec![Input {
+            sha256: hash::sha256(input),
+            size: input.len() as u64,
+            kind: InputKind::Source,
+            origin: "git+https://git.example/etcd@1".to_owned(),
+        }],
+        trees: BTreeMap::new(),
+        steps: Vec::new(),
+        components: vec![component("etcd"), component("cni-plugins")],
+        assembly: AssemblyRules { rules: "1".to_owned(), gzip: "none".to_owned() },
+    }
+}
+
+/// The manifest of a release as it is published.
+pub(crate) fn manifest(release: &ReleaseName, plan: Digest, previous: Option<ReleaseRef>) -> Release {
+    let component = |component: &str| Component {
+        name: component.to_owned(),
+        git_tag: "v1.0.0".to_owned(),
+        git_commit: Some("1".repeat(40).parse().unwrap()),
+        source_tree: Some("2".repeat(40).parse().unwrap()),
+        patches: Vec::new(),
+        toolchain: Some("go1.26.3".to_owned()),
+        assets: FILES
+            .iter()
+            .filter(|(of, _, _)| *of == component)
+            .map(|(_, path, content)| asset(release, component, path, content))
+            .collect(),
+    };
+    Release {
+        api_version: API_VERSION.to_owned(),
+        kind: "Release".to_owned(),
+        metadata: Metadata { creation_timestamp: None, name: release.resource() },
+        spec: ReleaseSpec {
+            build_repo_commit: None,
+            channel: release.channel.clone(),
+            number: release.number,
+            plan: Some(PlanRef { uri: format!("{SITE}/{}", layout::plan(release)), sha256: plan }),
+            previous,
+        },
+        status: ReleaseStatus {
+            date: Some(DATE.to_owned()),
+            components: vec![component("cni-plugins"), component("etcd")],
+        },
+    }
+}
+
+fn asset(release: &ReleaseName, component: &str, path: &str, content: &[u8]) -> Asset {
+    let hashes = hash::hashes_of(content).unwrap();
+    Asset {
+        name: asset_name(component, path),
+        kind: AssetKind::Archive,
+        media_type: Some(media_type(path)),
+        description: Some(format!("{component} for linux/amd64")),
+        os: "linux".to_owned(),
+        arch: vec!["amd64".to_owned()],
+        size: Some(hashes.size),
+        archive: Some(AssetArchive {
+            uri: format!("{SITE}/{}", layout::artifact(release, path)),
+            sha256: hashes.sha256,
+            sha512: hashes.sha512,
+        }),
+        image: None,
+    }
+}
