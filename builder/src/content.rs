@@ -119,7 +119,8 @@ impl ContentStore {
             return Ok((digest, size));
         }
         // A file of another user (a build step's) must not stay his: he could change it later.
-        let ours = fs::metadata(&self.root).map(|m| m.uid()).ok() == fs::metadata(file).map(|m| m.uid()).ok();
+        let ours = fs::metadata(&self.root).map(|m| m.uid()).ok()
+            == fs::metadata(file).map(|m| m.uid()).ok();
         let parent = path.parent().unwrap_or(&self.root);
         fs::create_dir_all(parent).map_err(failed(parent))?;
         if ours && fs::rename(file, &path).is_ok() {

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use kdistro_border::{AnnounceError, Announced, Announcer, Directory, FileAnnouncer, Store, StoreError};
+use kdistro_border::{
+    AnnounceError, Announced, Announcer, Directory, FileAnnouncer, Store, StoreError,
+};
 use kdistro_formats::{
     ChannelName, CommitId, Digest, ReleaseName,
     canonical::{self, CanonicalError},
@@ -66,7 +68,9 @@ pub enum CutError {
     #[error(transparent)]
     Plan(#[from] PlanError),
     /// The lock is older than the configuration.
-    #[error("release-manifests/{channel}/channel.lock.yaml {what}\nhelp:  run `kdistro lock {channel}`, look at the difference, and commit it")]
+    #[error(
+        "release-manifests/{channel}/channel.lock.yaml {what}\nhelp:  run `kdistro lock {channel}`, look at the difference, and commit it"
+    )]
     Stale {
         /// The channel.
         channel: ChannelName,
@@ -170,7 +174,8 @@ pub struct Place {
 impl Place {
     /// Opens an environment; a development environment makes its keys when there are none.
     pub fn open(context: &Context, target: Target) -> Result<Self, CutError> {
-        let folder = |place: &crate::config::environment::Place| context.home.resolve(&place.directory);
+        let folder =
+            |place: &crate::config::environment::Place| context.home.resolve(&place.directory);
         let keys = folder(&target.keys);
         let keys = if target.development { Keys::open_or_make(&keys)? } else { Keys::open(&keys)? };
         Ok(Self {
@@ -251,7 +256,10 @@ impl<'a> Cutting<'a> {
     /// A part of a channel or a dirty tree goes into development environments only, and says so.
     fn refuse_in(&self, target: &Target) -> Result<(), CutError> {
         let (part, dirty) = (!self.plan.whole, self.order.commit.is_none());
-        let found = [(part, "this is a part of the channel"), (dirty, "the build repository has uncommitted changes")];
+        let found = [
+            (part, "this is a part of the channel"),
+            (dirty, "the build repository has uncommitted changes"),
+        ];
         for (_, what) in found.into_iter().filter(|(found, _)| *found) {
             if !target.development {
                 return Err(CutError::Development { what, environment: target.name.clone() });
@@ -268,7 +276,8 @@ impl<'a> Cutting<'a> {
     /// The release that has this plan already; its announcement is made up for, if a crash prevented it.
     fn unchanged(&self, place: &Place) -> Result<Option<Outcome>, CutError> {
         let State::Unchanged(claim) = self.state(place)? else { return Ok(None) };
-        let name = ReleaseName { channel: claim.header.channel.clone(), number: claim.header.number };
+        let name =
+            ReleaseName { channel: claim.header.channel.clone(), number: claim.header.number };
         if self.order.until >= Stage::Announce {
             let published = self.published(place, &name)?;
             self.announce(place, &claim, &published)?;
@@ -312,7 +321,8 @@ impl<'a> Cutting<'a> {
     fn build(&self) -> Result<Records, CutError> {
         self.context.reporter.stage("build");
         let steps: Vec<&Step> = build::needed(&self.plan, None);
-        let records = run_steps(self.context, &self.context.home, &self.context.content, &self.plan, &steps)?;
+        let records =
+            run_steps(self.context, &self.context.home, &self.context.content, &self.plan, &steps)?;
         let kept = self.context.home.last_plan(&self.order.channel);
         // Only for `kdistro plan`, which says what changed since.
         let _ = write_whole(&kept, &self.plan_bytes);
@@ -335,7 +345,8 @@ impl<'a> Cutting<'a> {
     fn release(&self, place: &Place, packaged: &Packaged) -> Result<Outcome, CutError> {
         self.context.reporter.stage("publish");
         let claim = self.claim(place)?;
-        let name = ReleaseName { channel: claim.header.channel.clone(), number: claim.header.number };
+        let name =
+            ReleaseName { channel: claim.header.channel.clone(), number: claim.header.number };
         let mut journal = Journal::open(&self.context.home.journal(&name))?;
         journal.write(&Entry::Claimed { claim: hash::sha256(&canonical::to_vec(&claim)?) })?;
         let signing = place.signing(self.context);
@@ -351,7 +362,8 @@ impl<'a> Cutting<'a> {
             crds: &crds,
         };
         let published = publisher.publish(&ready, &mut journal)?;
-        let offer = kdistro_formats::release::ReleaseRef { number: name.number, digest: published.digest };
+        let offer =
+            kdistro_formats::release::ReleaseRef { number: name.number, digest: published.digest };
         let topic = self.workspace.distribution.sns_topic_arn.as_deref();
         if let Some(channel) = self.workspace.channels.get(&self.order.channel) {
             let change = Change::Release(offer);
@@ -374,7 +386,13 @@ impl<'a> Cutting<'a> {
                 let date = self.order.date.clone().unwrap_or(now);
                 let about = (self.order.commit.clone(), date);
                 let channel = &self.order.channel;
-                Ok(number::claim(&place.store, channel, self.plan_digest(), (number, previous), about)?)
+                Ok(number::claim(
+                    &place.store,
+                    channel,
+                    self.plan_digest(),
+                    (number, previous),
+                    about,
+                )?)
             }
         }
     }
@@ -395,7 +413,12 @@ impl<'a> Cutting<'a> {
         })
     }
 
-    fn announce(&self, place: &Place, claim: &Claim, published: &Published) -> Result<Announced, CutError> {
+    fn announce(
+        &self,
+        place: &Place,
+        claim: &Claim,
+        published: &Published,
+    ) -> Result<Announced, CutError> {
         let news = News {
             published,
             plan: &self.plan,
@@ -439,6 +462,7 @@ pub fn run_steps(
 ) -> Result<Records, BuildError> {
     let host = &context.surroundings.host;
     let jobs = build::jobs(host.cores, host.memory_bytes);
-    let builder = Builder { plan, home, content, reporter: &context.reporter, jobs, host: &host.platform };
+    let builder =
+        Builder { plan, home, content, reporter: &context.reporter, jobs, host: &host.platform };
     builder.build(steps)
 }

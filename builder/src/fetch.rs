@@ -42,7 +42,9 @@ pub enum FetchError {
     #[error(transparent)]
     Import(#[from] ImportError),
     /// A patch does not apply.
-    #[error("patches/{project}/{tag}/{source}\nhelp:  rebase it with `kdistro patch edit {project} {tag}`")]
+    #[error(
+        "patches/{project}/{tag}/{source}\nhelp:  rebase it with `kdistro patch edit {project} {tag}`"
+    )]
     Patch {
         /// The project.
         project: ProjectName,
@@ -134,9 +136,12 @@ impl Fetcher<'_> {
         let progress = |message: &str| self.progress(message);
         let Some(debian) = &component.debian else {
             let project = self.workspace.projects.get(name);
-            let project = project.ok_or_else(|| FetchError::Configuration(format!("projects/{name}/project.yaml does not exist")))?;
+            let project = project.ok_or_else(|| {
+                FetchError::Configuration(format!("projects/{name}/project.yaml does not exist"))
+            })?;
             let mirror = Mirror::open(&self.home.mirror(Origin::Git, name), self.environment)?;
-            let source = TagSource { url: &project.repository, tag: &component.tag, expected, refresh };
+            let source =
+                TagSource { url: &project.repository, tag: &component.tag, expected, refresh };
             let revision = mirror.fetch_tag(&source, &progress)?;
             return Ok(Mirrored { mirror, revision, debian: None });
         };
@@ -169,7 +174,11 @@ impl Fetcher<'_> {
     }
 
     /// Applies the patches of a component on its mirrored source.
-    pub fn patch(&self, component: &Component, mirrored: &Mirrored) -> Result<Revision, FetchError> {
+    pub fn patch(
+        &self,
+        component: &Component,
+        mirrored: &Mirrored,
+    ) -> Result<Revision, FetchError> {
         let none = Series { patches: Vec::new() };
         let folder = self.workspace.patch_folder(&component.project, component.tag.as_str());
         let series = folder.map_or(&none, |folder| &folder.series);
@@ -182,7 +191,11 @@ impl Fetcher<'_> {
     }
 
     /// Writes the canonical tar of a patched tree into the content store.
-    pub fn archive(&self, mirrored: &Mirrored, revision: &Revision) -> Result<(Digest, u64), FetchError> {
+    pub fn archive(
+        &self,
+        mirrored: &Mirrored,
+        revision: &Revision,
+    ) -> Result<(Digest, u64), FetchError> {
         let mut new = self.content.create()?;
         {
             let mut writer = io::BufWriter::with_capacity(1 << 20, &mut new);
@@ -194,10 +207,15 @@ impl Fetcher<'_> {
     }
 
     /// Fetches a Go toolchain; `pinned` refuses any other.
-    pub fn toolchain(&self, version: &str, pinned: Option<&lock::Zip>) -> Result<lock::Toolchain, FetchError> {
-        let platform: Platform = BUILD_PLATFORM
-            .parse()
-            .map_err(|error: kdistro_formats::ParseNameError| FetchError::Configuration(error.to_string()))?;
+    pub fn toolchain(
+        &self,
+        version: &str,
+        pinned: Option<&lock::Zip>,
+    ) -> Result<lock::Toolchain, FetchError> {
+        let platform: Platform =
+            BUILD_PLATFORM.parse().map_err(|error: kdistro_formats::ParseNameError| {
+                FetchError::Configuration(error.to_string())
+            })?;
         if let Some(zip) = pinned.filter(|zip| self.content.has(&zip.sha256)) {
             return Ok(lock::Toolchain { version: version.to_owned(), platform, zip: zip.clone() });
         }
@@ -251,7 +269,8 @@ impl Fetcher<'_> {
             for module in go.fetch_modules(&request, scratch.path(), &progress)? {
                 let kept = self.keep_module(&module)?;
                 // One module may need only the go.mod where another needs the content.
-                let slot = found.entry((kept.path.clone(), kept.version.clone())).or_insert(kept.clone());
+                let slot =
+                    found.entry((kept.path.clone(), kept.version.clone())).or_insert(kept.clone());
                 if slot.zip.is_none() {
                     *slot = kept;
                 }
@@ -279,8 +298,7 @@ impl Fetcher<'_> {
     pub fn root(&self, root: &inputs::Root) -> Result<lock::Root, FetchError> {
         let scratch = self.home.scratch("packages")?;
         let progress = |message: &str| self.progress(message);
-        let found =
-            self.apt()?.resolve(ARCHITECTURE, &root.packages, scratch.path(), &progress)?;
+        let found = self.apt()?.resolve(ARCHITECTURE, &root.packages, scratch.path(), &progress)?;
         let mut packages = Vec::new();
         for package in found {
             self.content.take_expected(&package.file, &package.digest)?;
@@ -332,7 +350,8 @@ impl Fetcher<'_> {
         let components = configured.iter().flat_map(|channel| &channel.components);
         for component in components {
             let source = channel.source(&component.project);
-            let Some((source, content)) = source.and_then(|s| Some((s, s.content.as_ref()?))) else {
+            let Some((source, content)) = source.and_then(|s| Some((s, s.content.as_ref()?)))
+            else {
                 continue;
             };
             if !missing.contains(&content.archive) {
@@ -341,7 +360,12 @@ impl Fetcher<'_> {
             let mirrored = self.mirror(component, Some(source), false)?;
             differs(&component.project, "commit", &mirrored.revision.commit, &source.commit)?;
             let patched = self.patch(component, &mirrored)?;
-            differs(&component.project, "patched commit", &patched.commit, &content.patched_commit)?;
+            differs(
+                &component.project,
+                "patched commit",
+                &patched.commit,
+                &content.patched_commit,
+            )?;
             let (archive, _) = self.archive(&mirrored, &patched)?;
             if archive != content.archive {
                 return Err(FetchError::Differs {
@@ -385,9 +409,14 @@ impl Fetcher<'_> {
         Ok(())
     }
 
-    fn ensure_packages(&self, channel: &Lock, missing: &BTreeSet<Digest>) -> Result<(), FetchError> {
+    fn ensure_packages(
+        &self,
+        channel: &Lock,
+        missing: &BTreeSet<Digest>,
+    ) -> Result<(), FetchError> {
         for root in &channel.roots {
-            let wanted: Vec<_> = root.packages.iter().filter(|p| missing.contains(&p.sha256)).collect();
+            let wanted: Vec<_> =
+                root.packages.iter().filter(|p| missing.contains(&p.sha256)).collect();
             if wanted.is_empty() {
                 continue;
             }
@@ -409,7 +438,12 @@ impl Fetcher<'_> {
     }
 }
 
-fn differs(project: &ProjectName, what: &str, found: &CommitId, expected: &CommitId) -> Result<(), FetchError> {
+fn differs(
+    project: &ProjectName,
+    what: &str,
+    found: &CommitId,
+    expected: &CommitId,
+) -> Result<(), FetchError> {
     if found == expected {
         return Ok(());
     }

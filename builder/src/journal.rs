@@ -80,15 +80,22 @@ impl Journal {
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent).map_err(failed)?;
         }
-        let file = OpenOptions::new().create(true).append(true).read(true).open(path).map_err(failed)?;
+        let file =
+            OpenOptions::new().create(true).append(true).read(true).open(path).map_err(failed)?;
         let text = fs::read_to_string(path).map_err(failed)?;
         let whole = text.rfind('\n').map_or(0, |end| end + 1);
         file.set_len(whole as u64).map_err(failed)?;
-        let mut journal =
-            Self { path: path.to_owned(), file, published: BTreeMap::new(), signed: BTreeMap::new() };
+        let mut journal = Self {
+            path: path.to_owned(),
+            file,
+            published: BTreeMap::new(),
+            signed: BTreeMap::new(),
+        };
         for (index, line) in text.get(..whole).unwrap_or_default().lines().enumerate() {
-            let entry = serde_json::from_str(line).map_err(|source| {
-                JournalError::Line { path: path.to_owned(), line: index + 1, source }
+            let entry = serde_json::from_str(line).map_err(|source| JournalError::Line {
+                path: path.to_owned(),
+                line: index + 1,
+                source,
             })?;
             journal.remember(&entry);
         }

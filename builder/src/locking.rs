@@ -87,18 +87,22 @@ pub fn lock(
     let (mut versions, mut roots) = (BTreeSet::new(), BTreeSet::new());
     for component in &configured.components {
         let go = workspace.inputs.go(&component.go);
-        let go = go.ok_or_else(|| LockError::Configuration(format!("Go {} is not listed", component.go)))?;
+        let go = go.ok_or_else(|| {
+            LockError::Configuration(format!("Go {} is not listed", component.go))
+        })?;
         versions.insert(go.version.clone());
         roots.insert(go.root.clone());
     }
     for version in versions {
         let pinned = old.and_then(|old| old.toolchain(&version)).map(|toolchain| &toolchain.zip);
-        let toolchain = fetcher.toolchain(&version, pinned).map_err(failed(&format!("Go {version}")))?;
+        let toolchain =
+            fetcher.toolchain(&version, pinned).map_err(failed(&format!("Go {version}")))?;
         lock.toolchains.push(toolchain);
     }
     for name in roots {
         let root = workspace.inputs.root(&name);
-        let root = root.ok_or_else(|| LockError::Configuration(format!("unknown build root `{name}`")))?;
+        let root =
+            root.ok_or_else(|| LockError::Configuration(format!("unknown build root `{name}`")))?;
         if root.packages.is_empty() {
             continue;
         }
@@ -112,7 +116,9 @@ pub fn lock(
         let pinned = old.and_then(|old| old.source(&component.project));
         let source = match source(fetcher, configured, component, (pinned, refresh), &lock) {
             Err(LockError::Fetch { source, .. }) if partial && component.commit.is_some() => {
-                fetcher.reporter.note(format!("{}: only its commit is locked: {source}", component.project));
+                fetcher
+                    .reporter
+                    .note(format!("{}: only its commit is locked: {source}", component.project));
                 only_commit(component)
             }
             other => other?,
@@ -162,10 +168,14 @@ fn source(
     };
     let project = fetcher.workspace.projects.get(&component.project);
     let recipe = project.and_then(|project| project.recipe(&component.tag));
-    let recipe = recipe.ok_or_else(|| LockError::Configuration(format!("`{name}` has no recipe for {}", component.tag)))?;
+    let recipe = recipe.ok_or_else(|| {
+        LockError::Configuration(format!("`{name}` has no recipe for {}", component.tag))
+    })?;
     let modules = if recipe.builds.iter().any(|build| build.dependencies == Dependencies::Modules) {
         let go = fetcher.workspace.inputs.go(&component.go);
-        let go = go.ok_or_else(|| LockError::Configuration(format!("Go {} is not listed", component.go)))?;
+        let go = go.ok_or_else(|| {
+            LockError::Configuration(format!("Go {} is not listed", component.go))
+        })?;
         modules(fetcher, (channel, component), recipe, (archive, go), lock)?
     } else {
         Vec::new()
@@ -201,7 +211,8 @@ fn modules(
 ) -> Result<Vec<crate::config::lock::Module>, LockError> {
     let name = component.project.to_string();
     let toolchain = lock.toolchain(&go.version);
-    let toolchain = toolchain.ok_or_else(|| LockError::Configuration(format!("Go {} is not locked", go.version)))?;
+    let toolchain = toolchain
+        .ok_or_else(|| LockError::Configuration(format!("Go {} is not locked", go.version)))?;
     let mut plan = plan::empty(&channel.channel);
     plan.inputs.push(plan::toolchain_input(&go.version, &toolchain.zip));
     let zip = toolchain.zip.sha256;

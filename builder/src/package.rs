@@ -42,7 +42,9 @@ pub enum PackageError {
         output: String,
     },
     /// The source has no such file.
-    #[error("asset `{asset}` wants `{path}` of the source, which has no such file\nhelp:  `licenses` of the recipe must name files of the source")]
+    #[error(
+        "asset `{asset}` wants `{path}` of the source, which has no such file\nhelp:  `licenses` of the recipe must name files of the source"
+    )]
     Source {
         /// The asset.
         asset: String,
@@ -156,8 +158,11 @@ impl Packager<'_> {
         let name = &asset.name;
         let key = self.key(asset)?;
         let record = self.home.assemblies().join(format!("{}.json", key.hex()));
-        let kept = fs::read(&record).ok().and_then(|bytes| serde_json::from_slice::<Kept>(&bytes).ok());
-        if let Some(Kept { sha256, sha512, size }) = kept.filter(|kept| self.content.has(&kept.sha256)) {
+        let kept =
+            fs::read(&record).ok().and_then(|bytes| serde_json::from_slice::<Kept>(&bytes).ok());
+        if let Some(Kept { sha256, sha512, size }) =
+            kept.filter(|kept| self.content.has(&kept.sha256))
+        {
             return Ok(Hashes { sha256, sha512, size });
         }
         self.reporter.progress(format!("packing {name}"));
@@ -168,10 +173,12 @@ impl Packager<'_> {
         };
         let file = self.content.open(&digest).map_err(failed)?;
         let path = self.content.path(&digest);
-        let io = |path: PathBuf| move |source| PackageError::Io { asset: name.clone(), path, source };
+        let io =
+            |path: PathBuf| move |source| PackageError::Io { asset: name.clone(), path, source };
         let hashes = hash::hashes_of(file).map_err(io(path))?;
         let kept = Kept { sha256: hashes.sha256, sha512: hashes.sha512, size: hashes.size };
-        let bytes = serde_json::to_vec(&kept).map_err(io::Error::from).map_err(io(record.clone()))?;
+        let bytes =
+            serde_json::to_vec(&kept).map_err(io::Error::from).map_err(io(record.clone()))?;
         write_whole(&record, &bytes).map_err(io(record.clone()))?;
         Ok(hashes)
     }
@@ -210,7 +217,12 @@ impl Packager<'_> {
         })
     }
 
-    fn archive(&self, asset: &str, mtime: u64, entries: &[ArchiveEntry]) -> Result<Digest, PackageError> {
+    fn archive(
+        &self,
+        asset: &str,
+        mtime: u64,
+        entries: &[ArchiveEntry],
+    ) -> Result<Digest, PackageError> {
         let content = |source| PackageError::Content { asset: asset.to_owned(), source };
         let failed = |source| PackageError::Tar { asset: asset.to_owned(), source };
         let new = self.content.create().map_err(content)?;
@@ -223,28 +235,44 @@ impl Packager<'_> {
                     let digest = self.output(asset, output)?;
                     self.content.check(&digest).map_err(content)?;
                     let mut file = self.content.open(&digest).map_err(content)?;
-                    let io = |source| PackageError::Io { asset: asset.to_owned(), path: self.content.path(&digest), source };
+                    let io = |source| PackageError::Io {
+                        asset: asset.to_owned(),
+                        path: self.content.path(&digest),
+                        source,
+                    };
                     let size = file.metadata().map_err(io)?.len();
-                    tar.append(Entry::file(path, entry.executable, size, &mut file)).map_err(failed)?;
+                    tar.append(Entry::file(path, entry.executable, size, &mut file))
+                        .map_err(failed)?;
                 }
                 EntryContent::Source { archive, path: inner } => {
                     let bytes = self.source_file(asset, archive, inner)?;
                     let size = bytes.len() as u64;
                     let mut bytes = bytes.as_slice();
-                    tar.append(Entry::file(path, entry.executable, size, &mut bytes)).map_err(failed)?;
+                    tar.append(Entry::file(path, entry.executable, size, &mut bytes))
+                        .map_err(failed)?;
                 }
             }
         }
-        let io = |source| PackageError::Io { asset: asset.to_owned(), path: self.home.content(), source };
+        let io = |source| PackageError::Io {
+            asset: asset.to_owned(),
+            path: self.home.content(),
+            source,
+        };
         let new = tar.finish().map_err(failed)?.finish().map_err(io)?;
         Ok(new.keep().map_err(content)?.0)
     }
 
     /// Reads one file out of a source archive.
-    fn source_file(&self, asset: &str, archive: &Digest, path: &str) -> Result<Vec<u8>, PackageError> {
+    fn source_file(
+        &self,
+        asset: &str,
+        archive: &Digest,
+        path: &str,
+    ) -> Result<Vec<u8>, PackageError> {
         let content = |source| PackageError::Content { asset: asset.to_owned(), source };
         self.content.check(archive).map_err(content)?;
-        let tar = io::BufReader::with_capacity(1 << 20, self.content.open(archive).map_err(content)?);
+        let tar =
+            io::BufReader::with_capacity(1 << 20, self.content.open(archive).map_err(content)?);
         let mut bytes = None;
         let read = read_tar(tar, &mut |entry| {
             if entry.path.as_str() == path
@@ -259,7 +287,9 @@ impl Packager<'_> {
         });
         match (bytes, read) {
             (Some(bytes), _) => Ok(bytes),
-            (None, Err(Search::Tar(source))) => Err(PackageError::Tar { asset: asset.to_owned(), source }),
+            (None, Err(Search::Tar(source))) => {
+                Err(PackageError::Tar { asset: asset.to_owned(), source })
+            }
             (None, Err(Search::Io(source))) => {
                 let path = self.content.path(archive);
                 Err(PackageError::Io { asset: asset.to_owned(), path, source })

@@ -204,12 +204,18 @@ fn source_differs(
 ) -> Option<String> {
     let name = &component.project;
     if source.tag != component.tag {
-        return Some(format!("locks `{name}` at {}, but the channel ships {}", source.tag, component.tag));
+        return Some(format!(
+            "locks `{name}` at {}, but the channel ships {}",
+            source.tag, component.tag
+        ));
     }
     if let Some(commit) = &component.commit
         && *commit != source.commit
     {
-        return Some(format!("locks `{name}` at commit {}, but the channel says {commit}", source.commit));
+        return Some(format!(
+            "locks `{name}` at commit {}, but the channel says {commit}",
+            source.commit
+        ));
     }
     let wanted = component.debian.as_ref().map(|d| (&d.package, &d.version));
     let locked = source.debian.as_ref().map(|d| (&d.package, &d.version));
@@ -221,7 +227,10 @@ fn source_differs(
     let content = source.content.as_ref()?;
     let locked: Vec<_> = content.patches.iter().map(|p| (p.name.as_str(), p.sha256)).collect();
     if let Some((patch, digest)) = wanted.iter().find(|patch| !locked.contains(patch)) {
-        return Some(format!("patches/{name}/{}/{patch} is {digest}, which is not what was locked", component.tag));
+        return Some(format!(
+            "patches/{name}/{}/{patch} is {digest}, which is not what was locked",
+            component.tag
+        ));
     }
     (wanted != locked).then(|| format!("locks other patches of `{name}` than there are"))
 }
@@ -265,7 +274,8 @@ impl Making<'_> {
     fn root(&mut self, root: &Root) -> Result<Digest, PlanError> {
         let mut packages = Vec::new();
         if !root.packages.is_empty() {
-            let missing = || self.lock_error(format!("has no packages for build root `{}`", root.name));
+            let missing =
+                || self.lock_error(format!("has no packages for build root `{}`", root.name));
             let locked = self.lock.root(&root.name).ok_or_else(missing)?;
             for package in &locked.packages {
                 let lock::Package { name, version, architecture, sha256, size } = package;

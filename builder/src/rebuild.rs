@@ -171,7 +171,8 @@ impl Subjected {
         let projects = self.plan.components.iter().map(|component| component.project.clone());
         let selection =
             Selection { projects: projects.collect(), platforms: self.plan.platforms.clone() };
-        let plan = plan::plan(workspace, &self.plan.channel, &selection).map_err(RebuildError::Replan)?;
+        let plan =
+            plan::plan(workspace, &self.plan.channel, &selection).map_err(RebuildError::Replan)?;
         Ok(hash::sha256(&canonical::to_vec(&plan)?))
     }
 
@@ -290,7 +291,12 @@ impl Comparison<'_> {
             rebuilt.differences.insert(name.clone(), what.to_owned());
             let digest = asset.archive.as_ref().map_or(Digest::from_bytes([0; 32]), |a| a.sha256);
             let verdict = RebuildVerdict::Different;
-            rebuilt.assets.push(RebuiltAsset { name, published: digest, rebuilt: Digest::from_bytes([0; 32]), verdict });
+            rebuilt.assets.push(RebuiltAsset {
+                name,
+                published: digest,
+                rebuilt: Digest::from_bytes([0; 32]),
+                verdict,
+            });
             return Ok(());
         };
         let (published, ours) = (archive.sha256, hashes.sha256);
@@ -307,7 +313,11 @@ impl Comparison<'_> {
     }
 
     /// Fetches the published file and says where it differs first.
-    fn look_closer(&self, name: &str, ours: &Digest) -> Result<(RebuildVerdict, String), RebuildError> {
+    fn look_closer(
+        &self,
+        name: &str,
+        ours: &Digest,
+    ) -> Result<(RebuildVerdict, String), RebuildError> {
         let failed = |source| RebuildError::Store { name: name.to_owned(), source };
         let mut file = self.subject.reader.open(name).map_err(failed)?;
         let file = file.as_mut().ok_or_else(|| RebuildError::Missing(name.to_owned()))?;
@@ -360,7 +370,10 @@ fn check(name: &str, bytes: &[u8], expected: &Digest) -> Result<(), RebuildError
 
 /// Opens the home of a rebuild.
 pub fn home(folder: &std::path::Path) -> Result<Home, RebuildError> {
-    fs::create_dir_all(folder).map_err(|source| RebuildError::Io { path: folder.to_owned(), source })?;
-    Home::open(folder)
-        .map_err(|error| RebuildError::Io { path: folder.to_owned(), source: io::Error::other(error) })
+    fs::create_dir_all(folder)
+        .map_err(|source| RebuildError::Io { path: folder.to_owned(), source })?;
+    Home::open(folder).map_err(|error| RebuildError::Io {
+        path: folder.to_owned(),
+        source: io::Error::other(error),
+    })
 }

@@ -1,9 +1,10 @@
 //! The manifest of a release: a pure function of plan, packaged assets, header and public address.
 
 use kdistro_formats::{
-    Digest, ReleaseName, layout,
+    Digest, ReleaseName,
     announcement::Severity,
     claim::Header,
+    layout,
     plan::{self, Plan},
     release::{
         API_VERSION, Asset, AssetArchive, AssetKind, Component, Metadata, PlanRef, Release,

@@ -2,8 +2,8 @@
 
 use std::{
     io::{self, IsTerminal, Write},
-    sync::Mutex,
-    time::Duration,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use serde::Serialize;
@@ -63,9 +63,12 @@ pub enum Style {
 /// Tells events on standard error.
 pub struct Reporter {
     style: Style,
-    /// The line that stands on the terminal now.
-    line: Mutex<String>,
+    /// When something passing was last told, and whether it still stands on the terminal.
+    passing: Mutex<(Option<Instant>, bool)>,
 }
+
+/// How often something passing is told where lines stay: often enough to see that it works.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Reporter {
     /// Chooses the style: JSON or quiet where asked for, a terminal's where there is one.
@@ -76,7 +79,7 @@ impl Reporter {
             _ if io::stderr().is_terminal() => Style::Terminal,
             _ => Style::Plain,
         };
-        Self { style, line: Mutex::new(String::new()) }
+        Self { style, passing: Mutex::new((None, false)) }
     }
 
     /// Tells an event.
@@ -86,9 +89,16 @@ impl Reporter {
             (Style::Json, event) => serde_json::to_string(event).unwrap_or_default(),
             (_, event) => describe(event),
         };
-        let mut line = self.line.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let mut out = io::stderr().lock();
         let passing = matches!(event, Event::Progress { .. } | Event::StepStarted { .. });
+        let mut state = self.passing.lock().unwrap_or_else(PoisonError::into_inner);
+        let recent = state.0.is_some_and(|last| last.elapsed() < PATIENCE);
+        if self.style == Style::Plain && matches!(event, Event::Progress { .. }) {
+            if recent {
+                return;
+            }
+            state.0 = Some(Instant::now());
+        }
+        let mut out = io::stderr().lock();
         let cut: String = text.chars().take(100).collect();
         // A terminal that went away must not end the run.
         let _ = match self.style {
@@ -97,7 +107,7 @@ impl Reporter {
             _ => writeln!(out, "{text}"),
         };
         let _ = out.flush();
-        *line = if passing { text } else { String::new() };
+        state.1 = passing;
     }
 
     /// Begins a stage.
@@ -117,10 +127,10 @@ impl Reporter {
 
     /// Clears the passing line before something else is printed.
     pub fn clear(&self) {
-        let mut line = self.line.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if self.style == Style::Terminal && !line.is_empty() {
+        let mut state = self.passing.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.style == Style::Terminal && state.1 {
             let _ = write!(io::stderr(), "\r\x1b[K");
-            line.clear();
+            state.1 = false;
         }
     }
 }

@@ -22,7 +22,7 @@ use crate::{
     log::{self, LogError},
     trust::{PublicKey, Trust},
 };
-use shape::{Entry, Shape};
+use shape::{Entry, Envelope, Shape};
 
 /// A bundle that does not prove what it should.
 #[derive(Debug, thiserror::Error)]
@@ -119,7 +119,8 @@ pub fn verify_unlogged(
     };
     let signed = Sha256Hash::from_base64(&message.message_digest.digest);
     let signed = signed.map_err(BundleError::Sigstore)?;
-    let signature = SignatureBytes::from_base64(&message.signature).map_err(BundleError::Sigstore)?;
+    let signature =
+        SignatureBytes::from_base64(&message.signature).map_err(BundleError::Sigstore)?;
     sigstore_crypto::VerificationKey::from_spki(key.as_sigstore())
         .and_then(|key| key.verify_prehashed(signed.as_bytes(), &signature))
         .map_err(BundleError::Signature)?;
@@ -139,8 +140,8 @@ pub fn verify_signed_digest(
         return Err(other_content("messageSignature", "dsseEnvelope"));
     };
     field("messageDigest.algorithm", &message.message_digest.algorithm, "SHA2_256")?;
-    let digest = Sha256Hash::from_base64(&message.message_digest.digest)
-        .map_err(BundleError::Sigstore)?;
+    let digest =
+        Sha256Hash::from_base64(&message.message_digest.digest).map_err(BundleError::Sigstore)?;
     field("messageDigest.digest", &message.message_digest.digest, &digest.to_base64())?;
     let logged = verify_shape(&shape, bundle_json, digest, trust)?;
     Ok((Digest::from_bytes(*digest.as_bytes()), logged))
@@ -173,27 +174,29 @@ pub fn verify_statement<P: DeserializeOwned>(
     Ok((statement, logged))
 }
 
-/// The fingerprint of the key that a bundle says it was signed with, as the bundle spells it (base64).
+/// Who signed a bundle or bare DSSE envelope that has nothing to do with `key`: the key's fingerprint, as it is spelled there.
 ///
-/// For bundles of other signers: nothing about it is proven. None when any part of the bundle speaks of `key`.
+/// Nothing about it is proven. None for what is neither, and when any part of it speaks of `key`.
 pub fn other_signer(bundle_json: &[u8], key: &PublicKey) -> Option<String> {
+    // Rebuilders have no log, and so write no bundle.
+    if let Ok(envelope) = serde_json::from_slice::<Envelope>(bundle_json) {
+        return (!has_signed_envelope(&envelope, key)).then(|| "a bare envelope".to_owned());
+    }
     let shape: Shape = serde_json::from_slice(bundle_json).ok()?;
     let hint = &shape.verification_material.public_key.hint;
     let ours = *hint == base64(key.fingerprint().as_bytes())
-        || has_signed(&shape, key)
+        || shape.dsse_envelope.iter().any(|envelope| has_signed_envelope(envelope, key))
         || shape.verification_material.tlog_entries.iter().any(|entry| names(entry, key));
     (!ours).then(|| hint.clone())
 }
 
-/// True when `key` made the bundle's signature.
-fn has_signed(shape: &Shape, key: &PublicKey) -> bool {
+/// True when `key` made the signature of an envelope.
+fn has_signed_envelope(envelope: &Envelope, key: &PublicKey) -> bool {
     let bytes = |text: &str| SignatureBytes::from_base64(text).ok().map(SignatureBytes::into_bytes);
-    shape.dsse_envelope.iter().any(|envelope| {
-        let Some(payload) = bytes(&envelope.payload) else { return false };
-        let signed = sigstore_types::dsse::pae(&envelope.payload_type, &payload);
-        let signatures = envelope.signatures.iter().filter_map(|signature| bytes(&signature.sig));
-        signatures.into_iter().any(|signature| key.has_signed(&signed, &signature))
-    })
+    let Some(payload) = bytes(&envelope.payload) else { return false };
+    let signed = sigstore_types::dsse::pae(&envelope.payload_type, &payload);
+    let mut signatures = envelope.signatures.iter().filter_map(|signature| bytes(&signature.sig));
+    signatures.any(|signature| key.has_signed(&signed, &signature))
 }
 
 /// True when the leaf of a log entry contains `key`.
@@ -234,7 +237,8 @@ fn verify_shape(
 /// Checks what stands twice in an entry, and what the library treats as a hint.
 fn check_entry(entry: &Entry, trust: &Trust) -> Result<Logged, BundleError> {
     let proof = &entry.inclusion_proof;
-    let checkpoint = log::open_checkpoint(&proof.checkpoint.envelope, trust.origin(), trust.log_key())?;
+    let checkpoint =
+        log::open_checkpoint(&proof.checkpoint.envelope, trust.origin(), trust.log_key())?;
     field("kindVersion.kind", &entry.kind_version.kind, "hashedrekord")?;
     field("kindVersion.version", &entry.kind_version.version, "0.0.2")?;
     field("logId.keyId", &entry.log_id.key_id, &base64(trust.log_key().fingerprint().as_bytes()))?;

@@ -61,7 +61,7 @@ pub fn check(reader: &dyn Reader, manifest: &str, source: &TrustSource, scope: S
             checker.check_inputs(plan);
         }
         if scope == Scope::All {
-            checker.check_others(release.map(|(name, _)| name), &trust);
+            checker.check_others(release.as_ref().map(|(name, _)| name), &trust);
         }
         checker.check_log(&trust);
         if scope == Scope::All {

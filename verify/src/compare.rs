@@ -175,13 +175,19 @@ mod tests {
     fn folders_name_every_file_of_either_side() {
         let folder = tempfile::tempdir().unwrap();
         let (a, b) = (folder.path().join("a"), folder.path().join("b"));
-        for (side, name, text) in [(&a, "x/1", "1"), (&b, "x/1", "1"), (&a, "2", "2"), (&b, "3", "3")] {
+        for (side, name, text) in
+            [(&a, "x/1", "1"), (&b, "x/1", "1"), (&a, "2", "2"), (&b, "3", "3")]
+        {
             fs::create_dir_all(side.join(name).parent().unwrap()).unwrap();
             fs::write(side.join(name), text).unwrap();
         }
-        let found: Vec<_> =
-            compare_folders(&a, &b).unwrap().into_iter().map(|file| (file.path, file.verdict)).collect();
-        let expected = [("2", Verdict::Different), ("3", Verdict::Different), ("x/1", Verdict::Same)];
+        let found: Vec<_> = compare_folders(&a, &b)
+            .unwrap()
+            .into_iter()
+            .map(|file| (file.path, file.verdict))
+            .collect();
+        let expected =
+            [("2", Verdict::Different), ("3", Verdict::Different), ("x/1", Verdict::Same)];
         assert_eq!(found, expected.map(|(path, verdict)| (path.to_owned(), verdict)));
         assert!(compare_files(&a.join("none"), &b.join("3")).is_err());
     }

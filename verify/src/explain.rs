@@ -84,7 +84,11 @@ fn at_byte(a: &[u8], b: &[u8]) -> Option<String> {
     }
     let place = a.iter().zip(b).take_while(|(left, right)| left == right).count();
     if place == a.len() || place == b.len() {
-        return Some(format!("the first {place} bytes are the same, then one ends: {} and {} bytes", a.len(), b.len()));
+        return Some(format!(
+            "the first {place} bytes are the same, then one ends: {} and {} bytes",
+            a.len(),
+            b.len()
+        ));
     }
     Some(format!("differs at byte {place}: {} and {}", hex(a, place), hex(b, place)))
 }
@@ -125,14 +129,30 @@ mod tests {
 
     #[test]
     fn names_the_entry_and_what_differs_of_it() {
-        let base = tar(&[("LICENSE", 0o644, 1, b"free\nfor all\n"), ("etcd", 0o755, 1, b"\0program")]);
+        let base =
+            tar(&[("LICENSE", 0o644, 1, b"free\nfor all\n"), ("etcd", 0o755, 1, b"\0program")]);
         for (other, expected) in [
-            (tar(&[("LICENSE", 0o644, 1, b"free\nfor all\n"), ("etcd", 0o644, 1, b"\0program")]), "`etcd`: mode is 755 and 644"),
-            (tar(&[("LICENSE", 0o644, 1, b"free\nfor all\n"), ("etcd", 0o755, 9, b"\0program")]), "`etcd`: mtime is 1 and 9"),
-            (tar(&[("LICENSE", 0o644, 1, b"free\nfor one\n"), ("etcd", 0o755, 1, b"\0program")]), "`LICENSE`: line 2 is `for all` and `for one`"),
-            (tar(&[("LICENSE", 0o644, 1, b"free\nfor all\n"), ("etcd", 0o755, 1, b"\0projram")]), "`etcd`: differs at byte 4: 67 72 61 6d and 6a 72 61 6d"),
+            (
+                tar(&[("LICENSE", 0o644, 1, b"free\nfor all\n"), ("etcd", 0o644, 1, b"\0program")]),
+                "`etcd`: mode is 755 and 644",
+            ),
+            (
+                tar(&[("LICENSE", 0o644, 1, b"free\nfor all\n"), ("etcd", 0o755, 9, b"\0program")]),
+                "`etcd`: mtime is 1 and 9",
+            ),
+            (
+                tar(&[("LICENSE", 0o644, 1, b"free\nfor one\n"), ("etcd", 0o755, 1, b"\0program")]),
+                "`LICENSE`: line 2 is `for all` and `for one`",
+            ),
+            (
+                tar(&[("LICENSE", 0o644, 1, b"free\nfor all\n"), ("etcd", 0o755, 1, b"\0projram")]),
+                "`etcd`: differs at byte 4: 67 72 61 6d and 6a 72 61 6d",
+            ),
             (tar(&[("LICENSE", 0o644, 1, b"free\nfor all\n")]), "`etcd` is only in the first"),
-            (tar(&[("etcd", 0o755, 1, b"\0program"), ("LICENSE", 0o644, 1, b"free\nfor all\n")]), "entry 1 is `LICENSE` and `etcd`"),
+            (
+                tar(&[("etcd", 0o755, 1, b"\0program"), ("LICENSE", 0o644, 1, b"free\nfor all\n")]),
+                "entry 1 is `LICENSE` and `etcd`",
+            ),
         ] {
             let text = explain(&gzip(&base, 6), &gzip(&other, 6));
             assert!(text.contains(expected), "{text}\nexpected {expected}");

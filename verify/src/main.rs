@@ -47,16 +47,22 @@ fn main() -> ExitCode {
         Some(Command::Compare { a, b }) => compare_paths(&cli, a, b),
         Some(Command::Explain { a, b }) => explain_paths(&cli, a, b),
         Some(Command::Completions { shell }) => {
-            clap_complete::generate(*shell, &mut Cli::command(), "kdistro-verify", &mut io::stdout());
+            clap_complete::generate(
+                *shell,
+                &mut Cli::command(),
+                "kdistro-verify",
+                &mut io::stdout(),
+            );
             Ok(Answer::Yes)
         }
     };
-    result.unwrap_or_else(|message| {
-        // When even this cannot be written, the exit code still says it.
-        let _ = writeln!(io::stderr(), "error: {message}");
-        Answer::CouldNotTell
-    })
-    .into()
+    result
+        .unwrap_or_else(|message| {
+            // When even this cannot be written, the exit code still says it.
+            let _ = writeln!(io::stderr(), "error: {message}");
+            Answer::CouldNotTell
+        })
+        .into()
 }
 
 fn verify(cli: &Cli) -> Result<Answer, String> {
@@ -66,9 +72,8 @@ fn verify(cli: &Cli) -> Result<Answer, String> {
     };
     let text = fs::read_to_string(key).map_err(|error| said(&key.display(), &error))?;
     let key = PublicKey::from_pem(&text).map_err(|error| said(&key.display(), &error))?;
-    let read = |path: &std::path::PathBuf| {
-        fs::read(path).map_err(|error| said(&path.display(), &error))
-    };
+    let read =
+        |path: &std::path::PathBuf| fs::read(path).map_err(|error| said(&path.display(), &error));
     let trusted_root = trusted_root.as_ref().map(read).transpose()?;
     let proxy = proxy();
     let (reader, name) = store::locate(manifest, store.as_deref(), proxy.as_deref())
@@ -95,7 +100,8 @@ fn compare_paths(cli: &Cli, a: &Path, b: &Path) -> Result<Answer, String> {
         compare::compare_folders(a, b).map_err(|error| error.to_string())?
     } else {
         let verdict = compare::compare_files(a, b);
-        let verdict = verdict.map_err(|error| format!("{} or {}: {error}", a.display(), b.display()))?;
+        let verdict =
+            verdict.map_err(|error| format!("{} or {}: {error}", a.display(), b.display()))?;
         vec![Compared { path: a.display().to_string(), verdict, note: None }]
     };
     if cli.json {
@@ -112,7 +118,8 @@ fn compare_paths(cli: &Cli, a: &Path, b: &Path) -> Result<Answer, String> {
 
 fn explain_paths(cli: &Cli, a: &Path, b: &Path) -> Result<Answer, String> {
     let difference = explain::first_difference(a, b);
-    let difference = difference.map_err(|error| format!("{} or {}: {error}", a.display(), b.display()))?;
+    let difference =
+        difference.map_err(|error| format!("{} or {}: {error}", a.display(), b.display()))?;
     if cli.json {
         write_json(&difference)?;
     } else if !cli.quiet {

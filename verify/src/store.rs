@@ -39,6 +39,9 @@ pub fn read(reader: &dyn Reader, name: &str, limit: u64) -> io::Result<Option<Ve
     Ok(Some(bytes))
 }
 
+/// Where a publisher keeps what it has not finished writing; not a part of the store.
+const WORKSHOP: &str = ".kdistro-store";
+
 /// A store in a directory.
 #[derive(Clone, Debug)]
 pub struct Directory {
@@ -103,6 +106,9 @@ fn walk(folder: &Path, prefix: &str, names: &mut Vec<String>) -> io::Result<()> 
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
         let name = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
+        if name == WORKSHOP {
+            continue;
+        }
         if entry.file_type()?.is_dir() {
             walk(&entry.path(), &name, names)?;
         } else {
@@ -140,7 +146,8 @@ pub fn locate(
     let resource = file.strip_suffix(".yaml").unwrap_or(file);
     // EKS-D's names have `eks` before the number; its manifests are read to say that nothing signs them.
     let ours = resource.replacen("-eks-", "-", 1);
-    let release = ours.strip_prefix("kubernetes-").and_then(|name| name.parse::<ReleaseName>().ok());
+    let release =
+        ours.strip_prefix("kubernetes-").and_then(|name| name.parse::<ReleaseName>().ok());
     let release = release.ok_or_else(|| LocateError::Name(file.to_owned()))?;
     let name = if ours == resource {
         layout::manifest(&release)
@@ -185,7 +192,10 @@ mod tests {
             assert_eq!(name, "kubernetes-1-20/kubernetes-1-20-1.yaml");
         }
         let (reader, name) = locate("kubernetes-1-20-1.yaml", Some("/s"), None).unwrap();
-        assert_eq!((reader.place().as_str(), name.as_str()), ("/s", "kubernetes-1-20/kubernetes-1-20-1.yaml"));
+        assert_eq!(
+            (reader.place().as_str(), name.as_str()),
+            ("/s", "kubernetes-1-20/kubernetes-1-20-1.yaml")
+        );
         let eks = locate("/s/kubernetes-1-35/kubernetes-1-35-eks-7.yaml", None, None).unwrap();
         assert_eq!(eks.1, "kubernetes-1-35/kubernetes-1-35-eks-7.yaml");
     }
@@ -193,7 +203,10 @@ mod tests {
     #[test]
     fn says_what_it_could_not_make_out() {
         assert!(matches!(locate("/s/x.yaml", None, None), Err(LocateError::Name(_))));
-        assert!(matches!(locate("/s/kubernetes-1-20-1.yaml", None, None), Err(LocateError::Layout(_))));
+        assert!(matches!(
+            locate("/s/kubernetes-1-20-1.yaml", None, None),
+            Err(LocateError::Layout(_))
+        ));
     }
 
     #[test]

@@ -138,7 +138,8 @@ impl Trust {
         if log.log_id.key_id.as_bytes() != log_key.fingerprint().as_bytes() {
             return Err(TrustError::LogId);
         }
-        let origin = host(&log.base_url).ok_or_else(|| TrustError::BaseUrl(log.base_url.clone()))?;
+        let origin =
+            host(&log.base_url).ok_or_else(|| TrustError::BaseUrl(log.base_url.clone()))?;
         let origin = origin.to_owned();
         let verifier = Verifier::new(&root).map_err(TrustError::Verifier)?;
         Ok(Self { key: key.clone(), log_key, origin, verifier })

@@ -200,6 +200,19 @@ mod tests {
     }
 
     #[test]
+    fn an_error_says_which_rule_is_broken() {
+        for (path, rule) in [
+            ("", "at least one part"),
+            ("/etc", "a relative path"),
+            ("a//b", "no part that is empty or `.`"),
+            ("../a", "no part that is `..`"),
+        ] {
+            let error = EntryPath::new(path).unwrap_err().to_string();
+            assert!(error.ends_with(&format!("expected {rule}")), "{error}");
+        }
+    }
+
+    #[test]
     fn an_error_shows_control_characters_as_escapes() {
         let error = EntryPath::new("a\0\n/..").unwrap_err();
         assert_eq!(

@@ -168,7 +168,8 @@ mod tests {
         fn a_paragraph_is_read_as_written(
             fields in proptest::collection::vec(("[A-Z][a-z-]{0,8}", "[!-~]([ -~]{0,20}[!-~])?"), 1..6)
         ) {
-            let text: String = fields.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
+            let lines: Vec<_> = fields.iter().map(|(name, value)| [name, ": ", value, "\n"].concat()).collect();
+            let text = lines.concat();
             let read = paragraphs(&format!("\n{text}\n{text}"));
             prop_assert_eq!(read.len(), 2);
             for ((name, value), (found, got)) in fields.iter().zip(&read[1]) {

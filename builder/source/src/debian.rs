@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use kdistro_formats::Digest;
 
 use crate::{
-    apt::{Apt, AptError, Kind, check_word, parse_uris},
+    apt::{Apt, AptError, Kind, check_word},
+    apt_answer::parse_uris,
     command::Progress,
     stored::{Destination, StoredError, present},
 };

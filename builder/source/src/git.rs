@@ -21,6 +21,7 @@ const FETCH_SETTINGS: &[&str] = &[
     "fetch.recurseSubmodules=false",
     "fetch.writeCommitGraph=false",
     "protocol.allow=never",
+    "protocol.ext.allow=never",
     "protocol.https.allow=always",
     "protocol.http.allow=always",
     "protocol.ssh.allow=always",

@@ -4,6 +4,7 @@
 //! function takes the variables they see, the folders they use and whom to tell about progress as arguments.
 
 pub mod apt;
+mod apt_answer;
 mod apt_sources;
 pub mod checkout;
 pub mod command;
@@ -13,6 +14,7 @@ pub mod golang;
 pub mod import;
 mod keyring;
 pub mod mirror;
+pub mod module;
 mod module_cache;
 pub mod module_hash;
 mod offset;

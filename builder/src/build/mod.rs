@@ -41,7 +41,9 @@ pub enum BuildError {
         source: StepError,
     },
     /// The step ended well but did not leave what it should.
-    #[error("step `{step}` {what}\nhelp:  `outputs` of the recipe must name exactly what the step leaves below /out")]
+    #[error(
+        "step `{step}` {what}\nhelp:  `outputs` of the recipe must name exactly what the step leaves below /out"
+    )]
     Outputs {
         /// The step's name.
         step: String,
@@ -49,7 +51,9 @@ pub enum BuildError {
         what: String,
     },
     /// A program does not say what it should.
-    #[error("`{program}` of step `{step}` prints {printed:?}, expected `{expected}` in it\nhelp:  a variable set with -X has no effect where its symbol's path is wrong")]
+    #[error(
+        "`{program}` of step `{step}` prints {printed:?}, expected `{expected}` in it\nhelp:  a variable set with -X has no effect where its symbol's path is wrong"
+    )]
     Check {
         /// The step's name.
         step: String,
@@ -133,7 +137,11 @@ pub fn uses(plan: &Plan, step: &Step) -> BTreeSet<Digest> {
 }
 
 /// The inputs that these steps and the wanted components' archives need.
-pub fn inputs_of(plan: &Plan, steps: &[&Step], components: Option<&BTreeSet<String>>) -> BTreeSet<Digest> {
+pub fn inputs_of(
+    plan: &Plan,
+    steps: &[&Step],
+    components: Option<&BTreeSet<String>>,
+) -> BTreeSet<Digest> {
     let mut inputs = BTreeSet::new();
     let trees = steps.iter().flat_map(|step| step.body.mounts.values().chain([&step.body.root]));
     for tree in trees.filter_map(|digest| plan.trees.get(digest)) {
@@ -240,7 +248,8 @@ impl Builder<'_> {
                     break step;
                 }
                 if state.running == 0 {
-                    let names: Vec<_> = state.waiting.iter().map(|step| step.name.as_str()).collect();
+                    let names: Vec<_> =
+                        state.waiting.iter().map(|step| step.name.as_str()).collect();
                     state.failed = Some(BuildError::Stuck(names.join(", ")));
                     changed.notify_all();
                     return;
@@ -271,7 +280,12 @@ impl Builder<'_> {
             Ok(record) => {
                 let (seconds, cpu_seconds) = (record.seconds, record.cpu_seconds);
                 let step_name = step.name.clone();
-                self.reporter.tell(&Event::StepFinished { step: step_name, seconds, cpu_seconds, left });
+                self.reporter.tell(&Event::StepFinished {
+                    step: step_name,
+                    seconds,
+                    cpu_seconds,
+                    left,
+                });
                 state.done.insert(step.key, record);
             }
             // The first failure is the one to read.
@@ -290,7 +304,8 @@ impl Builder<'_> {
         let scratch = self.home.scratch("step")?;
         let make = |name: &str| {
             let path = scratch.path().join(name);
-            fs::create_dir(&path).map_err(|source| BuildError::Io { path: path.clone(), source })?;
+            fs::create_dir(&path)
+                .map_err(|source| BuildError::Io { path: path.clone(), source })?;
             Ok::<_, BuildError>(path)
         };
         let (out, temporary) = (make("out")?, make("tmp")?);
@@ -302,7 +317,8 @@ impl Builder<'_> {
             log: log.clone(),
             source,
         })?;
-        let left = files_below(&out).map_err(|source| BuildError::Io { path: out.clone(), source })?;
+        let left =
+            files_below(&out).map_err(|source| BuildError::Io { path: out.clone(), source })?;
         if let Some(what) = unexpected(&step.body.outputs, &left) {
             return Err(BuildError::Outputs { step: step.name.clone(), what });
         }
@@ -367,7 +383,8 @@ impl Builder<'_> {
             let scratch = self.home.scratch("check")?;
             let make = |name: &str| {
                 let path = scratch.path().join(name);
-                fs::create_dir(&path).map_err(|source| BuildError::Io { path: path.clone(), source })?;
+                fs::create_dir(&path)
+                    .map_err(|source| BuildError::Io { path: path.clone(), source })?;
                 Ok::<_, BuildError>(path)
             };
             let log = scratch.path().join("log");
@@ -388,11 +405,14 @@ impl Builder<'_> {
             let printed = String::from_utf8_lossy(&printed).into_owned();
             // What it prints decides: a CNI plugin says who it is and exits with 1.
             let ended = matches!(ran, Ok(_) | Err(StepError::Exited { .. }));
-            let missing = check.expect.iter().find(|text| !ended || !printed.contains(text.as_str()));
+            let missing =
+                check.expect.iter().find(|text| !ended || !printed.contains(text.as_str()));
             if let Some(expected) = missing {
                 return Err(BuildError::Check {
                     step: step.name.clone(),
-                    program: format!("{} {}", check.output, check.arguments.join(" ")).trim().to_owned(),
+                    program: format!("{} {}", check.output, check.arguments.join(" "))
+                        .trim()
+                        .to_owned(),
                     printed: printed.chars().take(400).collect(),
                     expected: expected.clone(),
                 });

@@ -182,7 +182,8 @@ impl Trees<'_> {
         let mut unpacking =
             Unpacking::new(folder, |path| Some(module_zip::is_toolchain_executable(path)));
         let zip_file = self.content.open(zip)?;
-        let read = module_zip::read_module_zip(zip_file, &prefix, &mut |entry| unpacking.add(entry));
+        let read =
+            module_zip::read_module_zip(zip_file, &prefix, &mut |entry| unpacking.add(entry));
         self.archive(zip, read)
     }
 
@@ -204,14 +205,19 @@ impl Trees<'_> {
         let sum = kdistro_source::module_hash(Cursor::new(&bytes));
         let sum = sum.map_err(|error| TreeError::Archive {
             what: self.name_of(zip),
-            source: Box::new(TreeError::Io { path: self.content.path(zip), source: io::Error::other(error) }),
+            source: Box::new(TreeError::Io {
+                path: self.content.path(zip),
+                source: io::Error::other(error),
+            }),
         })?;
         write(format!("{version}.ziphash"), sum.as_bytes())?;
         let unpacked = folder.join(format!("{path}@{version}"));
         fs::create_dir_all(&unpacked).map_err(failed(&unpacked))?;
         let prefix = format!("{}@{}/", module.path, module.version);
         let mut unpacking = Unpacking::new(&unpacked, |_| Some(false));
-        let read = module_zip::read_module_zip(Cursor::new(&bytes), &prefix, &mut |entry| unpacking.add(entry));
+        let read = module_zip::read_module_zip(Cursor::new(&bytes), &prefix, &mut |entry| {
+            unpacking.add(entry)
+        });
         self.archive(zip, read)
     }
 

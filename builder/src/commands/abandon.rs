@@ -36,11 +36,15 @@ pub(super) fn run(context: &Context, release: &ReleaseName, reason: &str) -> Res
     let current = publisher.index(&release.channel, &trust)?;
     let released = current.iter().flat_map(|current| &current.index.status.releases);
     if released.clone().any(|offered| offered.number == release.number) {
-        return Err(format!("release {release} is published: it can be yanked, not abandoned").into());
+        return Err(
+            format!("release {release} is published: it can be yanked, not abandoned").into()
+        );
     }
     let mut journal = Journal::open(&context.home.journal(release))?;
     publisher.publish_keys(&place.keys, &mut journal)?;
-    place.store.create(&layout::abandoned(release), Content::Bytes(format!("{reason}\n").as_bytes()))?;
+    place
+        .store
+        .create(&layout::abandoned(release), Content::Bytes(format!("{reason}\n").as_bytes()))?;
     let digest = index::manifest_digest(&place.store, release)?;
     let withheld = Withheld { number: release.number, digest, reason: reason.to_owned() };
     let topic = workspace.distribution.sns_topic_arn.as_deref();

@@ -54,7 +54,10 @@ fn say(context: &Context, outcome: &Outcome) -> Result<()> {
     let text = match outcome {
         Outcome::Until(stage) => {
             facts.insert("outcome", "until".to_owned());
-            format!("done until stage {}; nothing was published", format!("{stage:?}").to_lowercase())
+            format!(
+                "done until stage {}; nothing was published",
+                format!("{stage:?}").to_lowercase()
+            )
         }
         Outcome::Unchanged(name) => {
             facts.insert("outcome", "unchanged".to_owned());

@@ -38,11 +38,16 @@ pub(super) fn run(context: &Context, probe: bool) -> Result {
 
 /// Everything that is known about this machine.
 pub(super) fn facts(context: &Context) -> Result<Vec<Fact>> {
-    let mut facts = kdistro_container::host_report(&context.home.scratch("doctor")?.path().to_owned());
+    let mut facts =
+        kdistro_container::host_report(&context.home.scratch("doctor")?.path().to_owned());
     for tool in tools(&context.environment) {
         let (state, explanation, fix) = match (&tool.file, &tool.version) {
-            (Some(file), Some(version)) => (State::Ok, format!("{version} at {}", file.display()), None),
-            (Some(file), None) => (State::Missing, format!("{} does not run", file.display()), None),
+            (Some(file), Some(version)) => {
+                (State::Ok, format!("{version} at {}", file.display()), None)
+            }
+            (Some(file), None) => {
+                (State::Missing, format!("{} does not run", file.display()), None)
+            }
             (None, _) => {
                 let package = if tool.name == "go" { "golang-go" } else { tool.name };
                 let fix = format!("install it, on Debian with `apt-get install {package}`");
@@ -59,7 +64,8 @@ pub(super) fn facts(context: &Context) -> Result<Vec<Fact>> {
 fn archives(context: &Context) -> Fact {
     let name = "Debian archives".to_owned();
     let Ok(workspace) = context.workspace() else {
-        let explanation = "not looked at: not inside a build repository that `kdistro check` accepts".to_owned();
+        let explanation =
+            "not looked at: not inside a build repository that `kdistro check` accepts".to_owned();
         return Fact { name, state: State::Degraded, explanation, fix: None };
     };
     let debian = &workspace.inputs.debian;
@@ -76,7 +82,8 @@ fn archives(context: &Context) -> Fact {
             Fact { name, state: State::Ok, explanation, fix: None }
         }
         Err(error) => {
-            let fix = format!("name a .sources file that has suite {}: --apt-sources FILE", debian.suite);
+            let fix =
+                format!("name a .sources file that has suite {}: --apt-sources FILE", debian.suite);
             Fact { name, state: State::Missing, explanation: error.to_string(), fix: Some(fix) }
         }
     }

@@ -22,7 +22,8 @@ pub(super) struct Options {
 pub(super) fn run(context: &Context, channel: &ChannelName, options: Options) -> Result {
     let workspace = context.workspace()?;
     super::plan::configured(&workspace, channel)?;
-    let _lock = context.home.lock(&format!("lock-{channel}"), format!("the lock of channel {channel}"))?;
+    let _lock =
+        context.home.lock(&format!("lock-{channel}"), format!("the lock of channel {channel}"))?;
     let fetcher = cut::fetcher(context, &workspace);
     let Options { check, refresh, partial } = options;
     // A check must see what upstream has now, and the lock must still hold.
@@ -60,7 +61,10 @@ fn differences(old: Option<&Lock>, new: &Lock) -> Vec<String> {
                         format!("tree {} -> {}", a.patched_tree, b.patched_tree)
                     }
                     (Some(a), Some(b)) if a.modules != b.modules => "other modules".to_owned(),
-                    _ => format!("{} {} -> {} {}", other.tag, other.commit, source.tag, source.commit),
+                    _ => format!(
+                        "{} {} -> {} {}",
+                        other.tag, other.commit, source.tag, source.commit
+                    ),
                 };
                 found.push(format!("{}: {change}", source.project));
             }

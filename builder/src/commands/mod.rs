@@ -83,9 +83,11 @@ fn dispatch(cli: &Cli, context: &Context) -> Result {
         Command::Status => status::run(context),
         Command::Mirror { channel, refresh } => mirror::run(context, channel, *refresh),
         Command::Patch(command) => patch::run(context, command),
-        Command::Lock { channel, check, refresh, partial } => {
-            lock::run(context, channel, lock::Options { check: *check, refresh: *refresh, partial: *partial })
-        }
+        Command::Lock { channel, check, refresh, partial } => lock::run(
+            context,
+            channel,
+            lock::Options { check: *check, refresh: *refresh, partial: *partial },
+        ),
         Command::Plan { channel, from, part } => match (channel, from) {
             (_, Some(manifest)) => plan::from_release(context, manifest),
             (Some(channel), None) => plan::run(context, channel, part),

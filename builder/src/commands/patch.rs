@@ -20,7 +20,9 @@ pub(super) fn run(context: &Context, command: &PatchCommand) -> Result {
         PatchCommand::New { project, tag, into } | PatchCommand::Edit { project, tag, into } => {
             open(context, (project, tag), into)
         }
-        PatchCommand::Refresh { project, tag, from } => refresh(context, (project, tag), from.as_deref()),
+        PatchCommand::Refresh { project, tag, from } => {
+            refresh(context, (project, tag), from.as_deref())
+        }
     }
 }
 
@@ -80,7 +82,8 @@ fn refresh(context: &Context, name: (&ProjectName, &Tag), from: Option<&Path>) -
         Some(folder) => folder.to_owned(),
         None => {
             let folder = scratch.path().join("tree");
-            let done = check_out(&mirrored.mirror, base, &series_of(&workspace, component), &folder)?;
+            let done =
+                check_out(&mirrored.mirror, base, &series_of(&workspace, component), &folder)?;
             if let Some(patch) = done.stopped_at {
                 return Err(format!("{patch} does not apply\nhelp:  rebase it with `kdistro patch edit {project} {tag}`").into());
             }
@@ -101,7 +104,10 @@ fn series_of(workspace: &Workspace, component: &Component) -> Series {
 }
 
 /// The component of whichever channel ships this project at this tag.
-fn component<'a>(workspace: &'a Workspace, (project, tag): (&ProjectName, &Tag)) -> Result<&'a Component> {
+fn component<'a>(
+    workspace: &'a Workspace,
+    (project, tag): (&ProjectName, &Tag),
+) -> Result<&'a Component> {
     let mut all = workspace.channels.values().flat_map(|channel| &channel.components);
     let found = all.find(|component| component.project == *project && component.tag == *tag);
     found.ok_or_else(|| format!("no channel ships {project} at {tag}").into())

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use kdistro_formats::{
-    ChannelName, Digest,
-    canonical,
+    ChannelName, Digest, canonical,
     plan::{Plan, Step, StepBody, Tree},
 };
 use kdistro_verify::{hash, store};
@@ -28,7 +27,8 @@ pub(super) fn configured<'a>(
     workspace: &'a Workspace,
     channel: &ChannelName,
 ) -> std::result::Result<&'a Channel, PlanError> {
-    let known = || workspace.channels.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let known =
+        || workspace.channels.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
     workspace.channels.get(channel).ok_or_else(|| PlanError::Channel(channel.clone(), known()))
 }
 
@@ -86,7 +86,11 @@ pub(super) fn run(context: &Context, channel: &ChannelName, part: &Part) -> Resu
         print(format!("{:44} {state}", step.name))?;
     }
     let left = steps.iter().filter(|step| !step.cached).count();
-    print(format!("{} steps, {left} to build; {} inputs; plan {digest}", steps.len(), plan.inputs.len()))?;
+    print(format!(
+        "{} steps, {left} to build; {} inputs; plan {digest}",
+        steps.len(),
+        plan.inputs.len()
+    ))?;
     Ok(Answer::Yes)
 }
 
@@ -146,15 +150,21 @@ fn differences(old: &StepBody, new: &StepBody) -> Vec<String> {
 fn describe(plan: &Plan, digest: &Digest) -> String {
     let short = |digest: &Digest| digest.hex().chars().take(12).collect::<String>();
     match plan.trees.get(digest) {
-        Some(Tree::Source { archive, additions }) if additions.is_empty() => format!("source {}", short(archive)),
-        Some(Tree::Source { archive, .. }) => format!("source {} with generated files", short(archive)),
+        Some(Tree::Source { archive, additions }) if additions.is_empty() => {
+            format!("source {}", short(archive))
+        }
+        Some(Tree::Source { archive, .. }) => {
+            format!("source {} with generated files", short(archive))
+        }
         Some(Tree::Toolchain { zip }) => {
             let origin = plan.input(zip).map(|input| input.origin.as_str());
             origin.and_then(|origin| origin.rsplit('@').next()).unwrap_or("toolchain").to_owned()
         }
         Some(Tree::Modules { modules }) => format!("{} modules {}", modules.len(), short(digest)),
         Some(Tree::Outputs { .. }) => format!("tools {}", short(digest)),
-        Some(Tree::Root { packages, .. }) => format!("root of {} packages {}", packages.len(), short(digest)),
+        Some(Tree::Root { packages, .. }) => {
+            format!("root of {} packages {}", packages.len(), short(digest))
+        }
         None => short(digest),
     }
 }

@@ -66,7 +66,8 @@ pub(super) fn run(context: &Context, fast: bool, channel: Option<&ChannelName>) 
 
 /// Takes the channel of today where it is fully locked and git reaches its upstreams.
 fn choose(context: &Context, workspace: &Workspace) -> Result<ChannelName> {
-    let (today, fallback) = (CHANNELS.0.parse::<ChannelName>()?, CHANNELS.1.parse::<ChannelName>()?);
+    let (today, fallback) =
+        (CHANNELS.0.parse::<ChannelName>()?, CHANNELS.1.parse::<ChannelName>()?);
     let why = match workspace.channels.get(&today) {
         None => Some("it is not configured".to_owned()),
         Some(channel) => unreachable_why(context, workspace, channel),
@@ -86,7 +87,9 @@ fn unreachable_why(context: &Context, workspace: &Workspace, channel: &Channel) 
             return Some(format!("git does not reach {} {}", project.repository, component.tag));
         }
     }
-    plan::plan(workspace, &channel.channel, &Selection::default()).err().map(|error| error.to_string())
+    plan::plan(workspace, &channel.channel, &Selection::default())
+        .err()
+        .map(|error| error.to_string())
 }
 
 fn cut_release(
@@ -97,7 +100,10 @@ fn cut_release(
 ) -> Result<ReleaseName> {
     let host: Platform = context.surroundings.host.platform.parse()?;
     let shipped = &configured(workspace, channel)?.components;
-    let fast_ones = FAST.iter().map(|name| name.parse::<ProjectName>()).collect::<std::result::Result<Vec<_>, _>>()?;
+    let fast_ones = FAST
+        .iter()
+        .map(|name| name.parse::<ProjectName>())
+        .collect::<std::result::Result<Vec<_>, _>>()?;
     let projects = shipped.iter().map(|component| component.project.clone());
     let projects = projects.filter(|project| !fast || fast_ones.contains(project)).collect();
     let order = Order {

@@ -24,7 +24,8 @@ use crate::{
 
 pub(super) fn run(context: &Context, arguments: &RebuildArgs) -> Result {
     let proxy = proxy(context);
-    let locate = || store::locate(&arguments.manifest, arguments.store.as_deref(), proxy.as_deref());
+    let locate =
+        || store::locate(&arguments.manifest, arguments.store.as_deref(), proxy.as_deref());
     let (reader, name) = locate()?;
     match &arguments.key {
         None => context.reporter.note("the release is not verified: no --key was given"),
@@ -49,7 +50,8 @@ pub(super) fn run(context: &Context, arguments: &RebuildArgs) -> Result {
             Some(key) => sign::bare_statement(&statement, &KeyFile::open(key)?)?,
             None => canonical::to_vec(&statement)?,
         };
-        fs::write(path, bytes).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+        fs::write(path, bytes)
+            .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
     }
     if context.json {
         print_json(&statement.predicate)?;
@@ -67,7 +69,8 @@ pub(super) fn verify(
     key: &Path,
 ) -> Result<Outcome> {
     context.reporter.stage("verify");
-    let text = fs::read_to_string(key).map_err(|error| format!("cannot read {}: {error}", key.display()))?;
+    let text = fs::read_to_string(key)
+        .map_err(|error| format!("cannot read {}: {error}", key.display()))?;
     let source = TrustSource { key: PublicKey::from_pem(&text)?, trusted_root: None };
     let report = check::check(reader, name, &source, Scope::Release);
     context.reporter.clear();
@@ -80,7 +83,10 @@ pub(super) fn verify(
             Outcome::Differs => "differs or forged",
             Outcome::Unknown => "could not tell",
         };
-        print(format!("{word}: {} ({} assets, {} bytes)", report.manifest, report.assets, report.bytes))?;
+        print(format!(
+            "{word}: {} ({} assets, {} bytes)",
+            report.manifest, report.assets, report.bytes
+        ))?;
     }
     Ok(report.outcome)
 }

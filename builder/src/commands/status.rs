@@ -50,7 +50,11 @@ pub(super) fn run(context: &Context) -> Result {
             0 => "no release yet".to_owned(),
             number => format!("last release {}-{number}", line.channel),
         };
-        let lock = if line.lock.is_empty() { "lock current".to_owned() } else { format!("the lock {}", line.lock.join("; ")) };
+        let lock = if line.lock.is_empty() {
+            "lock current".to_owned()
+        } else {
+            format!("the lock {}", line.lock.join("; "))
+        };
         print(format!("{:6} {latest}, {lock}", line.channel))?;
         for component in line.components {
             print(format!("         {component}"))?;

@@ -31,7 +31,10 @@ pub fn check(workspace: &Workspace) -> Vec<Problem> {
         let mut report = Reporter::new(workspace, lock_file(name), &mut problems);
         if lock.channel != *name {
             let found = &lock.channel;
-            report.at(found, format!("locks channel `{found}`, but stands in the folder of `{name}`"));
+            report.at(
+                found,
+                format!("locks channel `{found}`, but stands in the folder of `{name}`"),
+            );
         }
         if !workspace.channels.contains_key(name) {
             report.whole(format!("locks a channel without {}", channel_file(name)));
@@ -86,11 +89,15 @@ fn check_inputs(workspace: &Workspace, problems: &mut Vec<Problem>) {
         }
         if !go.version.starts_with(&format!("{}.", go.minor)) {
             let inputs::Go { minor, version, .. } = go;
-            report.at(version, format!("Go {minor} is to be {version}; expected a patch version of {minor}"));
+            report.at(
+                version,
+                format!("Go {minor} is to be {version}; expected a patch version of {minor}"),
+            );
         }
         if inputs.root(&go.root).is_none() {
             let roots = list(inputs.roots.iter().map(|root| &root.name));
-            report.at(&go.root, format!("unknown build root `{}`, expected one of {roots}", go.root));
+            report
+                .at(&go.root, format!("unknown build root `{}`, expected one of {roots}", go.root));
         }
     }
     if inputs.debian.keys.is_empty() {
@@ -121,13 +128,17 @@ fn check_recipe(recipe: &Recipe, report: &mut Reporter<'_>) {
     let mut programs = BTreeSet::new();
     for program in recipe.programs() {
         if !programs.insert(program) {
-            report.at(program, format!("program `{program}` is built twice by the recipe for `{}`", recipe.tags));
+            report.at(
+                program,
+                format!("program `{program}` is built twice by the recipe for `{}`", recipe.tags),
+            );
         }
     }
     for build in &recipe.builds {
         for program in &build.programs {
             // `go build` names its outputs after the package, unless there is only one.
-            let named = program.package.rsplit('/').next() == Some(&program.name) || program.package == ".";
+            let named =
+                program.package.rsplit('/').next() == Some(&program.name) || program.package == ".";
             if !named && build.programs.len() > 1 {
                 let (name, package) = (&program.name, &program.package);
                 report.at(package, format!("program `{name}` is built from `{package}` with others: the names must agree"));
@@ -156,10 +167,16 @@ fn check_generate(recipe: &Recipe, report: &mut Reporter<'_>) {
     let mut earlier = BTreeSet::new();
     for step in &recipe.generate {
         for used in step.uses.iter().filter(|used| !earlier.contains(used.as_str())) {
-            report.at(used, format!("step `{}` uses `{used}`, which is no step before it", step.name));
+            report.at(
+                used,
+                format!("step `{}` uses `{used}`, which is no step before it", step.name),
+            );
         }
         for output in step.adds.values().filter(|output| !step.outputs.contains(output)) {
-            report.at(output, format!("step `{}` adds `{output}`, which is none of its outputs", step.name));
+            report.at(
+                output,
+                format!("step `{}` adds `{output}`, which is none of its outputs", step.name),
+            );
         }
         if !earlier.insert(step.name.as_str()) {
             report.at(&step.name, format!("step `{}` is listed twice", step.name));
@@ -196,17 +213,26 @@ fn check_component(workspace: &Workspace, component: &Component, report: &mut Re
             report.at(name, format!("ships `{name}`, but projects/{name}/project.yaml does not exist; there are {known}"));
         }
         Some(_) if project::version(tag).is_none() => {
-            report.at(tag, format!("tag `{tag}` of `{name}` is not a semantic version such as `v1.2.3`"));
+            report.at(
+                tag,
+                format!("tag `{tag}` of `{name}` is not a semantic version such as `v1.2.3`"),
+            );
         }
         Some(project) if project.recipe(tag).is_none() => {
             let ranges = list(project.recipes.iter().map(|recipe| &recipe.tags));
-            report.at(tag, format!("no recipe of `{name}` is for tag `{tag}`; there are recipes for {ranges}"));
+            report.at(
+                tag,
+                format!("no recipe of `{name}` is for tag `{tag}`; there are recipes for {ranges}"),
+            );
         }
         Some(_) => {}
     }
     if workspace.inputs.go(&component.go).is_none() {
         let (go, known) = (&component.go, list(workspace.inputs.go.iter().map(|go| &go.minor)));
-        report.at(go, format!("`{name}` needs Go {go}, which {INPUTS} does not list; it lists {known}"));
+        report.at(
+            go,
+            format!("`{name}` needs Go {go}, which {INPUTS} does not list; it lists {known}"),
+        );
     }
 }
 

@@ -4,7 +4,16 @@ use std::collections::BTreeMap;
 
 /// The names that a recipe may use. `os` and `arch` only where a platform is known.
 pub const NAMES: &[&str] = &[
-    "arch", "buildDate", "commit", "commit7", "gitVersion", "major", "minor", "os", "tag", "version",
+    "arch",
+    "buildDate",
+    "commit",
+    "commit7",
+    "gitVersion",
+    "major",
+    "minor",
+    "os",
+    "tag",
+    "version",
 ];
 
 /// A text that cannot be filled in.
@@ -22,8 +31,10 @@ pub enum TemplateError {
 pub fn fill(text: &str, values: &BTreeMap<&str, String>) -> Result<String, TemplateError> {
     let (mut filled, mut rest) = (String::new(), text);
     while let Some((before, after)) = rest.split_once("$(") {
-        let (name, after) = after.split_once(')').ok_or_else(|| TemplateError::Open(text.to_owned()))?;
-        let known = || values.keys().map(|key| format!("`$({key})`")).collect::<Vec<_>>().join(", ");
+        let (name, after) =
+            after.split_once(')').ok_or_else(|| TemplateError::Open(text.to_owned()))?;
+        let known =
+            || values.keys().map(|key| format!("`$({key})`")).collect::<Vec<_>>().join(", ");
         let value =
             values.get(name).ok_or_else(|| TemplateError::Unknown(name.to_owned(), known()))?;
         filled.push_str(before);

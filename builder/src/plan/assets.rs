@@ -15,7 +15,10 @@ use super::{
 use crate::config::project::Archive;
 
 /// Lists what is shipped, sorted by name.
-pub(super) fn assets(recipes: &Recipes<'_>, outputs: &Outputs) -> Result<Vec<PlannedAsset>, PlanError> {
+pub(super) fn assets(
+    recipes: &Recipes<'_>,
+    outputs: &Outputs,
+) -> Result<Vec<PlannedAsset>, PlanError> {
     let mut assets = Vec::new();
     let mut platforms: Vec<&Platform> = outputs.keys().map(|(platform, _)| platform).collect();
     platforms.dedup();

@@ -4,9 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kdistro_formats::{
     Digest, Platform, canonical,
-    plan::{
-        self, Addition, Check, InputKind, Limits, Module, OutputRef, Step, StepBody, Tree,
-    },
+    plan::{self, Addition, Check, InputKind, Limits, Module, OutputRef, Step, StepBody, Tree},
     release::AppliedPatch,
 };
 use kdistro_verify::hash;
@@ -110,7 +108,10 @@ impl Recipes<'_> {
 
 impl<'a> Making<'a> {
     /// Plans one component: its steps are recorded, its assets returned.
-    pub(super) fn component(&mut self, component: &'a Component) -> Result<plan::Component, PlanError> {
+    pub(super) fn component(
+        &mut self,
+        component: &'a Component,
+    ) -> Result<plan::Component, PlanError> {
         let name = &component.project;
         let recipe_error = |what| PlanError::Recipe { file: project_file(name), what };
         let project = self.workspace.projects.get(name);
@@ -119,21 +120,37 @@ impl<'a> Making<'a> {
         let no_recipe = || recipe_error(format!("has no recipe for tag `{}`", component.tag));
         let recipe = recipe.ok_or_else(no_recipe)?;
         let source = self.lock.source(name).filter(|source| source.tag == component.tag);
-        let source = source.ok_or_else(|| self.lock_error(format!("does not lock `{name}` at {}", component.tag)))?;
-        let partly = || self.lock_error(format!("knows only the commit of `{name}`: its source was not mirrored yet"));
+        let source = source.ok_or_else(|| {
+            self.lock_error(format!("does not lock `{name}` at {}", component.tag))
+        })?;
+        let partly = || {
+            self.lock_error(format!(
+                "knows only the commit of `{name}`: its source was not mirrored yet"
+            ))
+        };
         let content = source.content.as_ref().ok_or_else(partly)?;
         let go = self.workspace.inputs.go(&component.go);
-        let go = go.ok_or_else(|| recipe_error(format!("needs Go {}, which is not listed", component.go)))?;
+        let go = go.ok_or_else(|| {
+            recipe_error(format!("needs Go {}, which is not listed", component.go))
+        })?;
         let root = self.workspace.inputs.root(&go.root);
-        let root = root.ok_or_else(|| recipe_error(format!("needs build root `{}`, which is not listed", go.root)))?;
+        let root = root.ok_or_else(|| {
+            recipe_error(format!("needs build root `{}`, which is not listed", go.root))
+        })?;
 
         let (root, toolchain) = (self.root(root)?, self.toolchain(&go.version)?);
         let archive = content.archive;
-        self.input(archive, content.archive_size, InputKind::Source, source_origin(component, source, project));
+        self.input(
+            archive,
+            content.archive_size,
+            InputKind::Source,
+            source_origin(component, source, project),
+        );
         let modules = self.modules(recipe, content)?;
         let tree = self.tree(Tree::Source { archive, additions: Vec::new() })?;
         let values = values(component, content);
-        let mut recipes = Recipes { component, recipe, content, go, root, toolchain, tree, modules, values };
+        let mut recipes =
+            Recipes { component, recipe, content, go, root, toolchain, tree, modules, values };
         let additions = self.generate(&recipes)?;
         if !additions.is_empty() {
             recipes.tree = self.tree(Tree::Source { archive, additions })?;
@@ -213,7 +230,9 @@ impl<'a> Making<'a> {
         ]);
         let mut files = Vec::new();
         for used in &recipes.recipe.generate {
-            let Some(key) = earlier.get(used.name.as_str()).filter(|_| step.uses.contains(&used.name)) else {
+            let Some(key) =
+                earlier.get(used.name.as_str()).filter(|_| step.uses.contains(&used.name))
+            else {
                 continue;
             };
             for name in &used.outputs {
@@ -231,7 +250,15 @@ impl<'a> Making<'a> {
         let argv = step.argv.iter().map(fill).collect::<Result<_, _>>()?;
         let mut outputs = step.outputs.clone();
         outputs.sort();
-        let body = StepBody { root: recipes.root, mounts, argv, env, directory: step.source.clone(), limits: LIMITS, outputs };
+        let body = StepBody {
+            root: recipes.root,
+            mounts,
+            argv,
+            env,
+            directory: step.source.clone(),
+            limits: LIMITS,
+            outputs,
+        };
         let name = format!("{} {}", recipes.component.project, step.name);
         self.step(recipes, name, platform, (body, Vec::new()))
     }
@@ -245,7 +272,8 @@ impl<'a> Making<'a> {
                 let checks = checks(recipes, build, &platform)?;
                 let key = self.step(recipes, name, platform.clone(), (body, checks))?;
                 for program in &build.programs {
-                    let output = OutputRef { step: key, name: output_name(&program.name, &platform) };
+                    let output =
+                        OutputRef { step: key, name: output_name(&program.name, &platform) };
                     outputs.insert((platform.clone(), program.name.clone()), output);
                 }
             }
@@ -257,7 +285,12 @@ impl<'a> Making<'a> {
         if build.platforms.is_empty() {
             return self.platforms.clone();
         }
-        build.platforms.iter().filter(|platform| self.platforms.contains(platform)).cloned().collect()
+        build
+            .platforms
+            .iter()
+            .filter(|platform| self.platforms.contains(platform))
+            .cloned()
+            .collect()
     }
 
     fn step(
@@ -316,7 +349,8 @@ fn compile_step(
     if let Some(modules) = recipes.modules.filter(|_| build.dependencies == Dependencies::Modules) {
         mounts.insert("/modules".to_owned(), modules);
     }
-    let body = StepBody { root: recipes.root, mounts, argv, env, directory, limits: LIMITS, outputs };
+    let body =
+        StepBody { root: recipes.root, mounts, argv, env, directory, limits: LIMITS, outputs };
     let project = &recipes.component.project;
     let name = match build.module.as_str() {
         "." => format!("{project} {platform}"),
@@ -334,7 +368,9 @@ fn checks(
     for check in &recipes.recipe.checks {
         let expect = check.expect.iter().map(|text| recipes.fill(text, platform));
         let expect = expect.collect::<Result<Vec<_>, _>>()?;
-        for program in build.programs.iter().filter(|program| check.programs.contains(&program.name)) {
+        for program in
+            build.programs.iter().filter(|program| check.programs.contains(&program.name))
+        {
             found.push(Check {
                 output: output_name(&program.name, platform),
                 arguments: check.arguments.clone(),
@@ -350,7 +386,10 @@ fn output_name(program: &str, platform: &Platform) -> String {
 }
 
 fn build_platform() -> Result<Platform, PlanError> {
-    let broken = |error: kdistro_formats::ParseNameError| PlanError::Recipe { file: BUILD_PLATFORM.to_owned(), what: error.to_string() };
+    let broken = |error: kdistro_formats::ParseNameError| PlanError::Recipe {
+        file: BUILD_PLATFORM.to_owned(),
+        what: error.to_string(),
+    };
     BUILD_PLATFORM.parse().map_err(broken)
 }
 

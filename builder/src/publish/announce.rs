@@ -41,7 +41,10 @@ pub struct News<'a> {
 }
 
 /// Announces a release; a repeat carries the same id and is dropped by subscribers.
-pub fn announce(news: &News<'_>, announcer: &dyn Announcer) -> Result<Announced, AnnouncementError> {
+pub fn announce(
+    news: &News<'_>,
+    announcer: &dyn Announcer,
+) -> Result<Announced, AnnouncementError> {
     let (message, attributes) = message(news)?;
     let subject = format!("kdistro {} is released", news.published.name);
     Ok(announcer.announce(&news.published.digest, &subject, &message, &attributes)?)
@@ -58,7 +61,8 @@ fn message(news: &News<'_>) -> Result<(String, BTreeMap<String, String>), Canoni
         ("number".to_owned(), news.header.number.to_string()),
         ("severity".to_owned(), severity_word),
     ]);
-    let overhead: usize = attributes.iter().map(|(name, value)| name.len() + value.len() + "String".len()).sum();
+    let overhead: usize =
+        attributes.iter().map(|(name, value)| name.len() + value.len() + "String".len()).sum();
     let whole = envelope(news, true)?;
     let message = if whole.len() + overhead <= LARGEST { whole } else { envelope(news, false)? };
     Ok((message, attributes))

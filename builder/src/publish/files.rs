@@ -74,8 +74,14 @@ fn artifacts(ready: &Ready<'_>, name: &ReleaseName) -> Vec<Upload> {
         uploads.push(Upload::Bytes { name: format!("{full}.sha512"), bytes: long.into_bytes() });
     }
     for (folder, (sums256, sums512)) in folders {
-        uploads.push(Upload::Bytes { name: format!("{folder}/SHA256SUM"), bytes: sums256.into_bytes() });
-        uploads.push(Upload::Bytes { name: format!("{folder}/SHA512SUM"), bytes: sums512.into_bytes() });
+        uploads.push(Upload::Bytes {
+            name: format!("{folder}/SHA256SUM"),
+            bytes: sums256.into_bytes(),
+        });
+        uploads.push(Upload::Bytes {
+            name: format!("{folder}/SHA512SUM"),
+            bytes: sums512.into_bytes(),
+        });
     }
     uploads
 }

@@ -2,8 +2,9 @@
 
 use kdistro_border::Content;
 use kdistro_formats::{
-    ChannelName, Digest, layout,
+    ChannelName, Digest,
     channel::{ChannelSpec, ChannelStatus, ReleaseChannel, Withheld},
+    layout,
     release::{API_VERSION, ManifestError, Metadata, ReleaseRef},
     yaml,
 };
@@ -32,11 +33,16 @@ pub enum Change {
 
 impl Publisher<'_> {
     /// Reads the index of a channel and checks that this environment signed it.
-    pub fn index(&self, channel: &ChannelName, trust: &Trust) -> Result<Option<Current>, PublishError> {
+    pub fn index(
+        &self,
+        channel: &ChannelName,
+        trust: &Trust,
+    ) -> Result<Option<Current>, PublishError> {
         let document = layout::channel_index(channel);
         let Some(bytes) = self.store.read(&document)? else { return Ok(None) };
         let name = layout::channel_bundle(&hash::sha256(&bytes));
-        let signed = self.store.read(&name)?.ok_or_else(|| PublishError::Unsigned(document.clone()))?;
+        let signed =
+            self.store.read(&name)?.ok_or_else(|| PublishError::Unsigned(document.clone()))?;
         bundle::verify_message(&signed, &bytes, trust)
             .map_err(|source| PublishError::Forged { document: document.clone(), source })?;
         let text = String::from_utf8_lossy(&bytes);
@@ -56,8 +62,13 @@ impl Publisher<'_> {
         let document = layout::channel_index(&channel.channel);
         for _ in 0..20 {
             let current = self.index(&channel.channel, trust)?;
-            let index = changed(current.as_ref().map(|current| &current.index), channel, (topic, self.environment), change)
-                .map_err(|source| PublishError::Published { document: document.clone(), source })?;
+            let index = changed(
+                current.as_ref().map(|current| &current.index),
+                channel,
+                (topic, self.environment),
+                change,
+            )
+            .map_err(|source| PublishError::Published { document: document.clone(), source })?;
             if current.as_ref().is_some_and(|current| current.index == index) {
                 return Ok(());
             }
@@ -95,7 +106,12 @@ pub fn changed(
             let same = status.releases.iter().find(|other| other.number == release.number);
             match same {
                 Some(other) if other == release => {}
-                Some(_) => return Err(ManifestError::Twice(format!("{}-{}", channel.channel, release.number))),
+                Some(_) => {
+                    return Err(ManifestError::Twice(format!(
+                        "{}-{}",
+                        channel.channel, release.number
+                    )));
+                }
                 None => status.releases.push(release.clone()),
             }
         }

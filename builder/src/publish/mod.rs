@@ -10,13 +10,8 @@ pub mod number;
 
 use kdistro_border::{Content, Created, Store, StoreError};
 use kdistro_formats::{
-    Digest, ReleaseName,
-    canonical::CanonicalError,
-    claim::Claim,
-    layout,
-    plan::Plan,
-    release::ManifestError,
-    yaml::WriteError,
+    Digest, ReleaseName, canonical::CanonicalError, claim::Claim, layout, plan::Plan,
+    release::ManifestError, yaml::WriteError,
 };
 use kdistro_verify::{bundle::BundleError, hash, trust::TrustError};
 
@@ -59,7 +54,9 @@ pub enum PublishError {
         source: ManifestError,
     },
     /// A document in the store is not signed by this environment.
-    #[error("`{document}` in the store is not signed by this environment's key\nhelp:  find out who wrote it before anything else is published")]
+    #[error(
+        "`{document}` in the store is not signed by this environment's key\nhelp:  find out who wrote it before anything else is published"
+    )]
     Forged {
         /// Its name.
         document: String,
@@ -82,7 +79,9 @@ pub enum PublishError {
     #[error("the public key")]
     Trust(#[from] TrustError),
     /// Something that was to be there is not.
-    #[error("`{0}` is missing in the store although the journal says that it was published\nhelp:  move the journal away and run this again: everything is then compared with the store")]
+    #[error(
+        "`{0}` is missing in the store although the journal says that it was published\nhelp:  move the journal away and run this again: everything is then compared with the store"
+    )]
     Vanished(String),
     /// Others kept changing the index.
     #[error("`{0}` was changed by others again and again; try again")]
@@ -137,7 +136,11 @@ pub struct Published {
 
 impl Publisher<'_> {
     /// Publishes everything up to the signed manifest. What the journal says is done is not done again.
-    pub fn publish(&self, ready: &Ready<'_>, journal: &mut Journal) -> Result<Published, PublishError> {
+    pub fn publish(
+        &self,
+        ready: &Ready<'_>,
+        journal: &mut Journal,
+    ) -> Result<Published, PublishError> {
         let header = &ready.claim.header;
         let name = ReleaseName { channel: header.channel.clone(), number: header.number };
         let plan_digest = hash::sha256(ready.plan_bytes);
@@ -145,7 +148,12 @@ impl Publisher<'_> {
             release::manifest(ready.plan, &plan_digest, ready.packaged, header, ready.url)?;
         let uploads = files::uploads(ready, &name);
         for (done, upload) in uploads.iter().enumerate() {
-            self.reporter.progress(format!("publishing {} of {}: {}", done + 1, uploads.len(), upload.name()));
+            self.reporter.progress(format!(
+                "publishing {} of {}: {}",
+                done + 1,
+                uploads.len(),
+                upload.name()
+            ));
             self.upload(upload, journal)?;
         }
         self.refuse_gaps(&name, &uploads)?;
@@ -156,14 +164,19 @@ impl Publisher<'_> {
     }
 
     /// Signs a document and puts its bundle beside it, unless a good one is there already.
-    fn sign(&self, document: &str, bytes: &[u8], journal: &mut Journal) -> Result<Vec<u8>, PublishError> {
+    fn sign(
+        &self,
+        document: &str,
+        bytes: &[u8],
+        journal: &mut Journal,
+    ) -> Result<Vec<u8>, PublishError> {
         let name = layout::bundle(document);
         if let Some(there) = self.store.read(&name)? {
             return Ok(there);
         }
         let signed = self.signing.message(bytes, journal);
-        let bundle =
-            signed.map_err(|source| PublishError::Sign { document: document.to_owned(), source })?;
+        let bundle = signed
+            .map_err(|source| PublishError::Sign { document: document.to_owned(), source })?;
         self.create(&name, &bundle, journal)?;
         Ok(bundle)
     }
@@ -213,7 +226,8 @@ impl Publisher<'_> {
         let prefix = format!("{}/", layout::release(name));
         let listed = self.store.list(&prefix)?;
         let gone = uploads.iter().map(Upload::name).find(|upload| {
-            upload.starts_with(&prefix) && listed.binary_search_by(|name| name.as_str().cmp(upload)).is_err()
+            upload.starts_with(&prefix)
+                && listed.binary_search_by(|name| name.as_str().cmp(upload)).is_err()
         });
         gone.map_or(Ok(()), |gone| Err(PublishError::Vanished(gone.to_owned())))
     }

@@ -25,7 +25,9 @@ pub enum NumberError {
         source: CanonicalError,
     },
     /// An unfinished release has another plan.
-    #[error("release {release} was begun with another plan ({claimed}, now {wanted}) and is not finished\nhelp:  finish it first: check out the configuration it was begun with and run `kdistro cut` again; or give the number up with `kdistro abandon {release} --reason …`")]
+    #[error(
+        "release {release} was begun with another plan ({claimed}, now {wanted}) and is not finished\nhelp:  finish it first: check out the configuration it was begun with and run `kdistro cut` again; or give the number up with `kdistro abandon {release} --reason …`"
+    )]
     Unfinished {
         /// The release.
         release: ReleaseName,
@@ -65,8 +67,10 @@ pub fn state(
     let numbers = claimed(store, channel)?;
     let last = numbers.last().copied().unwrap_or(0);
     let known = |number: u32| {
-        let withheld = |index: &ReleaseChannel| index.status.withheld.iter().any(|w| w.number == number);
-        let released = |index: &ReleaseChannel| index.status.releases.iter().any(|r| r.number == number);
+        let withheld =
+            |index: &ReleaseChannel| index.status.withheld.iter().any(|w| w.number == number);
+        let released =
+            |index: &ReleaseChannel| index.status.releases.iter().any(|r| r.number == number);
         (index.is_some_and(withheld), index.is_some_and(released))
     };
     for number in numbers.into_iter().rev() {

@@ -71,7 +71,9 @@ pub enum LogError {
         source: ReadError,
     },
     /// A leaf that none of our signers made.
-    #[error("`{0}` holds a leaf that this key did not sign; remove it only when you know who wrote it")]
+    #[error(
+        "`{0}` holds a leaf that this key did not sign; remove it only when you know who wrote it"
+    )]
     Foreign(String),
     /// A leaf that does not fit into an entries tile.
     #[error("a leaf has {0} bytes, expected 1 to 65535")]
@@ -98,7 +100,11 @@ impl Log<'_> {
     /// Appends a leaf, or finds it where it stands already.
     ///
     /// `is_ours` says whether a leaf left by a dead writer may be finished.
-    pub fn append(&self, leaf: &[u8], is_ours: &dyn Fn(&[u8]) -> bool) -> Result<Appended, LogError> {
+    pub fn append(
+        &self,
+        leaf: &[u8],
+        is_ours: &dyn Fn(&[u8]) -> bool,
+    ) -> Result<Appended, LogError> {
         if leaf.is_empty() || leaf.len() > usize::from(u16::MAX) {
             return Err(LogError::Size(leaf.len()));
         }
@@ -128,7 +134,9 @@ impl Log<'_> {
         let root = Tree::new(checkpoint.size, &fetch).root()?;
         if root != checkpoint.root {
             let (found, expected) = (root.to_string(), checkpoint.root.to_string());
-            return Err(ReadError::Tile { path: layout::CHECKPOINT.to_owned(), found, expected }.into());
+            return Err(
+                ReadError::Tile { path: layout::CHECKPOINT.to_owned(), found, expected }.into()
+            );
         }
         Ok((Some(text), Some(checkpoint)))
     }

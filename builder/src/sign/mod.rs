@@ -98,7 +98,12 @@ impl Signing<'_> {
         Ok((signature, appended))
     }
 
-    fn bundle(&self, kind: &str, content: Value, appended: &Appended) -> Result<Vec<u8>, SigningError> {
+    fn bundle(
+        &self,
+        kind: &str,
+        content: Value,
+        appended: &Appended,
+    ) -> Result<Vec<u8>, SigningError> {
         let key = PublicKey::from_spki_der(self.signer.public_key())?;
         let log_key = self.log.public_key()?;
         let index = appended.index.to_string();

@@ -66,7 +66,10 @@ impl Checker<'_> {
     fn check_image(&mut self, signed: &SignedManifest, path: &str, asset: &Asset) {
         match asset.image.as_ref().and_then(|image| image.image_digest) {
             Some(digest) => {
-                self.note(&signed.file, format!("image `{path}` is {digest}: look for it in the registry"));
+                self.note(
+                    &signed.file,
+                    format!("image `{path}` is {digest}: look for it in the registry"),
+                );
             }
             None => self.differs(&signed.file, format!("image `{path}` has no digest")),
         }
@@ -82,7 +85,10 @@ impl Checker<'_> {
             let Some(found) = found else { continue };
             let AssetArchive { sha256, sha512, .. } = asset.archive;
             if found.size > asset.size {
-                self.differs(&asset.file, format!("has more than the {} bytes that were signed", asset.size));
+                self.differs(
+                    &asset.file,
+                    format!("has more than the {} bytes that were signed", asset.size),
+                );
             } else if found.size < asset.size {
                 let (has, signed) = (found.size, asset.size);
                 self.differs(&asset.file, format!("has {has} bytes, signed were {signed}"));
@@ -105,8 +111,16 @@ impl Checker<'_> {
             for (name, archive) in files {
                 let sha256 = format!("{}  {name}\n", archive.sha256.hex());
                 let sha512 = format!("{}  {name}\n", archive.sha512);
-                self.exact(&format!("{folder}/{name}.sha256"), &sha256, "the digest that was signed");
-                self.exact(&format!("{folder}/{name}.sha512"), &sha512, "the digest that was signed");
+                self.exact(
+                    &format!("{folder}/{name}.sha256"),
+                    &sha256,
+                    "the digest that was signed",
+                );
+                self.exact(
+                    &format!("{folder}/{name}.sha512"),
+                    &sha512,
+                    "the digest that was signed",
+                );
                 short.push_str(&sha256);
                 long.push_str(&sha512);
             }

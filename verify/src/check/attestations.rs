@@ -16,7 +16,8 @@ impl Checker<'_> {
     /// Checks every attestation that the store lists.
     pub(super) fn check_attestations(&mut self, signed: &SignedManifest, trust: &Trust) {
         let folder = layout::attestations(&signed.name);
-        let assets = signed.release.status.components.iter().flat_map(|component| &component.assets);
+        let assets =
+            signed.release.status.components.iter().flat_map(|component| &component.assets);
         let archives = assets.filter_map(|asset| asset.archive.as_ref());
         let mut subjects: BTreeSet<_> = archives.map(|archive| archive.sha256.hex()).collect();
         subjects.insert(signed.digest.hex());
@@ -30,7 +31,8 @@ impl Checker<'_> {
                 Err(error) => self.differs(&file, chain(&error)),
                 Ok((statement, logged)) => {
                     self.logged.push((file.clone(), logged));
-                    let digests = statement.subject.iter().filter_map(|subject| subject.digest.get("sha256"));
+                    let digests =
+                        statement.subject.iter().filter_map(|subject| subject.digest.get("sha256"));
                     if !digests.into_iter().any(|digest| subjects.contains(digest)) {
                         self.differs(&file, "is about nothing of this release");
                     }

@@ -26,12 +26,17 @@ fn standing(status: &ChannelStatus, number: u32) -> Standing<'_> {
         return Standing::Offered(release.digest);
     }
     let withheld = status.withheld.iter().find(|withheld| withheld.number == number);
-    withheld.map_or(Standing::Absent, |withheld| Standing::Withheld(withheld.digest, &withheld.reason))
+    withheld
+        .map_or(Standing::Absent, |withheld| Standing::Withheld(withheld.digest, &withheld.reason))
 }
 
 impl Checker<'_> {
     /// Reads the signed index of a channel.
-    pub(super) fn read_index(&mut self, channel: &ChannelName, trust: &Trust) -> Option<ReleaseChannel> {
+    pub(super) fn read_index(
+        &mut self,
+        channel: &ChannelName,
+        trust: &Trust,
+    ) -> Option<ReleaseChannel> {
         let file = layout::channel_index(channel);
         let bytes = self.document(&file, DOCUMENT)?;
         let bundle = layout::channel_bundle(&hash::sha256(&bytes));
@@ -75,7 +80,10 @@ impl Checker<'_> {
             }
             Standing::Offered(digest) | Standing::Withheld(Some(digest), _) => {
                 let found = signed.digest;
-                self.differs(&file, format!("lists {number} as {digest}, but the manifest is {found}"));
+                self.differs(
+                    &file,
+                    format!("lists {number} as {digest}, but the manifest is {found}"),
+                );
             }
             Standing::Withheld(None, _) => {
                 self.differs(&file, format!("says that {number} was never made"));
@@ -101,7 +109,10 @@ impl Checker<'_> {
         };
         if digest != Some(previous.digest) {
             let expected = previous.digest;
-            self.differs(file, format!("does not list {number} as {expected}, as the manifest does"));
+            self.differs(
+                file,
+                format!("does not list {number} as {expected}, as the manifest does"),
+            );
         }
     }
 }

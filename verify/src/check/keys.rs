@@ -47,8 +47,7 @@ impl Checker<'_> {
     /// True when the release key signed the store's trusted root.
     fn check_root(&mut self, source: &TrustSource, root: &[u8], bundle: (&str, &[u8])) -> bool {
         let Err(error) = bundle::verify_unlogged(bundle.1, root, &source.key) else { return true };
-        let blamed =
-            if error.is_about_the_document() { layout::TRUSTED_ROOT } else { bundle.0 };
+        let blamed = if error.is_about_the_document() { layout::TRUSTED_ROOT } else { bundle.0 };
         self.differs(blamed, chain(&error));
         false
     }

@@ -7,7 +7,10 @@ use super::{
     report::chain,
 };
 use crate::{
-    log::{Checkpoint, LogError, TILE_WIDTH, Tree, TreeFile, leaf_hash, node_hash, open_checkpoint, tile_path, unpack_entries},
+    log::{
+        Checkpoint, LogError, TILE_WIDTH, Tree, TreeFile, leaf_hash, node_hash, open_checkpoint,
+        tile_path, unpack_entries,
+    },
     trust::Trust,
 };
 
@@ -57,7 +60,7 @@ impl Checker<'_> {
                 self.differs(&file, format!("does not hold {width} whole entries"));
                 return None;
             };
-            if entries.len() as u64 != self.width_of(&file) {
+            if entries.len() as u64 != width_of(&file) {
                 self.differs(&file, "does not hold as many entries as its name says");
             }
             let width = usize::try_from(width).unwrap_or(usize::MAX);
@@ -71,22 +74,15 @@ impl Checker<'_> {
         let width = count.saturating_sub(index * TILE_WIDTH).min(TILE_WIDTH);
         let file = in_log(&tile_path(level, index, width));
         let full = in_log(&tile_path(level, index, TILE_WIDTH));
-        if let Some(bytes) = self.optional(&file, DOCUMENT)? {
+        if let Some(bytes) = self.optional(&file, DOCUMENT).ok()? {
             return Some((file, bytes, width));
         }
         // A partial tile may have been removed after its full tile was written.
-        if let Some(bytes) = self.optional(&full, DOCUMENT)? {
+        if let Some(bytes) = self.optional(&full, DOCUMENT).ok()? {
             return Some((full, bytes, width));
         }
         self.differs(&file, "is missing");
         None
-    }
-
-    fn width_of(&self, file: &str) -> u64 {
-        match parse(file) {
-            Some(TreeFile::Tile { width, .. } | TreeFile::Entries { width, .. }) => width,
-            _ => 0,
-        }
     }
 
     /// With leaves that give the signed root, every hash tile must be exactly what follows from them.
@@ -97,7 +93,7 @@ impl Checker<'_> {
                 let read = self.read_tile(&level.to_string(), index as u64, count);
                 let Some((file, bytes, _)) = read else { continue };
                 let expected: Vec<u8> = tile.iter().flat_map(|node| *node.as_bytes()).collect();
-                let whole = bytes.len() as u64 == self.width_of(&file) * 32;
+                let whole = bytes.len() as u64 == width_of(&file) * 32;
                 if !whole || !bytes.starts_with(&expected) {
                     self.differs(&file, "is not what follows from the leaves of the log");
                 }
@@ -131,7 +127,10 @@ impl Checker<'_> {
                     self.differs(layout::CHECKPOINT, format!("{}, by {file}", chain(&error)));
                 }
                 Err(error) => {
-                    self.differs(layout::CHECKPOINT, format!("{}, which {file} proves", chain(&error)));
+                    self.differs(
+                        layout::CHECKPOINT,
+                        format!("{}, which {file} proves", chain(&error)),
+                    );
                 }
             }
         }
@@ -172,7 +171,9 @@ impl Checker<'_> {
         if end > count + 1 {
             return self.differs(file, "is beyond the end of the log");
         }
-        let current = if index * TILE_WIDTH == count { Some(Vec::new()) } else {
+        let current = if index * TILE_WIDTH == count {
+            Some(Vec::new())
+        } else {
             self.read_tile(level, index, count).map(|(_, bytes, _)| bytes)
         };
         let Some(current) = current else { return };
@@ -190,6 +191,14 @@ fn in_log(path: &str) -> String {
     format!("{}/{path}", layout::LOG)
 }
 
+/// How many hashes or entries the name of a tile says.
+fn width_of(file: &str) -> u64 {
+    match parse(file) {
+        Some(TreeFile::Tile { width, .. } | TreeFile::Entries { width, .. }) => width,
+        Some(TreeFile::Checkpoint) | None => 0,
+    }
+}
+
 fn parse(file: &str) -> Option<TreeFile> {
     TreeFile::parse(file.strip_prefix(layout::LOG)?.strip_prefix('/')?)
 }
@@ -201,7 +210,9 @@ fn width() -> usize {
 /// All levels of a tree's tiles, from its leaves.
 fn levels(leaves: Vec<Digest>) -> Levels {
     let mut levels = vec![leaves];
-    while let Some(above) = levels.last().map(|nodes| parents(nodes)).filter(|above| !above.is_empty()) {
+    while let Some(above) =
+        levels.last().map(|nodes| parents(nodes)).filter(|above| !above.is_empty())
+    {
         levels.push(above);
     }
     levels
@@ -212,12 +223,8 @@ fn parents(nodes: &[Digest]) -> Vec<Digest> {
     let fold = |tile: &[Digest]| {
         let mut row = tile.to_vec();
         while row.len() > 1 {
-            row = row
-                .as_chunks::<2>()
-                .0
-                .iter()
-                .map(|[left, right]| node_hash(left, right))
-                .collect();
+            row =
+                row.as_chunks::<2>().0.iter().map(|[left, right]| node_hash(left, right)).collect();
         }
         row.into_iter().next()
     };

@@ -36,8 +36,8 @@ impl Checker<'_> {
             }
         };
         let text = String::from_utf8_lossy(&bytes);
-        let theirs = Release::from_yaml(&text)
-            .is_ok_and(|release| release.api_version == EKS_D_API_VERSION);
+        let theirs =
+            Release::from_yaml(&text).is_ok_and(|release| release.api_version == EKS_D_API_VERSION);
         if theirs {
             self.unknown(file, "is a manifest of EKS-D, which signs nothing");
         }
@@ -69,6 +69,12 @@ impl Checker<'_> {
             self.differs(file, format!("is the manifest of `{name}`, whose name is {expected}"));
             return None;
         }
-        Some(SignedManifest { file: file.to_owned(), name, digest: hash::sha256(&bytes), release, logged })
+        Some(SignedManifest {
+            file: file.to_owned(),
+            name,
+            digest: hash::sha256(&bytes),
+            release,
+            logged,
+        })
     }
 }

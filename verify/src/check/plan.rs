@@ -48,11 +48,17 @@ impl Checker<'_> {
 
     fn compare_with_plan(&mut self, signed: &SignedManifest, plan: &Plan, file: &str) {
         if plan.schema != plan::SCHEMA {
-            self.differs(file, format!("has schema `{}`, expected `{}`", plan.schema, plan::SCHEMA));
+            self.differs(
+                file,
+                format!("has schema `{}`, expected `{}`", plan.schema, plan::SCHEMA),
+            );
         }
         if plan.channel != signed.name.channel {
             let (found, expected) = (&plan.channel, &signed.name.channel);
-            self.differs(file, format!("is of channel `{found}`, but the manifest of `{expected}`"));
+            self.differs(
+                file,
+                format!("is of channel `{found}`, but the manifest of `{expected}`"),
+            );
         }
         if !plan.whole {
             self.note(file, "holds a part of the channel only");
@@ -64,12 +70,11 @@ impl Checker<'_> {
             }
         }
         for component in &signed.release.status.components {
-            match planned.remove(component.name.as_str()) {
-                Some(planned) => self.compare_component(signed, component, planned),
-                None => {
-                    let name = &component.name;
-                    self.differs(&signed.file, format!("lists `{name}`, which the plan does not"));
-                }
+            if let Some(planned) = planned.remove(component.name.as_str()) {
+                self.compare_component(signed, component, planned);
+            } else {
+                let name = &component.name;
+                self.differs(&signed.file, format!("lists `{name}`, which the plan does not"));
             }
         }
         for name in planned.keys() {

@@ -33,6 +33,9 @@ pub(super) struct Checker<'a> {
     pub(super) logged: Vec<(String, Logged)>,
 }
 
+/// A failure that stands in the report already.
+pub(super) struct Recorded;
+
 /// A file to be hashed, and how long it should be.
 pub(super) struct Expected {
     pub(super) name: String,
@@ -77,24 +80,24 @@ impl<'a> Checker<'a> {
 
     /// Reads a document that must be there.
     pub(super) fn document(&mut self, name: &str, limit: u64) -> Option<Vec<u8>> {
-        let read = self.optional(name, limit)?;
+        let read = self.optional(name, limit).ok()?;
         if read.is_none() {
             self.differs(name, "is missing");
         }
         read
     }
 
-    /// Reads a document that may be absent; the outer option is none when it could not be read.
-    pub(super) fn optional(&mut self, name: &str, limit: u64) -> Option<Option<Vec<u8>>> {
+    /// Reads a document that may be absent.
+    pub(super) fn optional(&mut self, name: &str, limit: u64) -> Result<Option<Vec<u8>>, Recorded> {
         self.known.insert(name.to_owned());
         match store::read(self.reader, name, limit) {
             Ok(read) => {
                 self.report.bytes += read.as_ref().map_or(0, |bytes| bytes.len() as u64);
-                Some(read)
+                Ok(read)
             }
             Err(error) => {
                 self.unreadable(name, &error);
-                None
+                Err(Recorded)
             }
         }
     }
@@ -144,7 +147,11 @@ impl<'a> Checker<'a> {
     }
 
     /// Reads a document together with the bundle beside it.
-    pub(super) fn signed_document(&mut self, name: &str, trust: &Trust) -> Option<(Vec<u8>, Logged)> {
+    pub(super) fn signed_document(
+        &mut self,
+        name: &str,
+        trust: &Trust,
+    ) -> Option<(Vec<u8>, Logged)> {
         let bytes = self.document(name, DOCUMENT)?;
         let logged = self.check_bundle((name, &bytes), &layout::bundle(name), trust)?;
         Some((bytes, logged))

@@ -17,15 +17,16 @@ const CRD_SOURCE: &str = "release-manifests/crds/";
 
 impl Checker<'_> {
     /// Checks what the check of the release that was asked for (`done`) left out.
-    pub(super) fn check_others(&mut self, done: Option<ReleaseName>, trust: &Trust) {
+    pub(super) fn check_others(&mut self, done: Option<&ReleaseName>, trust: &Trust) {
         let mut plans = Vec::new();
         let indexes = self.listed("releasechannels");
         for file in indexes.iter().filter(|file| !file.starts_with("releasechannels/bundles/")) {
-            let channel = file.strip_prefix("releasechannels/").and_then(|name| name.strip_suffix(".yaml"));
+            let channel =
+                file.strip_prefix("releasechannels/").and_then(|name| name.strip_suffix(".yaml"));
             let Some(channel) = channel.and_then(|name| name.parse::<ChannelName>().ok()) else {
                 continue;
             };
-            self.check_releases(&channel, done.as_ref(), trust, &mut plans);
+            self.check_releases(&channel, done, trust, &mut plans);
         }
         // Bundles of indexes that were replaced stay; each must still be sound.
         for file in indexes.iter().filter(|file| file.starts_with("releasechannels/bundles/")) {
@@ -45,8 +46,10 @@ impl Checker<'_> {
         plans: &mut Vec<Plan>,
     ) {
         let Some(index) = self.read_index(channel, trust) else { return };
-        let offered = index.status.releases.iter().map(|release| (release.number, Some(release.digest)));
-        let withheld = index.status.withheld.iter().map(|withheld| (withheld.number, withheld.digest));
+        let offered =
+            index.status.releases.iter().map(|release| (release.number, Some(release.digest)));
+        let withheld =
+            index.status.withheld.iter().map(|withheld| (withheld.number, withheld.digest));
         for (number, digest) in offered.chain(withheld) {
             let name = ReleaseName { channel: channel.clone(), number };
             let Some(digest) = digest else {
@@ -61,7 +64,12 @@ impl Checker<'_> {
         }
     }
 
-    fn check_other_release(&mut self, name: &ReleaseName, digest: &Digest, trust: &Trust) -> Option<Plan> {
+    fn check_other_release(
+        &mut self,
+        name: &ReleaseName,
+        digest: &Digest,
+        trust: &Trust,
+    ) -> Option<Plan> {
         let file = layout::manifest(name);
         let bytes = self.document(&file, SMALL.max(super::reading::DOCUMENT))?;
         let found = hash::sha256(&bytes);
@@ -82,7 +90,10 @@ impl Checker<'_> {
         if let Some(bytes) = self.document(&claim, SMALL) {
             match canonical::from_slice::<Claim>(&bytes) {
                 Err(error) => self.differs(&claim, chain(&error)),
-                Ok(claimed) if claimed.header.number != name.number || claimed.header.channel != name.channel => {
+                Ok(claimed)
+                    if claimed.header.number != name.number
+                        || claimed.header.channel != name.channel =>
+                {
                     self.differs(&claim, format!("is not the claim of `{name}`"));
                 }
                 Ok(_) => {}
@@ -129,7 +140,8 @@ impl Checker<'_> {
             }
             let Some(bytes) = self.document(file, SMALL) else { continue };
             let name = file.strip_prefix("crds/").unwrap_or(file);
-            let known = planned.get(name).is_some_and(|digests| digests.contains(&hash::sha256(&bytes)));
+            let known =
+                planned.get(name).is_some_and(|digests| digests.contains(&hash::sha256(&bytes)));
             if !known {
                 self.differs(file, "is neither signed nor a configuration file of a plan");
             }

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeSet,
-    fmt::Display,
     io::{self, Cursor},
 };
 
@@ -22,7 +21,7 @@ struct Entry<'a> {
     owner: String,
     mtime: String,
     link: String,
-    extensions: Vec<String>,
+    extensions: String,
     content: &'a [u8],
 }
 
@@ -62,12 +61,12 @@ fn in_entry(left: &Entry<'_>, right: &Entry<'_>, depth: usize) -> Option<String>
         .or_else(|| attribute("owner", &left.owner, &right.owner))
         .or_else(|| attribute("mtime", &left.mtime, &right.mtime))
         .or_else(|| attribute("link", &left.link, &right.link))
-        .or_else(|| attribute("extensions", left.extensions.join(" "), right.extensions.join(" ")))
+        .or_else(|| attribute("extensions", &left.extensions, &right.extensions))
         .or_else(|| super::of_bytes(left.content, right.content, depth))
         .map(|difference| format!("`{path}`: {difference}"))
 }
 
-fn attribute<T: Display + PartialEq>(name: &str, left: T, right: T) -> Option<String> {
+fn attribute(name: &str, left: &str, right: &str) -> Option<String> {
     (left != right).then(|| format!("{name} is {left} and {right}"))
 }
 
@@ -105,7 +104,7 @@ fn entries(bytes: &[u8]) -> Option<Vec<Entry<'_>>> {
             owner: format!("{uid}:{gid} ({user}:{group})"),
             mtime: number(header.mtime()),
             link: String::from_utf8_lossy(&link).into_owned(),
-            extensions,
+            extensions: extensions.join(" "),
             content,
         });
     }

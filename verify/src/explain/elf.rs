@@ -10,17 +10,22 @@ pub(super) fn first_difference(a: &[u8], b: &[u8]) -> Option<String> {
         return None;
     }
     let (left, right) = (sections(a)?, sections(b)?);
-    let build = go::first_difference(&left, &right).map(|text| format!("{text}; ")).unwrap_or_default();
+    let build =
+        go::first_difference(&left, &right).map(|text| format!("{text}; ")).unwrap_or_default();
     let mut pairs = left.iter().zip(&right);
     let named = pairs.find(|(left, right)| left.0 != right.0);
     if let Some((left, right)) = named {
-        return Some(format!("{build}section `{}` stands where `{}` does in the second", left.0, right.0));
+        return Some(format!(
+            "{build}section `{}` stands where `{}` does in the second",
+            left.0, right.0
+        ));
     }
     if left.len() != right.len() {
         return Some(format!("{build}they have {} and {} sections", left.len(), right.len()));
     }
     let mut pairs = left.iter().zip(&right);
-    let (name, place) = pairs.find_map(|(left, right)| Some((left.0, at_byte(left.1, right.1)?)))?;
+    let (name, place) =
+        pairs.find_map(|(left, right)| Some((left.0, at_byte(left.1, right.1)?)))?;
     Some(format!("{build}section `{name}` {place}"))
 }
 

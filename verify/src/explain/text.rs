@@ -15,8 +15,12 @@ pub(super) fn first_difference(a: &[u8], b: &[u8]) -> Option<String> {
             (Some(left), Some(right)) => {
                 return Some(format!("line {number} is `{}` and `{}`", shown(left), shown(right)));
             }
-            (Some(line), None) => return Some(format!("line {number}, `{}`, is only in the first", shown(line))),
-            (None, Some(line)) => return Some(format!("line {number}, `{}`, is only in the second", shown(line))),
+            (Some(line), None) => {
+                return Some(format!("line {number}, `{}`, is only in the first", shown(line)));
+            }
+            (None, Some(line)) => {
+                return Some(format!("line {number}, `{}`, is only in the second", shown(line)));
+            }
             (None, None) => return None,
         }
     }

@@ -44,8 +44,9 @@ pub fn key_id(key: &PublicKey) -> [u8; 4] {
 
 /// Reads a checkpoint that must be of this log, be signed by this key, and have no other line.
 pub fn open_checkpoint(text: &str, origin: &str, key: &PublicKey) -> Result<Checkpoint, LogError> {
-    let (body, signatures) =
-        text.split_once("\n\n").ok_or(LogError::Form("expected a blank line before the signature"))?;
+    let (body, signatures) = text
+        .split_once("\n\n")
+        .ok_or(LogError::Form("expected a blank line before the signature"))?;
     let lines: Vec<_> = body.split('\n').collect();
     let [found, size, root] = lines.as_slice() else {
         return Err(LogError::Form("expected origin, size and root hash, a line each"));

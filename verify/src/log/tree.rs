@@ -24,7 +24,11 @@ pub fn tile_path(level: &str, index: u64, width: u64) -> String {
         path = format!("x{:03}/{path}", rest % 1000);
         rest /= 1000;
     }
-    if width == TILE_WIDTH { format!("tile/{level}/{path}") } else { format!("tile/{level}/{path}.p/{width}") }
+    if width == TILE_WIDTH {
+        format!("tile/{level}/{path}")
+    } else {
+        format!("tile/{level}/{path}.p/{width}")
+    }
 }
 
 /// A file of the log by what its name says.
@@ -58,7 +62,9 @@ impl TreeFile {
         }
         let (level, rest) = path.strip_prefix("tile/")?.split_once('/')?;
         let (index, width) = match rest.split_once(".p/") {
-            Some((index, width)) => (index, width.parse().ok().filter(|&width| width < TILE_WIDTH)?),
+            Some((index, width)) => {
+                (index, width.parse().ok().filter(|&width| width < TILE_WIDTH)?)
+            }
             None => (rest, TILE_WIDTH),
         };
         let digits: String = index.chars().filter(char::is_ascii_digit).collect();
@@ -69,7 +75,8 @@ impl TreeFile {
             Self::Tile { level: level.parse().ok().filter(|&level| level < LEVELS)?, index, width }
         };
         // One name only: the path must be the one this file is written under.
-        (width > 0 && tile_path(level, index, width) == path && file.level_name() == level).then_some(file)
+        (width > 0 && tile_path(level, index, width) == path && file.level_name() == level)
+            .then_some(file)
     }
 
     fn level_name(&self) -> String {
@@ -146,7 +153,12 @@ impl<'a> Tree<'a> {
     }
 
     /// Reads a tile of a level that has `count` nodes: its path, bytes and how many of them count.
-    fn read(&self, level: &str, index: u64, count: u64) -> Result<(String, Vec<u8>, u64), LogError> {
+    fn read(
+        &self,
+        level: &str,
+        index: u64,
+        count: u64,
+    ) -> Result<(String, Vec<u8>, u64), LogError> {
         let first = index.saturating_mul(TILE_WIDTH);
         let width = count.saturating_sub(first).min(TILE_WIDTH);
         if width == 0 {
@@ -156,9 +168,9 @@ impl<'a> Tree<'a> {
         for wide in [width, TILE_WIDTH] {
             let path = tile_path(level, index, wide);
             let read = (self.fetch)(&path);
-            match read.map_err(|source| LogError::Read { path: path.clone(), source })? {
-                Some(bytes) => return Ok((path, bytes, width)),
-                None => {}
+            let read = read.map_err(|source| LogError::Read { path: path.clone(), source })?;
+            if let Some(bytes) = read {
+                return Ok((path, bytes, width));
             }
         }
         Err(LogError::Missing(tile_path(level, index, width)))
@@ -174,7 +186,10 @@ impl<'a> Tree<'a> {
             return Ok(hash::sha256(b""));
         }
         let level = count.trailing_zeros() / 8;
-        if count.is_power_of_two() && from.is_multiple_of(count) && count.trailing_zeros().is_multiple_of(8) {
+        if count.is_power_of_two()
+            && from.is_multiple_of(count)
+            && count.trailing_zeros().is_multiple_of(8)
+        {
             let node = from / count;
             let size = self.size;
             let at = usize::try_from(node % TILE_WIDTH).unwrap_or(usize::MAX);
@@ -241,7 +256,12 @@ impl<'a> Tree<'a> {
     }
 
     /// Checks that the tree of `old` leaves with root `old_root` is the start of this one with root `root`.
-    pub fn check_contains(&mut self, old: u64, old_root: &Digest, root: &Digest) -> Result<(), LogError> {
+    pub fn check_contains(
+        &mut self,
+        old: u64,
+        old_root: &Digest,
+        root: &Digest,
+    ) -> Result<(), LogError> {
         if old > self.size {
             return Err(LogError::Cut { old, new: self.size });
         }
@@ -254,7 +274,7 @@ impl<'a> Tree<'a> {
 
 /// The largest power of two below `count`, which is 2 or more.
 fn split(count: u64) -> u64 {
-    1 << (63 - (count - 1).leading_zeros())
+    1 << (count - 1).ilog2()
 }
 
 fn to_sigstore(digest: &Digest) -> Sha256Hash {

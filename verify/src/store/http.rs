@@ -117,7 +117,8 @@ fn is_loopback(authority: &str) -> bool {
         Some(rest) => rest.split(']').next().unwrap_or_default(),
         None => authority.split(':').next().unwrap_or_default(),
     };
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    host == "localhost"
+        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// Percent-encodes a name: some servers read a plain `+` as a space.
@@ -140,7 +141,12 @@ mod tests {
 
     #[test]
     fn plain_http_is_for_this_machine_only() {
-        for url in ["https://a.example/x", "http://127.0.0.1:8080", "http://localhost/x", "http://[::1]:1/x"] {
+        for url in [
+            "https://a.example/x",
+            "http://127.0.0.1:8080",
+            "http://localhost/x",
+            "http://[::1]:1/x",
+        ] {
             assert!(Http::new(url, None).is_ok(), "{url}");
         }
         for url in [

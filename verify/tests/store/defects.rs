@@ -17,7 +17,10 @@ use kdistro_verify::{
 use serde_json::{Value, json};
 use sigstore_crypto::KeyPair;
 
-use crate::publisher::{Publisher, base64, manifest, name, public, trusted_root};
+use crate::{
+    content::{claim, manifest, name},
+    publisher::{Publisher, base64, public, trusted_root},
+};
 
 /// Requires that the check of release 3 names `file` as wrong, for a reason that contains `why`.
 fn assert_differs(report: &Report, file: &str, why: &str) {
@@ -132,7 +135,11 @@ fn asset_left_out_or_added() {
         release.status.components[1].assets.remove(0);
     });
     let report = publisher.check(3, Scope::Release);
-    assert_differs(&report, &the_manifest(), "does not list `etcd/bin/linux/amd64/etcd`, which the plan does");
+    assert_differs(
+        &report,
+        &the_manifest(),
+        "does not list `etcd/bin/linux/amd64/etcd`, which the plan does",
+    );
     assert_differs(&report, &etcd(), "nothing that is signed speaks of it");
     republish(&mut publisher, |release| {
         release.status.components[1].assets[0].name = "other".to_owned();
@@ -237,7 +244,11 @@ fn manifest_bundle_of_another_document() {
 #[test]
 fn manifest_that_is_not_there() {
     let publisher = Publisher::with_releases();
-    assert_unknown(&publisher.check(7, Scope::Release), &layout::manifest(&name(7)), "no such manifest");
+    assert_unknown(
+        &publisher.check(7, Scope::Release),
+        &layout::manifest(&name(7)),
+        "no such manifest",
+    );
     let store = Directory::new(publisher.root().join("nowhere"));
     let report = check(&store, &the_manifest(), &publisher.source(), Scope::Release);
     assert_unknown(&report, &the_manifest(), "cannot be read");
@@ -341,7 +352,9 @@ fn bundle_with_a_field_nobody_signed() {
     let publisher = Publisher::with_releases();
     let file = change_bundle(&publisher, |bundle| bundle["note"] = json!("trust me"));
     assert_differs(&publisher.check(3, Scope::Release), &file, "unknown field `note`");
-    let bundle: Value = serde_json::from_slice(&publisher.read(&layout::bundle(&layout::manifest(&name(1))))).unwrap();
+    let bundle: Value =
+        serde_json::from_slice(&publisher.read(&layout::bundle(&layout::manifest(&name(1)))))
+            .unwrap();
     publisher.write(&file, serde_json::to_string_pretty(&bundle).unwrap());
     assert_differs(&publisher.check(3, Scope::Release), &file, "not in canonical form");
 }
@@ -362,7 +375,9 @@ fn log_cut_below_what_was_proven() {
     publisher.write_signed("kubernetes-1-20/kubernetes-1-20-4.yaml", "more");
     let newer = publisher.read("kubernetes-1-20/kubernetes-1-20-4.yaml.sigstore.json");
     assert!(!newer.is_empty());
-    republish(&mut publisher, |release| release.status.date = Some("2026-08-01T00:00:00Z".to_owned()));
+    republish(&mut publisher, |release| {
+        release.status.date = Some("2026-08-01T00:00:00Z".to_owned());
+    });
     publisher.write(layout::CHECKPOINT, before);
     assert_differs(&publisher.check(3, Scope::Release), layout::CHECKPOINT, "the log was cut");
 }
@@ -403,7 +418,14 @@ fn tile_missing_or_stray() {
     let tile = format!("log/{}", kdistro_verify::log::tile_path("0", 0, size));
     publisher.remove(&tile);
     assert_differs(&publisher.check(3, Scope::Release), &tile, "is missing");
-    for stray in ["log/tile/0/1", "log/tile/0/000.p/0", "log/tile/0/000.p/01", "log/note", "log/tile/9/000", "log/tile/entries/004"] {
+    for stray in [
+        "log/tile/0/1",
+        "log/tile/0/000.p/0",
+        "log/tile/0/000.p/01",
+        "log/note",
+        "log/tile/9/000",
+        "log/tile/entries/004",
+    ] {
         let publisher = Publisher::with_releases();
         publisher.write(stray, "x");
         assert_differs(&publisher.check(3, Scope::Release), stray, "");
@@ -419,7 +441,9 @@ fn an_append_that_was_not_finished_is_no_forgery() {
     publisher.write(&next, [&publisher.read(&last)[..], &[0, 1, b'x']].concat());
     let report = publisher.check(3, Scope::Release);
     assert_eq!(report.outcome, Outcome::Verified, "{report}");
-    assert!(report.notes.iter().any(|note| note.file == next && note.message.contains("not finished")));
+    assert!(
+        report.notes.iter().any(|note| note.file == next && note.message.contains("not finished"))
+    );
     publisher.write(&next, [0, 1, b'x'].repeat(usize::try_from(size).unwrap() + 1));
     assert_differs(&publisher.check(3, Scope::Release), &next, "something else");
 }
@@ -462,7 +486,7 @@ fn plan_not_named_or_elsewhere() {
 fn claim_of_another_cut() {
     let publisher = Publisher::with_releases();
     let file = layout::claim(&name(3));
-    publisher.write(&file, publisher.claim(3, Digest::from_bytes([5; 32]), None));
+    publisher.write(&file, claim(3, Digest::from_bytes([5; 32]), None));
     let report = publisher.check(3, Scope::Release);
     assert_differs(&report, &file, "but the manifest another");
     assert_differs(&report, &file, "header is not what the manifest says");
@@ -482,12 +506,20 @@ fn extra_file() {
         assert_differs(&report, &file, "nothing that is signed speaks of it");
         publisher.remove(&file);
     }
-    for file in ["inputs/sha256/00", "stray", "kubernetes-1-21/kubernetes-1-21-1.yaml", "releasechannels/x"] {
+    for file in
+        ["inputs/sha256/00", "stray", "kubernetes-1-21/kubernetes-1-21-1.yaml", "releasechannels/x"]
+    {
         publisher.write(file, "x");
         assert_eq!(publisher.check(3, Scope::Inputs).outcome, Outcome::Verified);
-        assert_differs(&publisher.check(3, Scope::All), file, "nothing that is signed speaks of it");
+        assert_differs(
+            &publisher.check(3, Scope::All),
+            file,
+            "nothing that is signed speaks of it",
+        );
         publisher.remove(file);
     }
+    publisher.write(".kdistro-store/lock", "");
+    assert_eq!(publisher.check(3, Scope::All).outcome, Outcome::Verified);
     publisher.write("crds/stray.yaml", "x");
     assert_differs(&publisher.check(3, Scope::All), "crds/stray.yaml", "neither signed nor");
 }
@@ -497,7 +529,9 @@ fn missing_sidecar() {
     let publisher = Publisher::with_releases();
     let folder = etcd().rsplit_once('/').unwrap().0.to_owned();
     let sidecars = [format!("{}.sha256", etcd()), format!("{}.sha512", etcd())];
-    for file in sidecars.into_iter().chain([format!("{folder}/SHA256SUM"), format!("{folder}/SHA512SUM")]) {
+    for file in
+        sidecars.into_iter().chain([format!("{folder}/SHA256SUM"), format!("{folder}/SHA512SUM")])
+    {
         let content = publisher.read(&file);
         publisher.remove(&file);
         assert_differs(&publisher.check(3, Scope::Release), &file, "is missing");
@@ -528,7 +562,11 @@ fn index_lists_another_manifest() {
     let mut publisher = Publisher::with_releases();
     publisher.index.status.releases.last_mut().unwrap().digest = Digest::from_bytes([8; 32]);
     publisher.write_index();
-    assert_differs(&publisher.check(3, Scope::Release), "releasechannels/1-20.yaml", "lists 3 as sha256:0808");
+    assert_differs(
+        &publisher.check(3, Scope::Release),
+        "releasechannels/1-20.yaml",
+        "lists 3 as sha256:0808",
+    );
 }
 
 #[test]
@@ -536,7 +574,11 @@ fn index_without_the_release_before() {
     let mut publisher = Publisher::with_releases();
     publisher.index.status.releases.remove(0);
     publisher.write_index();
-    assert_differs(&publisher.check(3, Scope::Release), "releasechannels/1-20.yaml", "does not list 1 as");
+    assert_differs(
+        &publisher.check(3, Scope::Release),
+        "releasechannels/1-20.yaml",
+        "does not list 1 as",
+    );
 }
 
 #[test]
@@ -558,7 +600,11 @@ fn yanked_and_withheld_are_said_and_verified() {
     assert!(report.notes.iter().any(|note| note.message.contains("yanked: loses keys")));
     let release = publisher.index.status.releases.pop().unwrap();
     let reason = "not promoted".to_owned();
-    publisher.index.status.withheld.push(Withheld { number: 3, digest: Some(release.digest), reason });
+    publisher.index.status.withheld.push(Withheld {
+        number: 3,
+        digest: Some(release.digest),
+        reason,
+    });
     publisher.index.status.latest_release = 1;
     publisher.index.status.yanked.clear();
     publisher.write_index();
@@ -573,7 +619,11 @@ fn trusted_root_swapped() {
     let other = Publisher::with_releases();
     let bundle = layout::bundle(layout::TRUSTED_ROOT);
     publisher.write(layout::TRUSTED_ROOT, trusted_root(&other.log_key()));
-    assert_differs(&publisher.check(3, Scope::Release), layout::TRUSTED_ROOT, "but the document is");
+    assert_differs(
+        &publisher.check(3, Scope::Release),
+        layout::TRUSTED_ROOT,
+        "but the document is",
+    );
     publisher.write(layout::TRUSTED_ROOT, other.read(layout::TRUSTED_ROOT));
     publisher.write(&bundle, other.read(&bundle));
     assert_differs(&publisher.check(3, Scope::Release), &bundle, "not by the release key");
@@ -597,7 +647,7 @@ fn trusted_root_other_than_the_one_given() {
 
 #[test]
 fn attestation_of_another_signer_is_said_and_not_judged() {
-    let publisher = Publisher::with_releases();
+    let mut publisher = Publisher::with_releases();
     let mut other = Publisher::new();
     let file = format!("{}/theirs.sigstore.json", layout::attestations(&name(3)));
     let digest = hash::sha256(&publisher.read(&the_manifest()));
@@ -605,11 +655,19 @@ fn attestation_of_another_signer_is_said_and_not_judged() {
     publisher.write(&file, canonical::to_vec(&bundle).unwrap());
     let report = publisher.check(3, Scope::Release);
     assert_eq!(report.outcome, Outcome::Verified, "{report}");
-    assert!(report.notes.iter().any(|note| note.file == file && note.message.contains("another key")));
+    assert!(
+        report.notes.iter().any(|note| note.file == file && note.message.contains("another key"))
+    );
     // Without a log entry too: others do not write our log.
     bundle["verificationMaterial"]["tlogEntries"] = json!([]);
     publisher.write(&file, canonical::to_vec(&bundle).unwrap());
     assert_eq!(publisher.check(3, Scope::Release).outcome, Outcome::Verified);
+    // Nor bundles: a bare envelope is what a rebuilder writes. Under our own key it lacks the log's proof.
+    publisher.write(&file, canonical::to_vec(&bundle["dsseEnvelope"]).unwrap());
+    assert_eq!(publisher.check(3, Scope::Release).outcome, Outcome::Verified);
+    let ours = publisher.attest(Subject::new("1-20-3", &digest));
+    publisher.write(&file, canonical::to_vec(&ours["dsseEnvelope"]).unwrap());
+    assert_differs(&publisher.check(3, Scope::Release), &file, "");
     publisher.write(&file, "{}");
     assert_differs(&publisher.check(3, Scope::Release), &file, "");
 }
@@ -648,7 +706,8 @@ fn what_is_wrong_wins_over_what_cannot_be_read() {
 #[test]
 fn all_problems_are_listed() {
     let publisher = Publisher::with_releases();
-    let files = [etcd(), layout::claim(&name(3)), layout::plan(&name(3)), layout::PUBLIC_KEY.to_owned()];
+    let files =
+        [etcd(), layout::claim(&name(3)), layout::plan(&name(3)), layout::PUBLIC_KEY.to_owned()];
     for file in &files {
         publisher.write(file, "changed");
     }

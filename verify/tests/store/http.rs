@@ -18,7 +18,7 @@ use kdistro_verify::{
     store,
 };
 
-use crate::publisher::{Publisher, name};
+use crate::{content::name, publisher::Publisher};
 
 /// How a server answers.
 #[derive(Clone, Copy)]
@@ -81,15 +81,21 @@ fn answer(stream: &TcpStream, root: &Path, manner: Manner) {
     let name = path.trim_start_matches('/').trim_start_matches("moved/");
     let content = fs::read(root.join(name));
     let (status, more, body) = match (manner, content) {
-        (Manner::Redirects, _) if !path.starts_with("/moved/") => ("302 Found", format!("Location: /moved{path}\r\n"), Vec::new()),
-        (Manner::Refuses, _) if name.contains("artifacts/") => ("503 Unavailable", String::new(), Vec::new()),
+        (Manner::Redirects, _) if !path.starts_with("/moved/") => {
+            ("302 Found", format!("Location: /moved{path}\r\n"), Vec::new())
+        }
+        (Manner::Refuses, _) if name.contains("artifacts/") => {
+            ("503 Unavailable", String::new(), Vec::new())
+        }
         (_, Ok(content)) => ("200 OK", String::new(), content),
         (_, Err(_)) => ("404 Not Found", String::new(), Vec::new()),
     };
     let cut = matches!(manner, Manner::CutsArtifacts) && name.contains("artifacts/");
-    let endless = matches!(manner, Manner::SendsWithoutEnd) && name.ends_with("bin/linux/amd64/etcd");
+    let endless =
+        matches!(manner, Manner::SendsWithoutEnd) && name.ends_with("bin/linux/amd64/etcd");
     let length = if endless { u64::MAX >> 8 } else { body.len() as u64 + u64::from(cut) };
-    let head = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n{more}\r\n");
+    let head =
+        format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n{more}\r\n");
     let _ = out.write_all(head.as_bytes()).and_then(|()| out.write_all(&body));
     while endless && out.write_all(&[0; 4096]).is_ok() {}
     let _ = out.flush();
@@ -131,7 +137,10 @@ fn an_unreachable_store_is_neither_verified_nor_forged() {
     for manner in [Manner::Refuses, Manner::CutsArtifacts] {
         let report = Server::start(publisher.root(), manner).check(&publisher);
         assert_eq!(report.outcome, Outcome::Unknown, "{report}");
-        assert!(report.problems.iter().all(|problem| problem.file.contains("artifacts/")), "{report}");
+        assert!(
+            report.problems.iter().all(|problem| problem.file.contains("artifacts/")),
+            "{report}"
+        );
     }
 }
 

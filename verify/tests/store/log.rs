@@ -68,7 +68,8 @@ fn every_proof_verifies() {
         for old in 1..=size {
             let proof: Vec<_> = tree.consistency(old).unwrap().iter().map(to_sigstore).collect();
             verify_consistency_proof(old, size, &proof, &at(old), &at(size)).unwrap();
-            let (old_root, new_root) = (&roots[usize::try_from(old).unwrap()], &roots[usize::try_from(size).unwrap()]);
+            let (old_root, new_root) =
+                (&roots[usize::try_from(old).unwrap()], &roots[usize::try_from(size).unwrap()]);
             tree.check_contains(old, old_root, new_root).unwrap();
             if old < size {
                 assert!(tree.check_contains(old, &leaves[0], new_root).is_err() || old == 1);
@@ -91,11 +92,16 @@ fn says_what_is_missing_short_or_unreadable() {
     let leaves = leaves(10);
     let files = RefCell::new(tiles(&leaves));
     let fetch = |path: &str| -> io::Result<_> { Ok(files.borrow().get(path).cloned()) };
-    assert!(matches!(Tree::new(11, &fetch).root(), Err(LogError::Missing(path)) if path == "tile/0/000.p/11"));
+    assert!(
+        matches!(Tree::new(11, &fetch).root(), Err(LogError::Missing(path)) if path == "tile/0/000.p/11")
+    );
     assert!(matches!(Tree::new(10, &fetch).inclusion(10), Err(LogError::Beyond { .. })));
     assert!(matches!(Tree::new(10, &fetch).consistency(11), Err(LogError::Beyond { .. })));
     let any = Digest::from_bytes([0; 32]);
-    assert!(matches!(Tree::new(10, &fetch).check_contains(11, &any, &any), Err(LogError::Cut { old: 11, new: 10 })));
+    assert!(matches!(
+        Tree::new(10, &fetch).check_contains(11, &any, &any),
+        Err(LogError::Cut { old: 11, new: 10 })
+    ));
     files.borrow_mut().get_mut("tile/0/000.p/10").unwrap().truncate(9 * 32);
     assert!(matches!(Tree::new(10, &fetch).root(), Err(LogError::Tile { .. })));
     let broken = |_: &str| Err(io::Error::other("line cut"));
@@ -115,9 +121,25 @@ fn a_file_of_the_log_has_one_name() {
         assert_eq!(TreeFile::parse(path), Some(file));
     }
     for path in [
-        "", "tile", "tile/0", "tile/0/", "tile/0/1", "tile/0/0000", "tile/0/x000/001", "tile/0/000.p/256",
-        "tile/0/000.p/0", "tile/0/000.p/01", "tile/00/000", "tile/+0/000", "tile/8/000", "tile/0/000.p/", "tile/0/a00",
-        "tile/entries/000/1", "checkpoint ", "tile/0/x1/000", "tile/0/99999999999999999999",
+        "",
+        "tile",
+        "tile/0",
+        "tile/0/",
+        "tile/0/1",
+        "tile/0/0000",
+        "tile/0/x000/001",
+        "tile/0/000.p/256",
+        "tile/0/000.p/0",
+        "tile/0/000.p/01",
+        "tile/00/000",
+        "tile/+0/000",
+        "tile/8/000",
+        "tile/0/000.p/",
+        "tile/0/a00",
+        "tile/entries/000/1",
+        "checkpoint ",
+        "tile/0/x1/000",
+        "tile/0/99999999999999999999",
     ] {
         assert_eq!(TreeFile::parse(path), None, "{path}");
     }

@@ -1,5 +1,8 @@
 //! Checks whole stores: a small valid one is published with real signatures and a real log, then damaged.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+mod content;
 mod defects;
 mod every_byte;
 mod http;

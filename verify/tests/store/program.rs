@@ -4,7 +4,7 @@ use std::{fs, path::Path, process::Output};
 
 use kdistro_formats::layout;
 
-use crate::publisher::{Publisher, name};
+use crate::{content::name, publisher::Publisher};
 
 #[expect(clippy::disallowed_methods, reason = "the program under test is a process")]
 fn run(arguments: &[&str]) -> (i32, String, String) {

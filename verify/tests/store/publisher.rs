@@ -31,8 +31,6 @@ use sigstore_types::encoding::SignatureBytes;
 use tempfile::TempDir;
 
 pub(crate) const ORIGIN: &str = "log.releases.example";
-const SITE: &str = "https://releases.example";
-pub(crate) const DATE: &str = "2026-08-01T00:00:00Z";
 
 /// A store under a temporary folder, and the keys that sign it.
 pub(crate) struct Publisher {
@@ -50,17 +48,6 @@ pub(crate) fn base64(bytes: &[u8]) -> String {
 pub(crate) fn public(pair: &KeyPair) -> PublicKey {
     PublicKey::from_spki_der(pair.public_key_der().unwrap().as_bytes()).unwrap()
 }
-
-pub(crate) fn name(number: u32) -> ReleaseName {
-    format!("1-20-{number}").parse().unwrap()
-}
-
-/// The files of every release, by component and path below `artifacts/`.
-const FILES: [(&str, &str, &[u8]); 3] = [
-    ("cni-plugins", "plugins/v1.1.1/cni-plugins-linux-amd64-v1.1.1.tar.gz", b"plugins, packed"),
-    ("etcd", "etcd/v3.4.23/bin/linux/amd64/etcd", b"a program that keeps keys and values"),
-    ("etcd", "etcd/v3.4.23/etcd-linux-amd64-v3.4.23.tar.gz", b"the same program, packed"),
-];
 
 impl Publisher {
     /// An empty store with keys and a trusted root.
@@ -84,7 +71,7 @@ impl Publisher {
         let mut publisher = Self::new();
         let first = publisher.release(1, None);
         publisher.write_index();
-        let claim = publisher.claim(2, Digest::from_bytes([2; 32]), Some(first.clone()));
+        let claim = claim(2, Digest::from_bytes([2; 32]), Some(first.clone()));
         publisher.write(&layout::claim(&name(2)), claim);
         publisher.write(&layout::abandoned(&name(2)), "{}");
         let reason = "the build host was lost".to_owned();
@@ -146,7 +133,7 @@ impl Publisher {
             "signature": signature,
         });
         let entry = self.logged(&digest, &signature);
-        self.bundle("messageSignature", message, entry)
+        self.bundle("messageSignature", &message, &entry)
     }
 
     /// Signs and logs a statement about `subject`.
@@ -166,10 +153,10 @@ impl Publisher {
             "signatures": [{ "keyid": "", "sig": signature }],
         });
         let entry = self.logged(&hash::sha256(&signed), &signature);
-        self.bundle("dsseEnvelope", envelope, entry)
+        self.bundle("dsseEnvelope", &envelope, &entry)
     }
 
-    fn bundle(&self, content: &str, value: Value, entry: Value) -> Value {
+    fn bundle(&self, content: &str, value: &Value, entry: &Value) -> Value {
         json!({
             "mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json",
             content: value,
@@ -230,7 +217,9 @@ impl Publisher {
         let entries = self.leaves.chunks(256).last().unwrap();
         let packed: Vec<u8> = entries
             .iter()
-            .flat_map(|entry| [&u16::try_from(entry.len()).unwrap().to_be_bytes()[..], entry].concat())
+            .flat_map(|entry| {
+                [&u16::try_from(entry.len()).unwrap().to_be_bytes()[..], entry].concat()
+            })
             .collect();
         let size = self.leaves.len() as u64;
         let (tile, width) = ((size - 1) / TILE_WIDTH, (size - 1) % TILE_WIDTH + 1);
@@ -240,7 +229,11 @@ impl Publisher {
         while !nodes.is_empty() {
             let last = nodes.chunks(256).last().unwrap();
             let bytes: Vec<u8> = last.iter().flat_map(|node| *node.as_bytes()).collect();
-            let path = tile_path(&level.to_string(), (nodes.len() as u64 - 1) / TILE_WIDTH, last.len() as u64);
+            let path = tile_path(
+                &level.to_string(),
+                (nodes.len() as u64 - 1) / TILE_WIDTH,
+                last.len() as u64,
+            );
             self.write(&format!("log/{path}"), bytes);
             nodes = nodes.chunks_exact(256).map(fold).collect();
             level += 1;
@@ -290,29 +283,21 @@ impl Publisher {
         let plan = canonical::to_vec(&plan(&configuration, input)).unwrap();
         self.write(&layout::plan(&release), &plan);
         let digest = hash::sha256(&plan);
-        let claim = self.claim(number, digest, previous.clone());
+        let claim = claim(number, digest, previous.clone());
         self.write(&layout::claim(&release), claim);
         let manifest = yaml::to_string(&manifest(&release, digest, previous)).unwrap();
         self.write_signed(&layout::manifest(&release), &manifest);
         let digest = hash::sha256(manifest.as_bytes());
         let subject = Subject::new(release.to_string(), &digest);
         let attestation = canonical::to_vec(&self.attest(subject)).unwrap();
-        self.write(&format!("{}/rebuild.sigstore.json", layout::attestations(&release)), attestation);
+        self.write(
+            &format!("{}/rebuild.sigstore.json", layout::attestations(&release)),
+            attestation,
+        );
         let reference = ReleaseRef { number, digest };
         self.index.status.releases.push(reference.clone());
         self.index.status.latest_release = number;
         reference
-    }
-
-    pub(crate) fn claim(&self, number: u32, plan: Digest, previous: Option<ReleaseRef>) -> Vec<u8> {
-        let header = Header {
-            channel: name(number).channel,
-            number,
-            previous,
-            build_repo_commit: None,
-            date: DATE.to_owned(),
-        };
-        canonical::to_vec(&Claim { plan, header }).unwrap()
     }
 
     /// Signs the index and writes it, its bundle first.
@@ -339,8 +324,8 @@ impl Publisher {
             let (folder, base) = file.rsplit_once('/').unwrap();
             let hashes = hash::hashes_of(content).unwrap();
             let (short, long) = folders.entry(folder.to_owned()).or_default();
-            short.push_str(&format!("{}  {base}\n", hashes.sha256.hex()));
-            long.push_str(&format!("{}  {base}\n", hashes.sha512));
+            short.extend([hashes.sha256.hex().as_str(), "  ", base, "\n"]);
+            long.extend([hashes.sha512.to_string().as_str(), "  ", base, "\n"]);
         }
         for (folder, (short, long)) in folders {
             self.write(&format!("{folder}/SHA256SUM"), short);
@@ -395,117 +380,5 @@ fn empty_index() -> ReleaseChannel {
             withheld: Vec::new(),
             yanked: Vec::new(),
         },
-    }
-}
-
-fn media_type(path: &str) -> MediaType {
-    if path.ends_with(".gz") { MediaType::Gzip } else { MediaType::Program }
-}
-
-fn asset_name(component: &str, path: &str) -> String {
-    if component == "etcd" && path.contains("/bin/") {
-        "bin/linux/amd64/etcd".to_owned()
-    } else {
-        path.rsplit('/').next().unwrap().to_owned()
-    }
-}
-
-fn plan(configuration: &[(&str, &[u8])], input: &[u8]) -> Plan {
-    let output = || OutputRef { step: Digest::from_bytes([1; 32]), name: "etcd".to_owned() };
-    let component = |component: &str| plan::Component {
-        name: component.to_owned(),
-        project: format!("owner/{component}").parse().unwrap(),
-        tag: "v1.0.0".parse().unwrap(),
-        commit: "1".repeat(40).parse().unwrap(),
-        source_tree: "2".repeat(40).parse().unwrap(),
-        patches: Vec::new(),
-        toolchain: "go1.26.3".to_owned(),
-        assets: FILES
-            .iter()
-            .filter(|(of, _, _)| *of == component)
-            .map(|(_, path, _)| PlannedAsset {
-                name: asset_name(component, path),
-                description: format!("{component} for linux/amd64"),
-                media_type: media_type(path),
-                os: "linux".to_owned(),
-                arch: vec!["amd64".to_owned()],
-                path: (*path).to_owned(),
-                content: Content::File { output: output() },
-            })
-            .collect(),
-    };
-    let file = |(path, content): &(&str, &[u8])| ConfigurationFile {
-        path: (*path).to_owned(),
-        sha256: hash::sha256(content),
-        size: content.len() as u64,
-    };
-    Plan {
-        schema: plan::SCHEMA.to_owned(),
-        channel: name(1).channel,
-        platforms: vec!["linux/amd64".parse().unwrap()],
-        whole: true,
-        configuration: configuration.iter().map(file).collect(),
-        inputs: vec![Input {
-            sha256: hash::sha256(input),
-            size: input.len() as u64,
-            kind: InputKind::Source,
-            origin: "git+https://git.example/etcd@1".to_owned(),
-        }],
-        trees: BTreeMap::new(),
-        steps: Vec::new(),
-        components: vec![component("etcd"), component("cni-plugins")],
-        assembly: AssemblyRules { rules: "1".to_owned(), gzip: "none".to_owned() },
-    }
-}
-
-/// The manifest of a release as it is published.
-pub(crate) fn manifest(release: &ReleaseName, plan: Digest, previous: Option<ReleaseRef>) -> Release {
-    let component = |component: &str| Component {
-        name: component.to_owned(),
-        git_tag: "v1.0.0".to_owned(),
-        git_commit: Some("1".repeat(40).parse().unwrap()),
-        source_tree: Some("2".repeat(40).parse().unwrap()),
-        patches: Vec::new(),
-        toolchain: Some("go1.26.3".to_owned()),
-        assets: FILES
-            .iter()
-            .filter(|(of, _, _)| *of == component)
-            .map(|(_, path, content)| asset(release, component, path, content))
-            .collect(),
-    };
-    Release {
-        api_version: API_VERSION.to_owned(),
-        kind: "Release".to_owned(),
-        metadata: Metadata { creation_timestamp: None, name: release.resource() },
-        spec: ReleaseSpec {
-            build_repo_commit: None,
-            channel: release.channel.clone(),
-            number: release.number,
-            plan: Some(PlanRef { uri: format!("{SITE}/{}", layout::plan(release)), sha256: plan }),
-            previous,
-        },
-        status: ReleaseStatus {
-            date: Some(DATE.to_owned()),
-            components: vec![component("cni-plugins"), component("etcd")],
-        },
-    }
-}
-
-fn asset(release: &ReleaseName, component: &str, path: &str, content: &[u8]) -> Asset {
-    let hashes = hash::hashes_of(content).unwrap();
-    Asset {
-        name: asset_name(component, path),
-        kind: AssetKind::Archive,
-        media_type: Some(media_type(path)),
-        description: Some(format!("{component} for linux/amd64")),
-        os: "linux".to_owned(),
-        arch: vec!["amd64".to_owned()],
-        size: Some(hashes.size),
-        archive: Some(AssetArchive {
-            uri: format!("{SITE}/{}", layout::artifact(release, path)),
-            sha256: hashes.sha256,
-            sha512: hashes.sha512,
-        }),
-        image: None,
     }
 }

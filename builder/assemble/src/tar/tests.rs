@@ -167,6 +167,33 @@ fn times_and_sizes_beyond_ustar_go_into_records() {
     assert_eq!(names(&archive).unwrap(), ["a"]);
 }
 
+#[test]
+fn the_records_of_an_entry_are_sorted() {
+    let mut writer = TarWriter::new(Vec::new(), 1 << 40);
+    let mut entry = Entry::symlink(path(&"p".repeat(120)), "t".repeat(120));
+    entry.xattrs.insert("b".to_owned(), vec![1]);
+    entry.xattrs.insert("a".to_owned(), vec![2]);
+    writer.append(entry).unwrap();
+    let archive = writer.finish().unwrap();
+    let size =
+        usize::try_from(header::SIZE.number(archive[..512].try_into().unwrap()).unwrap()).unwrap();
+    let keys: Vec<&str> =
+        pax::records(&archive[512..512 + size]).unwrap().into_iter().map(|(key, _)| key).collect();
+    assert_eq!(keys, ["SCHILY.xattr.a", "SCHILY.xattr.b", "linkpath", "mtime", "path"]);
+}
+
+#[test]
+fn only_posix_headers_have_a_prefix() {
+    let mut block = raw(b"a", b'0', 0);
+    header::PREFIX.set(&mut block, b"14756773233");
+    header::seal(&mut block);
+    assert_eq!(names(&[&block[..], &END].concat()).unwrap(), ["14756773233/a"]);
+    // GNU tar keeps the time of access there.
+    header::MAGIC.set(&mut block, header::GNU);
+    header::seal(&mut block);
+    assert_eq!(names(&[&block[..], &END].concat()).unwrap(), ["a"]);
+}
+
 type Listed = Vec<(String, String, Vec<u8>)>;
 
 fn listed(archive: &[u8]) -> Result<Listed, TarError> {

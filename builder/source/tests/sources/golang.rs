@@ -83,9 +83,9 @@ fn pin(module: &Module) -> ModulePin {
 /// our own checks are left.
 fn as_proxy(into: &Path, modules: &[Module]) -> Environment {
     for module in modules {
-        let info = format!("{{\"Version\":\"{}\"}}", module.version);
+        let description = format!("{{\"Version\":\"{}\"}}", module.version);
         let file = module.mod_file.file.to_string_lossy();
-        fs::write(format!("{}.info", file.strip_suffix(".mod").unwrap()), info).unwrap();
+        fs::write(format!("{}.info", file.strip_suffix(".mod").unwrap()), description).unwrap();
     }
     host().with("GOPROXY", format!("file://{}", into.display())).with("GOSUMDB", "off")
 }

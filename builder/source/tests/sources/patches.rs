@@ -9,7 +9,8 @@ use crate::world::{World, chain};
 const TRAILER: &str = "\n\nLonger text.\n\nUpstream: not submitted, because this is a test\n";
 
 fn lines(range: std::ops::RangeInclusive<u32>) -> String {
-    range.map(|number| format!("line {number}\n")).collect()
+    let lines: Vec<_> = range.map(|number| format!("line {number}\n")).collect();
+    lines.concat()
 }
 
 /// A world whose upstream has a base tag, and then one commit a kind of change.
@@ -76,6 +77,10 @@ fn the_commit_is_that_of_git_am() {
     let (world, mirror, base) = prepared();
     for options in [&[][..], &["--no-encode-email-headers", "--zero-commit", "--full-index"]] {
         let folder = format_patches(&world, base.commit.as_str(), options);
+        // A message as a person edits it, with spaces and lines that git strips.
+        let file = folder.join("0003-Add-a-file.patch");
+        let text = fs::read_to_string(&file).unwrap();
+        fs::write(&file, text.replace("Longer text.", "Longer text. \t\n\n\n  More.")).unwrap();
         let series = Series::read(&folder).unwrap();
         assert_eq!(series.patches.len(), 7);
         assert_eq!(series.patches[0].subject, "Änder two hunks");

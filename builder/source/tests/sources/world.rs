@@ -40,7 +40,7 @@ impl World {
     /// Lets git fetch from somewhere else when asked for [`URL`].
     pub(crate) fn lead_to(&self, address: &str) {
         let settings = format!(
-            "[url \"{address}\"]\n\tinsteadOf = {URL}\n[user]\n\tname = Tester\n\temail = t@example.org\n[apply]\n\twhitespace = fix\n[core]\n\tautocrlf = input\n[i18n]\n\tcommitEncoding = latin1\n[diff]\n\tnoprefix = true\n"
+            "[url \"{address}\"]\n\tinsteadOf = {URL}\n[user]\n\tname = Tester\n\temail = t@example.org\n[apply]\n\twhitespace = fix\n[core]\n\tautocrlf = input\n[i18n]\n\tcommitEncoding = latin1\n[diff]\n\tnoprefix = true\n[protocol \"ext\"]\n\tallow = always\n"
         );
         fs::write(self.path("home/.gitconfig"), settings).unwrap();
     }

@@ -1,0 +1,159 @@
+//! What the small store holds: files, plan, claim and manifest, without any signature.
+
+use std::collections::BTreeMap;
+
+use kdistro_formats::{
+    Digest, ReleaseName, canonical,
+    claim::{Claim, Header},
+    layout,
+    plan::{
+        self, AssemblyRules, ConfigurationFile, Content, Input, InputKind, OutputRef, Plan,
+        PlannedAsset,
+    },
+    release::{
+        API_VERSION, Asset, AssetArchive, AssetKind, Component, MediaType, Metadata, PlanRef,
+        Release, ReleaseRef, ReleaseSpec, ReleaseStatus,
+    },
+};
+use kdistro_verify::hash;
+
+const SITE: &str = "https://releases.example";
+const DATE: &str = "2026-08-01T00:00:00Z";
+
+pub(crate) fn name(number: u32) -> ReleaseName {
+    format!("1-20-{number}").parse().unwrap()
+}
+
+/// The files of every release, by component and path below `artifacts/`.
+pub(crate) const FILES: [(&str, &str, &[u8]); 3] = [
+    ("cni-plugins", "plugins/v1.1.1/cni-plugins-linux-amd64-v1.1.1.tar.gz", b"plugins, packed"),
+    ("etcd", "etcd/v3.4.23/bin/linux/amd64/etcd", b"a program that keeps keys and values"),
+    ("etcd", "etcd/v3.4.23/etcd-linux-amd64-v3.4.23.tar.gz", b"the same program, packed"),
+];
+
+pub(crate) fn claim(number: u32, plan: Digest, previous: Option<ReleaseRef>) -> Vec<u8> {
+    let header = Header {
+        channel: name(number).channel,
+        number,
+        previous,
+        build_repo_commit: None,
+        date: DATE.to_owned(),
+    };
+    canonical::to_vec(&Claim { plan, header }).unwrap()
+}
+
+fn media_type(path: &str) -> MediaType {
+    if path.ends_with(".tar.gz") { MediaType::Gzip } else { MediaType::Program }
+}
+
+fn asset_name(component: &str, path: &str) -> String {
+    if component == "etcd" && path.contains("/bin/") {
+        "bin/linux/amd64/etcd".to_owned()
+    } else {
+        path.rsplit('/').next().unwrap().to_owned()
+    }
+}
+
+pub(crate) fn plan(configuration: &[(&str, &[u8])], input: &[u8]) -> Plan {
+    let output = || OutputRef { step: Digest::from_bytes([1; 32]), name: "etcd".to_owned() };
+    let component = |component: &str| plan::Component {
+        name: component.to_owned(),
+        project: format!("owner/{component}").parse().unwrap(),
+        tag: "v1.0.0".parse().unwrap(),
+        commit: "1".repeat(40).parse().unwrap(),
+        source_tree: "2".repeat(40).parse().unwrap(),
+        patches: Vec::new(),
+        toolchain: "go1.26.3".to_owned(),
+        assets: FILES
+            .iter()
+            .filter(|(of, _, _)| *of == component)
+            .map(|(_, path, _)| PlannedAsset {
+                name: asset_name(component, path),
+                description: format!("{component} for linux/amd64"),
+                media_type: media_type(path),
+                os: "linux".to_owned(),
+                arch: vec!["amd64".to_owned()],
+                path: (*path).to_owned(),
+                content: Content::File { output: output() },
+            })
+            .collect(),
+    };
+    let file = |(path, content): &(&str, &[u8])| ConfigurationFile {
+        path: (*path).to_owned(),
+        sha256: hash::sha256(content),
+        size: content.len() as u64,
+    };
+    Plan {
+        schema: plan::SCHEMA.to_owned(),
+        channel: name(1).channel,
+        platforms: vec!["linux/amd64".parse().unwrap()],
+        whole: true,
+        configuration: configuration.iter().map(file).collect(),
+        inputs: vec![Input {
+            sha256: hash::sha256(input),
+            size: input.len() as u64,
+            kind: InputKind::Source,
+            origin: "git+https://git.example/etcd@1".to_owned(),
+        }],
+        trees: BTreeMap::new(),
+        steps: Vec::new(),
+        components: vec![component("etcd"), component("cni-plugins")],
+        assembly: AssemblyRules { rules: "1".to_owned(), gzip: "none".to_owned() },
+    }
+}
+
+/// The manifest of a release as it is published.
+pub(crate) fn manifest(
+    release: &ReleaseName,
+    plan: Digest,
+    previous: Option<ReleaseRef>,
+) -> Release {
+    let component = |component: &str| Component {
+        name: component.to_owned(),
+        git_tag: "v1.0.0".to_owned(),
+        git_commit: Some("1".repeat(40).parse().unwrap()),
+        source_tree: Some("2".repeat(40).parse().unwrap()),
+        patches: Vec::new(),
+        toolchain: Some("go1.26.3".to_owned()),
+        assets: FILES
+            .iter()
+            .filter(|(of, _, _)| *of == component)
+            .map(|(_, path, content)| asset(release, component, path, content))
+            .collect(),
+    };
+    Release {
+        api_version: API_VERSION.to_owned(),
+        kind: "Release".to_owned(),
+        metadata: Metadata { creation_timestamp: None, name: release.resource() },
+        spec: ReleaseSpec {
+            build_repo_commit: None,
+            channel: release.channel.clone(),
+            number: release.number,
+            plan: Some(PlanRef { uri: format!("{SITE}/{}", layout::plan(release)), sha256: plan }),
+            previous,
+        },
+        status: ReleaseStatus {
+            date: Some(DATE.to_owned()),
+            components: vec![component("cni-plugins"), component("etcd")],
+        },
+    }
+}
+
+fn asset(release: &ReleaseName, component: &str, path: &str, content: &[u8]) -> Asset {
+    let hashes = hash::hashes_of(content).unwrap();
+    Asset {
+        name: asset_name(component, path),
+        kind: AssetKind::Archive,
+        media_type: Some(media_type(path)),
+        description: Some(format!("{component} for linux/amd64")),
+        os: "linux".to_owned(),
+        arch: vec!["amd64".to_owned()],
+        size: Some(hashes.size),
+        archive: Some(AssetArchive {
+            uri: format!("{SITE}/{}", layout::artifact(release, path)),
+            sha256: hashes.sha256,
+            sha512: hashes.sha512,
+        }),
+        image: None,
+    }
+}
