@@ -30,7 +30,7 @@ pub struct Cli {
 /// Options of every command.
 #[derive(Clone, Debug, Args)]
 pub struct Global {
-    /// Folder for mirrors, caches, keys and the local store [default: KDISTRO_HOME, else kdistro in the cache folder]
+    /// Folder for mirrors, caches, keys and the local store [default: `KDISTRO_HOME`, else kdistro in the cache folder]
     #[arg(long, global = true, value_name = "DIR")]
     pub home: Option<PathBuf>,
     /// Where to publish: a file in infra/environments

@@ -279,7 +279,7 @@ impl<'a> Cutting<'a> {
         let name =
             ReleaseName { channel: claim.header.channel.clone(), number: claim.header.number };
         if self.order.until >= Stage::Announce {
-            let published = self.published(place, &name)?;
+            let published = published(place, &name)?;
             self.announce(place, &claim, &published)?;
         }
         Ok(Some(Outcome::Unchanged(name)))
@@ -397,22 +397,6 @@ impl<'a> Cutting<'a> {
         }
     }
 
-    /// Reads back a release that is published.
-    fn published(&self, place: &Place, name: &ReleaseName) -> Result<Published, CutError> {
-        let document = layout::manifest(name);
-        let read = |name: &str| {
-            let found = place.store.read(name)?;
-            found.ok_or_else(|| CutError::Publish(PublishError::Vanished(name.to_owned())))
-        };
-        let bytes = read(&document)?;
-        Ok(Published {
-            name: name.clone(),
-            digest: hash::sha256(&bytes),
-            manifest: String::from_utf8_lossy(&bytes).into_owned(),
-            bundle: read(&layout::bundle(&document))?,
-        })
-    }
-
     fn announce(
         &self,
         place: &Place,
@@ -429,6 +413,22 @@ impl<'a> Cutting<'a> {
         let announcer: &dyn Announcer = &place.announcer;
         Ok(announce::announce(&news, announcer)?)
     }
+}
+
+/// Reads back a release that is published.
+fn published(place: &Place, name: &ReleaseName) -> Result<Published, CutError> {
+    let document = layout::manifest(name);
+    let read = |name: &str| {
+        let found = place.store.read(name)?;
+        found.ok_or_else(|| CutError::Publish(PublishError::Vanished(name.to_owned())))
+    };
+    let bytes = read(&document)?;
+    Ok(Published {
+        name: name.clone(),
+        digest: hash::sha256(&bytes),
+        manifest: String::from_utf8_lossy(&bytes).into_owned(),
+        bundle: read(&layout::bundle(&document))?,
+    })
 }
 
 /// Where lock and configuration disagree, as one line.

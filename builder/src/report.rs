@@ -68,7 +68,7 @@ pub struct Reporter {
 }
 
 /// How often something passing is told where lines stay: often enough to see that it works.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 impl Reporter {
     /// Chooses the style: JSON or quiet where asked for, a terminal's where there is one.
@@ -138,12 +138,11 @@ impl Reporter {
 fn describe(event: &Event) -> String {
     match event {
         Event::Stage { stage } => format!("== {stage}"),
-        Event::Progress { message } => format!("   {message}"),
         Event::StepStarted { step, left } => format!("   building {step} ({left} left)"),
         Event::StepFinished { step, seconds, cpu_seconds, left } => {
             format!("   built {step} in {seconds:.1} s ({cpu_seconds:.1} CPU s), {left} left")
         }
-        Event::Note { message } => format!("   {message}"),
+        Event::Progress { message } | Event::Note { message } => format!("   {message}"),
     }
 }
 

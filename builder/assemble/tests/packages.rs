@@ -116,6 +116,13 @@ fn a_root_is_what_dpkg_would_unpack() {
     assert_eq!(run("find", &[".", "-perm", "/6000"], &ours), "", "a setuid bit is left");
     assert_ne!(run("find", &[".", "-perm", "/6000"], &theirs), "", "no package had a setuid bit");
 
+    let programs =
+        |folder: &Path| run("sh", &["-c", "find . -type f -perm /111 | LC_ALL=C sort"], folder);
+    assert!(programs(&ours).lines().count() > 20);
+    assert_eq!(programs(&ours), programs(&theirs));
+    let others = ["-type", "f", "!", "-perm", "0644", "!", "-perm", "0755"];
+    assert_eq!(run("find", &[&["."], &others[..]].concat(), &ours), "", "another mode is left");
+
     fs::remove_file(ours.join("var/lib/dpkg/status")).unwrap();
     assert_eq!(tree(&ours), tree(&theirs));
     run("diff", &["--recursive", "--no-dereference", "--brief", "ours", "theirs"], folder.path());

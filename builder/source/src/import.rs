@@ -121,6 +121,7 @@ impl Mirror {
         tarballs: &[Tarball<'_>],
         message: &str,
     ) -> Result<Revision, ImportError> {
+        self.remove_leftovers()?;
         self.forget_incoming(tag)?;
         let failed = |source: CommandError| self.git_error(source);
         let mut call = self.git().call(["fast-import", "--quiet", "--done", "--date-format=raw"]);

@@ -289,17 +289,28 @@ impl Mirror {
         self.revision(&commit)
     }
 
-    /// Removes lock files of a git that was killed. Safe under our lock: a living git of ours would hold it.
-    fn remove_leftovers(&self) -> Result<(), MirrorError> {
-        for name in ["shallow.lock", "packed-refs.lock", "config.lock", "HEAD.lock"] {
-            remove_if_there(&self.directory.join(name))?;
-        }
+    /// Removes what a killed git left: locks and half-written packs. Safe under our lock, which a living fetch holds.
+    pub(crate) fn remove_leftovers(&self) -> Result<(), MirrorError> {
+        let is_lock = |name: &str| {
+            ["shallow.lock", "packed-refs.lock", "config.lock", "HEAD.lock"].contains(&name)
+                || name.starts_with("fast_import_crash_")
+        };
+        self.remove_files("", is_lock)?;
         for folder in [TAGS, INCOMING] {
-            let Ok(files) = fs::read_dir(self.directory.join(folder)) else { continue };
-            for file in files.flatten().map(|entry| entry.path()) {
-                if file.extension().is_some_and(|extension| extension == "lock") {
-                    remove_if_there(&file)?;
-                }
+            self.remove_files(folder, |name| name.strip_suffix(".lock").is_some())?;
+        }
+        self.remove_files("objects/pack", |name| name.starts_with("tmp_"))
+    }
+
+    fn remove_files(
+        &self,
+        folder: &str,
+        matches: impl Fn(&str) -> bool,
+    ) -> Result<(), MirrorError> {
+        let Ok(files) = fs::read_dir(self.directory.join(folder)) else { return Ok(()) };
+        for entry in files.flatten() {
+            if matches(&entry.file_name().to_string_lossy()) {
+                remove_if_there(&entry.path())?;
             }
         }
         Ok(())

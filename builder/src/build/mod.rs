@@ -8,6 +8,7 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use kdistro_container::{Mount, StepError, StepSpec};
@@ -194,7 +195,8 @@ pub struct Builder<'a> {
 /// What the scheduler knows; steps are taken by whichever worker is free.
 struct Queue<'a> {
     waiting: Vec<&'a Step>,
-    running: usize,
+    /// Names of what runs, and since when.
+    running: Vec<(&'a str, Instant)>,
     done: Records,
     failed: Option<BuildError>,
 }
@@ -210,12 +212,13 @@ impl Builder<'_> {
                 _ => waiting.push(*step),
             }
         }
-        let queue = Mutex::new(Queue { waiting, running: 0, done: records, failed: None });
+        let queue = Mutex::new(Queue { waiting, running: Vec::new(), done: records, failed: None });
         let changed = Condvar::new();
         std::thread::scope(|scope| {
             for _ in 0..self.jobs {
                 scope.spawn(|| self.work(&queue, &changed));
             }
+            scope.spawn(|| self.tell_time(&queue, &changed));
         });
         let queue = queue.into_inner().unwrap_or_else(PoisonError::into_inner);
         match queue.failed {
@@ -236,7 +239,7 @@ impl Builder<'_> {
         step.platform.as_str() == self.host
     }
 
-    fn work<'a>(&self, queue: &Mutex<Queue<'a>>, changed: &Condvar) {
+    fn work(&self, queue: &Mutex<Queue<'_>>, changed: &Condvar) {
         let lock = || queue.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             let mut state = lock();
@@ -247,7 +250,7 @@ impl Builder<'_> {
                 if let Some(step) = self.take_ready(&mut state) {
                     break step;
                 }
-                if state.running == 0 {
+                if state.running.is_empty() {
                     let names: Vec<_> =
                         state.waiting.iter().map(|step| step.name.as_str()).collect();
                     state.failed = Some(BuildError::Stuck(names.join(", ")));
@@ -256,16 +259,34 @@ impl Builder<'_> {
                 }
                 state = changed.wait(state).unwrap_or_else(PoisonError::into_inner);
             };
-            let left = state.waiting.len() + state.running;
+            let left = state.waiting.len() + state.running.len();
             let records = state.done.clone();
             drop(state);
             self.reporter.tell(&Event::StepStarted { step: step.name.clone(), left });
             let result = self.run(step, &records);
             let mut state = lock();
-            state.running -= 1;
-            let left = state.waiting.len() + state.running;
+            state.running.retain(|(name, _)| *name != step.name);
+            let left = state.waiting.len() + state.running.len();
             self.settle(&mut state, step, result, left);
             changed.notify_all();
+        }
+    }
+
+    /// Tells how long each running step takes, until there is nothing more to run.
+    fn tell_time(&self, queue: &Mutex<Queue<'_>>, changed: &Condvar) {
+        let mut state = queue.lock().unwrap_or_else(PoisonError::into_inner);
+        while !(state.running.is_empty() && (state.waiting.is_empty() || state.failed.is_some())) {
+            let waited = changed.wait_timeout(state, Duration::from_secs(1));
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            let left = state.waiting.len() + state.running.len();
+            let running = state
+                .running
+                .iter()
+                .map(|(name, since)| format!("{name} ({} s)", since.elapsed().as_secs()));
+            let running = running.collect::<Vec<_>>().join(", ");
+            if !running.is_empty() {
+                self.reporter.progress(format!("building {running}, {left} left"));
+            }
         }
     }
 
@@ -294,10 +315,11 @@ impl Builder<'_> {
     }
 
     fn take_ready<'a>(&self, state: &mut Queue<'a>) -> Option<&'a Step> {
-        let ready = |step: &&Step| uses(self.plan, step).iter().all(|key| state.done.has(key));
-        let index = state.waiting.iter().position(|step| ready(&step))?;
-        state.running += 1;
-        Some(state.waiting.remove(index))
+        let ready = |step: &Step| uses(self.plan, step).iter().all(|key| state.done.has(key));
+        let index = state.waiting.iter().position(|step| ready(step))?;
+        let step = state.waiting.remove(index);
+        state.running.push((&step.name, Instant::now()));
+        Some(step)
     }
 
     fn run(&self, step: &Step, records: &Records) -> Result<StepRecord, BuildError> {

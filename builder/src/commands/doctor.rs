@@ -38,8 +38,7 @@ pub(super) fn run(context: &Context, probe: bool) -> Result {
 
 /// Everything that is known about this machine.
 pub(super) fn facts(context: &Context) -> Result<Vec<Fact>> {
-    let mut facts =
-        kdistro_container::host_report(&context.home.scratch("doctor")?.path().to_owned());
+    let mut facts = kdistro_container::host_report(context.home.scratch("doctor")?.path());
     for tool in tools(&context.environment) {
         let (state, explanation, fix) = match (&tool.file, &tool.version) {
             (Some(file), Some(version)) => {

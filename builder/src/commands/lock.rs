@@ -10,6 +10,7 @@ use crate::{
 };
 
 /// How to lock.
+#[derive(Clone, Copy)]
 pub(super) struct Options {
     /// Write nothing; say whether anything differs.
     pub(super) check: bool,

@@ -78,17 +78,18 @@ fn refresh(context: &Context, name: (&ProjectName, &Tag), from: Option<&Path>) -
     let (project, tag) = name;
     let patches = context.top()?.join(format!("patches/{project}/{tag}"));
     let scratch = context.home.scratch("patch")?;
-    let tree = match from {
-        Some(folder) => folder.to_owned(),
-        None => {
-            let folder = scratch.path().join("tree");
-            let done =
-                check_out(&mirrored.mirror, base, &series_of(&workspace, component), &folder)?;
-            if let Some(patch) = done.stopped_at {
-                return Err(format!("{patch} does not apply\nhelp:  rebase it with `kdistro patch edit {project} {tag}`").into());
-            }
-            folder
+    let tree = if let Some(folder) = from {
+        folder.to_owned()
+    } else {
+        let folder = scratch.path().join("tree");
+        let done = check_out(&mirrored.mirror, base, &series_of(&workspace, component), &folder)?;
+        if let Some(patch) = done.stopped_at {
+            return Err(format!(
+                "{patch} does not apply\nhelp:  rebase it with `kdistro patch edit {project} {tag}`"
+            )
+            .into());
         }
+        folder
     };
     let written = write_back(&tree, base, &patches, &context.environment)?;
     context.reporter.clear();

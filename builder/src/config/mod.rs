@@ -112,8 +112,10 @@ impl Workspace {
                 ["release-manifests", channel, "channel.lock.yaml"] => {
                     reading.insert(path, channel, &mut locks);
                 }
-                ["projects", "inputs.yaml"] | ["release-manifests", "distribution.yaml"] => {}
-                ["patches", ..] | ["release-manifests", "crds", _] => {}
+                ["projects", "inputs.yaml"]
+                | ["release-manifests", "distribution.yaml"]
+                | ["patches", ..]
+                | ["release-manifests", "crds", _] => {}
                 _ => reading.problems.push(Problem::new(path, "is not a file that kdistro reads")),
             }
         }

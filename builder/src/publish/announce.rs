@@ -1,6 +1,6 @@
 //! The announcement of a published release.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use kdistro_border::{AnnounceError, Announced, Announcer};
 use kdistro_formats::{
@@ -96,18 +96,19 @@ fn envelope(news: &News<'_>, with_content: bool) -> Result<String, CanonicalErro
     Ok(String::from_utf8_lossy(&canonical::to_vec(&envelope)?).into_owned())
 }
 
+/// A text for people. Writing to a string does not fail.
 fn email(news: &News<'_>) -> String {
     let name = &news.published.name;
     let mut text = format!("kdistro release {name} is published.\n\n");
     for component in &news.plan.components {
-        text.push_str(&format!("  {:24} {}\n", component.name, component.tag));
+        let _ = writeln!(text, "  {:24} {}", component.name, component.tag);
     }
     let fixes = release::fixes(news.plan);
     if !fixes.is_empty() {
-        text.push_str(&format!("\nFixed: {}\n", fixes.join(", ")));
+        let _ = writeln!(text, "\nFixed: {}", fixes.join(", "));
     }
     let uri = format!("{}/{}", news.url, layout::manifest(name));
-    text.push_str(&format!("\nManifest: {uri}\nDigest:   {}\n", news.published.digest));
-    text.push_str(&format!("\nVerify it: kdistro-verify --key release.pub {uri}\n"));
+    let _ = writeln!(text, "\nManifest: {uri}\nDigest:   {}", news.published.digest);
+    let _ = writeln!(text, "\nVerify it: kdistro-verify --key release.pub {uri}");
     text
 }

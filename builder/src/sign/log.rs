@@ -281,3 +281,6 @@ fn pack(entries: &[Vec<u8>]) -> Vec<u8> {
     }
     bytes
 }
+
+#[cfg(test)]
+mod tests;

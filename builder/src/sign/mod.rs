@@ -62,7 +62,7 @@ impl Signing<'_> {
             "messageDigest": { "algorithm": "SHA2_256", "digest": base64(digest.as_bytes()) },
             "signature": base64(&signature),
         });
-        self.bundle("messageSignature", content, &appended)
+        self.bundle("messageSignature", &content, &appended)
     }
 
     /// Signs a statement as a DSSE envelope and returns its bundle.
@@ -73,7 +73,7 @@ impl Signing<'_> {
     ) -> Result<Vec<u8>, SigningError> {
         let payload = canonical::to_vec(statement)?;
         let (signature, appended) = self.sign_and_log(&pae(&payload), journal)?;
-        self.bundle("dsseEnvelope", envelope(&payload, &signature), &appended)
+        self.bundle("dsseEnvelope", &envelope(&payload, &signature), &appended)
     }
 
     fn sign_and_log(
@@ -83,15 +83,15 @@ impl Signing<'_> {
     ) -> Result<(Vec<u8>, Appended), SigningError> {
         let digest = hash::sha256(message);
         let key = PublicKey::from_spki_der(self.signer.public_key())?;
-        let signature = match journal.signature(&digest) {
-            Some(kept) => unbase64(kept).ok_or_else(|| SigningError::Kept(kept.to_owned()))?,
-            None => {
-                let signature = self.signer.sign(message)?;
-                // Written down first: ECDSA signs differently each time, and the log wants one leaf a document.
-                let entry = Entry::Signed { document: digest, signature: base64(&signature) };
-                journal.write(&entry)?;
-                signature
-            }
+        let kept = journal.signature(&digest).map(str::to_owned);
+        let signature = if let Some(kept) = kept {
+            unbase64(&kept).ok_or(SigningError::Kept(kept))?
+        } else {
+            let signature = self.signer.sign(message)?;
+            // Written down first: ECDSA signs differently each time, and the log wants one leaf a document.
+            let entry = Entry::Signed { document: digest, signature: base64(&signature) };
+            journal.write(&entry)?;
+            signature
         };
         let leaf = leaf::hashedrekord(&digest, &signature, &key)?;
         let appended = self.log.append(&leaf, &|other| leaf::is_signed_by(other, &key))?;
@@ -101,7 +101,7 @@ impl Signing<'_> {
     fn bundle(
         &self,
         kind: &str,
-        content: Value,
+        content: &Value,
         appended: &Appended,
     ) -> Result<Vec<u8>, SigningError> {
         let key = PublicKey::from_spki_der(self.signer.public_key())?;

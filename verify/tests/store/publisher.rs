@@ -5,16 +5,8 @@ use std::{collections::BTreeMap, fs, io, path::PathBuf};
 use kdistro_formats::{
     Digest, ReleaseName, canonical,
     channel::{ChannelSpec, ChannelStatus, ReleaseChannel, Withheld},
-    claim::{Claim, Header},
     layout,
-    plan::{
-        self, AssemblyRules, ConfigurationFile, Content, Input, InputKind, OutputRef, Plan,
-        PlannedAsset,
-    },
-    release::{
-        API_VERSION, Asset, AssetArchive, AssetKind, Component, MediaType, Metadata, PlanRef,
-        Release, ReleaseRef, ReleaseSpec, ReleaseStatus,
-    },
+    release::{API_VERSION, Metadata, ReleaseRef},
     statement::{PAYLOAD_TYPE, REBUILD, STATEMENT, Statement, Subject},
     yaml,
 };
@@ -29,6 +21,8 @@ use serde_json::{Value, json};
 use sigstore_crypto::KeyPair;
 use sigstore_types::encoding::SignatureBytes;
 use tempfile::TempDir;
+
+use crate::content::{FILES, claim, manifest, name, plan};
 
 pub(crate) const ORIGIN: &str = "log.releases.example";
 

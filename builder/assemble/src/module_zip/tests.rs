@@ -74,6 +74,25 @@ fn names_outside_the_module_are_refused() {
 }
 
 #[test]
+fn a_prefix_is_a_whole_folder() {
+    assert!(
+        names(&archive(&["example.org/m@v1.0.0-other/go.mod"]), "example.org/m@v1.0.0").is_err()
+    );
+}
+
+#[test]
+fn no_file_is_visited_before_all_names_are_checked() {
+    let bytes = archive(&["example.org/m@v1.0.0/a", "example.org/m@v1.0.0/../b"]);
+    let mut visited = 0;
+    let read = read_module_zip::<ModuleZipError>(Cursor::new(bytes), PREFIX, &mut |_| {
+        visited += 1;
+        Ok(())
+    });
+    assert!(read.is_err());
+    assert_eq!(visited, 0);
+}
+
+#[test]
 fn a_name_that_occurs_twice_is_refused() {
     let mut bytes = archive(&["example.org/m@v1.0.0/a", "example.org/m@v1.0.0/b"]);
     let twice =

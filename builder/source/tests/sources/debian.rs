@@ -158,6 +158,12 @@ impl Copy {
 
     /// Asks the copy as if for the first time.
     fn ask(&self, suite: &str) -> Result<PathBuf, String> {
+        let fresh = tempfile::tempdir_in(self.folder.path()).unwrap();
+        self.ask_with(suite, &fresh.path().join("apt"))
+    }
+
+    /// Asks the copy with lists that may be there from before.
+    fn ask_with(&self, suite: &str, state: &Path) -> Result<PathBuf, String> {
         let sources = self.folder.path().join("copy.sources");
         let archive = self.folder.path().join("archive");
         let text = format!(
@@ -165,8 +171,7 @@ impl Copy {
             archive.display()
         );
         fs::write(&sources, text).unwrap();
-        let fresh = tempfile::tempdir_in(self.folder.path()).unwrap();
-        let (state, suite) = (fresh.path().join("apt"), suite.to_owned());
+        let (state, suite) = (state.to_path_buf(), suite.to_owned());
         let settings =
             AptSettings { sources: Some(sources), state, suite, ..settings(self.folder.path()) };
         let into = self.folder.path().join("copied");
@@ -209,6 +214,16 @@ fn a_closure_is_resolved_without_root_and_a_changed_archive_is_refused() {
     // The same archive, unchanged, is fine.
     let file = copy.ask("bookworm").unwrap();
     assert_eq!(sha256(&fs::read(&file).unwrap()), copy.pin.digest);
+    // Good lists of yesterday do not make up for a bad signature of today.
+    let state = copy.folder.path().join("yesterday");
+    copy.ask_with("bookworm", &state).unwrap();
+    let good = fs::read(&copy.release).unwrap();
+    let mut changed = good.clone();
+    changed[400] ^= 1;
+    fs::write(&copy.release, &changed).unwrap();
+    let text = copy.ask_with("bookworm", &state).unwrap_err();
+    assert!(text.contains("BADSIG") || text.contains("signature"), "{text}");
+    fs::write(&copy.release, &good).unwrap();
     // Signed, but another suite than the folder says.
     fs::rename(
         copy.folder.path().join("archive/dists/bookworm"),

@@ -126,6 +126,12 @@ fn a_changed_line_of_go_sum_is_refused() {
     let text = chain(&error);
     assert!(text.contains("rsc.io/quote@v1.5.2: checksum mismatch"), "{text}");
     assert!(!into.join("rsc.io").exists(), "something of a refused build was kept");
+    // A line that is missing is not made up for.
+    let fewer: Vec<_> =
+        SUMS.lines().filter(|line| !line.starts_with("rsc.io/quote v1.5.2 ")).collect();
+    fs::write(&file, fewer.join("\n") + "\n").unwrap();
+    let text = chain(&fetch(source.path(), "linux/amd64", &tags, &into).unwrap_err());
+    assert!(text.contains("missing go.sum entry"), "{text}");
     fs::write(&file, SUMS).unwrap();
     fetch(source.path(), "linux/amd64", &tags, &into).unwrap();
 }

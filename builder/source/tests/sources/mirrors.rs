@@ -12,12 +12,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kdistro_source::{Environment, Mirror, MirrorError, TagSource};
+use kdistro_source::{Environment, Mirror, MirrorError, TagSource, clean_commit, reaches};
 
 use crate::world::{URL, World, chain, commit_id, silent, source, tag};
 
 /// Tells a second process of this test program which home to use; see `a_killed_fetch_costs_only_its_tag`.
 const CHILD_HOME: &str = "KDISTRO_TEST_CHILD_HOME";
+
+/// A pack that a killed git was writing.
+const HALF_PACK: &str = "objects/pack/tmp_pack_x";
 
 #[test]
 fn fetches_one_tag_without_history_and_then_needs_no_network() {
@@ -89,6 +92,23 @@ fn addresses_that_run_commands_are_refused() {
     world.lead_to("ext::sh -c touch% /tmp/never");
     let text = chain(&world.mirror().fetch_tag(&source(&name), &silent).unwrap_err());
     assert!(text.contains("'ext' not allowed"), "{text}");
+}
+
+#[test]
+fn a_checkout_is_clean_or_not_and_an_upstream_there_or_not() {
+    let world = World::new();
+    let first = world.commit("first", &[("a", "1")]);
+    world.git(&["tag", "v1"]);
+    let (environment, upstream) = (world.environment(), world.path("upstream"));
+    let clean = |folder| clean_commit(folder, &environment).unwrap();
+    assert_eq!(clean(&upstream), Some(commit_id(&first)));
+    fs::write(upstream.join("new"), "").unwrap();
+    assert_eq!(clean(&upstream), None);
+    assert_eq!(clean(&world.path("home")), None);
+    assert!(reaches(URL, &tag("v1"), &environment));
+    assert!(!reaches(URL, &tag("v2"), &environment));
+    world.lead_to("file:///nowhere");
+    assert!(!reaches(URL, &tag("v1"), &environment));
 }
 
 #[test]
@@ -179,11 +199,12 @@ fn a_killed_fetch_costs_only_its_tag() {
     }
     lock.unlock().unwrap();
     // What a git that was itself killed leaves.
-    for name in ["shallow.lock", "packed-refs.lock", "refs/kdistro/tags/v1.lock"] {
+    for name in ["shallow.lock", "packed-refs.lock", "refs/kdistro/tags/v1.lock", HALF_PACK] {
         fs::write(mirror.directory().join(name), "").unwrap();
     }
     world.lead_to(&format!("file://{}", world.path("upstream").display()));
     let found = mirror.fetch_tag(&source(&tag("v1")), &silent).unwrap();
     assert_eq!(found.commit, kept.commit);
     assert_eq!(mirror.tag(&tag("v0")).unwrap(), Some(kept));
+    assert!(!mirror.directory().join(HALF_PACK).exists());
 }
