@@ -1,42 +1,36 @@
 //! Cuts a release: all stages of the pipeline in order, each of which can be killed and run again.
 
+mod error;
+
 use std::{collections::BTreeSet, path::Path};
 
-use kdistro_border::{
-    AnnounceError, Announced, Announcer, Directory, FileAnnouncer, Store, StoreError,
-};
+use kdistro_border::{Announced, Announcer, Store};
 use kdistro_formats::{
-    ChannelName, CommitId, Digest, ReleaseName,
-    canonical::{self, CanonicalError},
+    ChannelName, CommitId, Digest, ReleaseName, canonical,
     claim::Claim,
     layout,
     plan::{Plan, Step},
 };
-use kdistro_verify::{
-    hash,
-    trust::{Trust, TrustError},
-};
+use kdistro_verify::hash;
 
+pub use self::error::CutError;
 use crate::{
     build::{self, BuildError, Builder, Records, write_whole},
     config::{Workspace, environment::Environment as Target},
-    context::{Context, ContextError},
-    fetch::{FetchError, Fetcher},
-    home::{HomeError, Lock},
-    journal::{Entry, Journal, JournalError},
-    package::{PackageError, Packaged, Packager},
-    plan::{self, PlanError, Selection},
+    context::Context,
+    fetch::Fetcher,
+    home::Lock,
+    journal::{Entry, Journal},
+    package::{Packaged, Packager},
+    place::Place,
+    plan::{self, Selection},
     publish::{
         PublishError, Published, Publisher, Ready,
-        announce::{self, AnnouncementError, News},
+        announce::{self, News},
         index::Change,
-        number::{self, NumberError, State},
+        number::{self, State},
     },
-    sign::{
-        Signing,
-        keys::{Keys, KeysError},
-        log::Log,
-    },
+    sign::Signing,
     time,
 };
 
@@ -53,77 +47,6 @@ pub enum Stage {
     Publish,
     /// Announce.
     Announce,
-}
-
-/// Why a cut did not end well.
-#[derive(Debug, thiserror::Error)]
-pub enum CutError {
-    /// The command cannot begin.
-    #[error(transparent)]
-    Context(#[from] ContextError),
-    /// The home folder cannot be used.
-    #[error(transparent)]
-    Home(#[from] HomeError),
-    /// There is no plan.
-    #[error(transparent)]
-    Plan(#[from] PlanError),
-    /// The lock is older than the configuration.
-    #[error(
-        "release-manifests/{channel}/channel.lock.yaml {what}\nhelp:  run `kdistro lock {channel}`, look at the difference, and commit it"
-    )]
-    Stale {
-        /// The channel.
-        channel: ChannelName,
-        /// Where they disagree.
-        what: String,
-    },
-    /// An input cannot be had.
-    #[error("cannot fetch the inputs")]
-    Fetch(#[from] FetchError),
-    /// A step failed.
-    #[error(transparent)]
-    Build(#[from] BuildError),
-    /// An asset cannot be made.
-    #[error(transparent)]
-    Package(#[from] PackageError),
-    /// A number cannot be had.
-    #[error(transparent)]
-    Number(#[from] NumberError),
-    /// The release cannot be published.
-    #[error(transparent)]
-    Publish(#[from] PublishError),
-    /// The release cannot be announced.
-    #[error(transparent)]
-    Announce(#[from] AnnouncementError),
-    /// The announcer refused.
-    #[error(transparent)]
-    Announcer(#[from] AnnounceError),
-    /// The keys cannot be used.
-    #[error(transparent)]
-    Keys(#[from] KeysError),
-    /// The trusted root is not one.
-    #[error("the trusted root")]
-    Trust(#[from] TrustError),
-    /// The journal cannot be used.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-    /// The store refused.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The plan cannot be written.
-    #[error("cannot write the plan")]
-    Canonical(#[from] CanonicalError),
-    /// Content cannot be kept.
-    #[error(transparent)]
-    Content(#[from] crate::content::ContentError),
-    /// Something that only a development environment may publish.
-    #[error("{what}, and environment `{environment}` takes only whole channels from a clean tree")]
-    Development {
-        /// What is the matter.
-        what: &'static str,
-        /// The environment.
-        environment: String,
-    },
 }
 
 /// What is to be cut.
@@ -157,51 +80,6 @@ pub enum Outcome {
         /// True when the announcement had been made before.
         repeated: bool,
     },
-}
-
-/// Where an environment's files, announcements and keys are.
-pub struct Place {
-    /// The environment.
-    pub target: Target,
-    /// The store.
-    pub store: Directory,
-    /// The announcer.
-    pub announcer: FileAnnouncer,
-    /// The keys.
-    pub keys: Keys,
-}
-
-impl Place {
-    /// Opens an environment; a development environment makes its keys when there are none.
-    pub fn open(context: &Context, target: Target) -> Result<Self, CutError> {
-        let folder =
-            |place: &crate::config::environment::Place| context.home.resolve(&place.directory);
-        let keys = folder(&target.keys);
-        let keys = if target.development { Keys::open_or_make(&keys)? } else { Keys::open(&keys)? };
-        Ok(Self {
-            store: Directory::new(folder(&target.store)),
-            announcer: FileAnnouncer::new(folder(&target.announcements)),
-            keys,
-            target,
-        })
-    }
-
-    /// The signer and its log.
-    pub fn signing(&self, context: &Context) -> Signing<'_> {
-        let log = Log {
-            store: &self.store,
-            origin: &self.target.log_origin,
-            signer: &self.keys.log,
-            head: context.home.log_head(&self.target.log_origin),
-        };
-        Signing { signer: &self.keys.release, log }
-    }
-
-    /// Whom this environment itself believes.
-    pub fn trust(&self) -> Result<Trust, CutError> {
-        let root = self.keys.trusted_root(&self.target.log_origin)?;
-        Ok(Trust::from_trusted_root(&root, &self.keys.release_key()?)?)
-    }
 }
 
 /// A channel that was read, locked against other runs and planned.

@@ -19,6 +19,7 @@ pub mod home;
 pub mod journal;
 pub mod locking;
 pub mod package;
+pub mod place;
 pub mod plan;
 pub mod publish;
 pub mod rebuild;

@@ -15,6 +15,7 @@ use crate::config::{
 };
 
 mod assets;
+mod compile;
 mod steps;
 
 /// The platform that programs are compiled on.

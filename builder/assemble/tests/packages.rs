@@ -78,7 +78,7 @@ fn unpack_as_dpkg(files: &[PathBuf], folder: &Path) {
         std::os::unix::fs::symlink(format!("usr/{alias}"), folder.join(alias)).unwrap();
     }
     for file in files {
-        let script = "dpkg-deb --fsys-tarfile \"$1\" | tar --extract --keep-directory-symlink";
+        let script = "dpkg-deb --fsys-tarfile \"$1\" | tar --extract --preserve-permissions --keep-directory-symlink";
         run("sh", &["-c", script, "sh", file.to_str().unwrap()], folder);
     }
 }

@@ -1,29 +1,28 @@
 //! Runs the steps of a plan in the container, each at most once: what a step gave is kept under its key.
 
+mod needed;
 pub(crate) mod records;
+mod run;
 pub mod trees;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs, io,
-    path::{Path, PathBuf},
+    io,
+    path::PathBuf,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use kdistro_container::{Mount, StepError, StepSpec};
-use kdistro_formats::{
-    Digest,
-    plan::{Content, EntryContent, Plan, Step, Tree},
-};
+use kdistro_container::StepError;
+use kdistro_formats::plan::{Plan, Step};
 
+pub use self::needed::{inputs_of, needed, uses};
 pub(crate) use self::records::write_whole;
 pub use self::records::{Output, RecordError, Records, StepRecord};
-use self::trees::{TreeError, Trees};
+use self::trees::TreeError;
 use crate::{
     content::{ContentError, ContentStore},
     home::{Home, HomeError},
-    report::{Event, Reporter, seconds},
+    report::{Event, Reporter},
 };
 
 /// Why a build did not succeed.
@@ -98,76 +97,6 @@ pub enum BuildError {
     /// The plan has steps that wait for each other, or for one that is not there.
     #[error("steps of the plan wait for outputs that no step makes: {0}")]
     Stuck(String),
-}
-
-/// Lists the steps that the wanted components need, in the plan's order. `None` means all components.
-pub fn needed<'a>(plan: &'a Plan, components: Option<&BTreeSet<String>>) -> Vec<&'a Step> {
-    let mut keys = BTreeSet::new();
-    let wanted = |name: &str| components.is_none_or(|components| components.contains(name));
-    for component in plan.components.iter().filter(|component| wanted(&component.name)) {
-        for asset in &component.assets {
-            match &asset.content {
-                Content::File { output } => _ = keys.insert(output.step),
-                Content::Archive { entries, .. } => {
-                    keys.extend(entries.iter().filter_map(|entry| match &entry.from {
-                        EntryContent::Output(output) => Some(output.step),
-                        EntryContent::Source { .. } => None,
-                    }));
-                }
-            }
-        }
-    }
-    // Steps come after what they use, so one pass from the end finds everything.
-    for step in plan.steps.iter().rev() {
-        if keys.contains(&step.key) {
-            keys.extend(uses(plan, step));
-        }
-    }
-    plan.steps.iter().filter(|step| keys.contains(&step.key)).collect()
-}
-
-/// The keys of the steps whose outputs a step sees.
-pub fn uses(plan: &Plan, step: &Step) -> BTreeSet<Digest> {
-    let trees = step.body.mounts.values().filter_map(|digest| plan.trees.get(digest));
-    let additions = trees.flat_map(|tree| match tree {
-        Tree::Source { additions, .. } => additions.as_slice(),
-        Tree::Outputs { files } => files.as_slice(),
-        _ => &[],
-    });
-    additions.map(|addition| addition.output.step).collect()
-}
-
-/// The inputs that these steps and the wanted components' archives need.
-pub fn inputs_of(
-    plan: &Plan,
-    steps: &[&Step],
-    components: Option<&BTreeSet<String>>,
-) -> BTreeSet<Digest> {
-    let mut inputs = BTreeSet::new();
-    let trees = steps.iter().flat_map(|step| step.body.mounts.values().chain([&step.body.root]));
-    for tree in trees.filter_map(|digest| plan.trees.get(digest)) {
-        match tree {
-            Tree::Source { archive, .. } => _ = inputs.insert(*archive),
-            Tree::Toolchain { zip } => _ = inputs.insert(*zip),
-            Tree::Modules { modules } => {
-                inputs.extend(modules.iter().flat_map(|m| m.zip.into_iter().chain([m.go_mod])));
-            }
-            Tree::Root { packages, .. } => inputs.extend(packages),
-            Tree::Outputs { .. } => {}
-        }
-    }
-    let wanted = |name: &str| components.is_none_or(|components| components.contains(name));
-    for component in plan.components.iter().filter(|component| wanted(&component.name)) {
-        for asset in &component.assets {
-            if let Content::Archive { entries, .. } = &asset.content {
-                inputs.extend(entries.iter().filter_map(|entry| match &entry.from {
-                    EntryContent::Source { archive, .. } => Some(*archive),
-                    EntryContent::Output(_) => None,
-                }));
-            }
-        }
-    }
-    inputs
 }
 
 /// How many steps run side by side: each compile wants two cores and 4 GiB.
@@ -321,168 +250,4 @@ impl Builder<'_> {
         state.running.push((&step.name, Instant::now()));
         Some(step)
     }
-
-    fn run(&self, step: &Step, records: &Records) -> Result<StepRecord, BuildError> {
-        let scratch = self.home.scratch("step")?;
-        let make = |name: &str| {
-            let path = scratch.path().join(name);
-            fs::create_dir(&path)
-                .map_err(|source| BuildError::Io { path: path.clone(), source })?;
-            Ok::<_, BuildError>(path)
-        };
-        let (out, temporary) = (make("out")?, make("tmp")?);
-        let log = self.home.folder("logs")?.join(format!("{}.log", step.key.hex()));
-        let spec = self.spec(step, records, (&out, &temporary, &log))?;
-        let finished = kdistro_container::run(&spec).map_err(|source| BuildError::Step {
-            step: step.name.clone(),
-            tail: tail(&log),
-            log: log.clone(),
-            source,
-        })?;
-        let left =
-            files_below(&out).map_err(|source| BuildError::Io { path: out.clone(), source })?;
-        if let Some(what) = unexpected(&step.body.outputs, &left) {
-            return Err(BuildError::Outputs { step: step.name.clone(), what });
-        }
-        let checks = if self.can_run(step) { step.checks.clone() } else { Vec::new() };
-        self.check(step, &checks, &out)?;
-        let mut outputs = BTreeMap::new();
-        for name in &step.body.outputs {
-            let keep = |source| BuildError::Keep { step: step.name.clone(), source };
-            let (digest, size) = self.content.take(&out.join(name)).map_err(keep)?;
-            outputs.insert(name.clone(), Output { digest, size });
-        }
-        let record = StepRecord {
-            name: step.name.clone(),
-            body: step.body.clone(),
-            outputs,
-            checks,
-            seconds: seconds(finished.wall),
-            cpu_seconds: seconds(finished.cpu),
-            peak_memory_bytes: finished.peak_memory_bytes,
-            isolation: finished.isolation,
-        };
-        record.write(self.home, &step.key)?;
-        Ok(record)
-    }
-
-    fn spec(
-        &self,
-        step: &Step,
-        records: &Records,
-        (out, scratch, log): (&Path, &Path, &Path),
-    ) -> Result<StepSpec, BuildError> {
-        let trees = Trees { plan: self.plan, home: self.home, content: self.content, records };
-        let lay_out = |digest: &Digest| {
-            let failed = |source| BuildError::Tree { step: step.name.clone(), source };
-            trees.lay_out(digest).map_err(failed)
-        };
-        let mut mounts = Vec::new();
-        for (path, digest) in &step.body.mounts {
-            mounts.push(Mount { host: lay_out(digest)?, path: path.clone() });
-        }
-        Ok(StepSpec {
-            root: lay_out(&step.body.root)?,
-            mounts,
-            argv: step.body.argv.clone(),
-            env: step.body.env.clone(),
-            directory: step.body.directory.clone(),
-            limits: limits(&step.body.limits),
-            out: out.to_owned(),
-            scratch: scratch.to_owned(),
-            log: log.to_owned(),
-        })
-    }
-
-    /// Runs each program that says its version, in the container and with nothing but itself.
-    fn check(
-        &self,
-        step: &Step,
-        checks: &[kdistro_formats::plan::Check],
-        out: &Path,
-    ) -> Result<(), BuildError> {
-        for check in checks {
-            let scratch = self.home.scratch("check")?;
-            let make = |name: &str| {
-                let path = scratch.path().join(name);
-                fs::create_dir(&path)
-                    .map_err(|source| BuildError::Io { path: path.clone(), source })?;
-                Ok::<_, BuildError>(path)
-            };
-            let log = scratch.path().join("log");
-            let program = "/programs/".to_owned() + &check.output;
-            let spec = StepSpec {
-                root: make("root")?,
-                mounts: vec![Mount { host: out.to_owned(), path: "/programs".to_owned() }],
-                argv: [program].into_iter().chain(check.arguments.iter().cloned()).collect(),
-                env: BTreeMap::from([("HOME".to_owned(), "/tmp".to_owned())]),
-                directory: "/".to_owned(),
-                limits: limits(&step.body.limits),
-                out: make("out")?,
-                scratch: make("tmp")?,
-                log: log.clone(),
-            };
-            let ran = kdistro_container::run(&spec);
-            let printed = fs::read(&log).map_err(|source| BuildError::Io { path: log, source })?;
-            let printed = String::from_utf8_lossy(&printed).into_owned();
-            // What it prints decides: a CNI plugin says who it is and exits with 1.
-            let ended = matches!(ran, Ok(_) | Err(StepError::Exited { .. }));
-            let missing =
-                check.expect.iter().find(|text| !ended || !printed.contains(text.as_str()));
-            if let Some(expected) = missing {
-                return Err(BuildError::Check {
-                    step: step.name.clone(),
-                    program: format!("{} {}", check.output, check.arguments.join(" "))
-                        .trim()
-                        .to_owned(),
-                    printed: printed.chars().take(400).collect(),
-                    expected: expected.clone(),
-                });
-            }
-        }
-        Ok(())
-    }
-}
-
-fn limits(limits: &kdistro_formats::plan::Limits) -> kdistro_container::Limits {
-    kdistro_container::Limits {
-        seconds: limits.seconds,
-        memory_bytes: limits.memory_bytes,
-        processes: limits.processes,
-        disk_bytes: limits.disk_bytes,
-        log_bytes: limits.log_bytes,
-    }
-}
-
-/// Lists regular files below a folder, by path from it, sorted.
-fn files_below(folder: &Path) -> io::Result<Vec<String>> {
-    let (mut found, mut folders) = (Vec::new(), vec![(folder.to_owned(), String::new())]);
-    while let Some((folder, prefix)) = folders.pop() {
-        for entry in fs::read_dir(&folder)? {
-            let entry = entry?;
-            let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
-            if entry.file_type()?.is_dir() {
-                folders.push((entry.path(), format!("{name}/")));
-            } else {
-                found.push(name);
-            }
-        }
-    }
-    found.sort();
-    Ok(found)
-}
-
-fn unexpected(wanted: &[String], left: &[String]) -> Option<String> {
-    if let Some(name) = wanted.iter().find(|name| !left.contains(name)) {
-        return Some(format!("did not leave `{name}`; it left {left:?}"));
-    }
-    let name = left.iter().find(|name| !wanted.contains(name))?;
-    Some(format!("left `{name}`, which is not one of its outputs"))
-}
-
-fn tail(log: &Path) -> String {
-    let bytes = fs::read(log).unwrap_or_default();
-    let text = String::from_utf8_lossy(&bytes);
-    let lines: Vec<_> = text.lines().rev().take(15).collect();
-    lines.into_iter().rev().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n")
 }

@@ -6,8 +6,8 @@ use kdistro_formats::{ReleaseName, channel::Withheld, layout};
 use super::{Answer, Result, output::print, plan::configured};
 use crate::{
     context::Context,
-    cut::Place,
     journal::Journal,
+    place::Place,
     publish::{
         Publisher,
         index::{self, Change},

@@ -11,7 +11,8 @@ use super::{Answer, Result, cut::commit, doctor, output::print, plan::configured
 use crate::{
     config::{Workspace, channel::Channel},
     context::Context,
-    cut::{self, Order, Outcome as CutOutcome, Place, Stage},
+    cut::{self, Order, Outcome as CutOutcome, Stage},
+    place::Place,
     plan::{self, Selection},
     rebuild::{self, Rebuilt, Subjected},
 };

@@ -75,36 +75,138 @@ fn a_good_workspace_has_no_problem() {
     assert_eq!(Workspace::read(files()).err(), None);
 }
 
+/// File, what is replaced in it by what, and what the report must then say.
+type Rule = (&'static str, &'static str, &'static str, &'static [&'static str]);
+
+const RULES: &[Rule] = &[
+    (
+        CHANNEL_FILE,
+        "    tag:",
+        "    tga:",
+        &["channel.yaml:6: ", "components[0].tga", "unknown field `tga`, expected one of"],
+    ),
+    (CHANNEL_FILE, "active: true", "active: true\nactive: true", &["channel.yaml:3: ", "active"]),
+    (
+        CHANNEL_FILE,
+        "linux/amd64",
+        "linux/x86",
+        &["channel.yaml:3: ", "`linux/x86` is not a platform; expected"],
+    ),
+    (
+        CHANNEL_FILE,
+        "etcd-io/etcd",
+        "etcd-io/etc",
+        &[
+            "channel.yaml:5: ",
+            "projects/etcd-io/etc/project.yaml does not exist; there are `etcd-io/etcd`",
+        ],
+    ),
+    (
+        CHANNEL_FILE,
+        "v3.4.23",
+        "v3.6.0",
+        &["channel.yaml:6: ", "no recipe of `etcd-io/etcd` is for tag `v3.6.0`"],
+    ),
+    (
+        CHANNEL_FILE,
+        "v3.4.23",
+        "latest",
+        &["channel.yaml:6: ", "`latest` of `etcd-io/etcd` is not a semantic version"],
+    ),
+    (
+        CHANNEL_FILE,
+        "\"1.26\"",
+        "\"1.27\"",
+        &[
+            "channel.yaml:7: ",
+            "needs Go 1.27, which projects/inputs.yaml does not list; it lists `1.26`",
+        ],
+    ),
+    (
+        CHANNEL_FILE,
+        "channel: \"1-20\"",
+        "channel: \"1-21\"",
+        &["channel.yaml:1: ", "`1-21` stands in the folder of `1-20`"],
+    ),
+    (CHANNEL_FILE, "[linux/amd64]", "[]", &["channel.yaml: lists no platform"]),
+    (INPUTS, "1.26.8", "1.25.8", &["inputs.yaml:3: ", "expected a patch version of 1.26"]),
+    (
+        INPUTS,
+        "root: static",
+        "root: libc",
+        &["inputs.yaml:3: ", "unknown build root `libc`, expected one of `static`"],
+    ),
+    (
+        INPUTS,
+        "  - name: static",
+        "  - name: static\n  - name: static",
+        &["inputs.yaml:3: build root `static` is listed twice"],
+    ),
+    (
+        INPUTS,
+        "keys: [4D64FEC119C2029067D6E791F8D2585B8783D481]",
+        "keys: []",
+        &["inputs.yaml:1: lists no key"],
+    ),
+    (PROJECT_FILE, "https://", "http://", &["project.yaml:2: ", "not a public https address"]),
+    (
+        PROJECT_FILE,
+        "[etcd, etcdctl]",
+        "[etcd, etcdutl]",
+        &[
+            "project.yaml:23: ",
+            "uses program `etcdutl`, which no build makes; expected one of `etcd`, `etcdctl`",
+        ],
+    ),
+    (
+        PROJECT_FILE,
+        "programs: [etcd], arguments",
+        "programs: [etcx], arguments",
+        &["project.yaml:21: ", "uses program `etcx`"],
+    ),
+    (
+        PROJECT_FILE,
+        "$(gitVersion)",
+        "$(gitVersoin)",
+        &["project.yaml:18: unknown name `$(gitVersoin)`, expected one of"],
+    ),
+    (
+        PROJECT_FILE,
+        "uses: [tool]",
+        "uses: [tol]",
+        &["project.yaml:11: step `source` uses `tol`, which is no step before it"],
+    ),
+    (
+        PROJECT_FILE,
+        "adds: {made.go: made.go}",
+        "adds: {made.go: other.go}",
+        &["project.yaml:14: step `source` adds `other.go`, which is none of its outputs"],
+    ),
+    (
+        PROJECT_FILE,
+        "package: ./etcdctl",
+        "package: ./ctl",
+        &["project.yaml:19: ", "the names must agree"],
+    ),
+    (
+        PROJECT_FILE,
+        "name: etcdctl,",
+        "name: etcd,",
+        &["project.yaml", "program `etcd` is built twice"],
+    ),
+    (PROJECT_FILE, ">=3.4.0, <3.5.0", "three", &["project.yaml:4: ", "recipes[0].tags"]),
+    (LOCK_FILE, "1-20", "1-21", &["channel.lock.yaml:1: locks channel `1-21`"]),
+];
+
 #[test]
 fn every_rule_names_file_line_and_what_was_expected() {
-    for (file, from, to, expected) in [
-        (CHANNEL_FILE, "    tag:", "    tga:", &["channel.yaml:6: ", "components[0].tga", "unknown field `tga`, expected one of"][..]),
-        (CHANNEL_FILE, "active: true", "active: true\nactive: true", &["channel.yaml:3: ", "active"]),
-        (CHANNEL_FILE, "linux/amd64", "linux/x86", &["channel.yaml:3: ", "`linux/x86` is not a platform; expected"]),
-        (CHANNEL_FILE, "etcd-io/etcd", "etcd-io/etc", &["channel.yaml:5: ", "projects/etcd-io/etc/project.yaml does not exist; there are `etcd-io/etcd`"]),
-        (CHANNEL_FILE, "v3.4.23", "v3.6.0", &["channel.yaml:6: ", "no recipe of `etcd-io/etcd` is for tag `v3.6.0`"]),
-        (CHANNEL_FILE, "v3.4.23", "latest", &["channel.yaml:6: ", "`latest` of `etcd-io/etcd` is not a semantic version"]),
-        (CHANNEL_FILE, "\"1.26\"", "\"1.27\"", &["channel.yaml:7: ", "needs Go 1.27, which projects/inputs.yaml does not list; it lists `1.26`"]),
-        (CHANNEL_FILE, "channel: \"1-20\"", "channel: \"1-21\"", &["channel.yaml:1: ", "`1-21` stands in the folder of `1-20`"]),
-        (CHANNEL_FILE, "[linux/amd64]", "[]", &["channel.yaml: lists no platform"]),
-        (INPUTS, "1.26.8", "1.25.8", &["inputs.yaml:3: ", "expected a patch version of 1.26"]),
-        (INPUTS, "root: static", "root: libc", &["inputs.yaml:3: ", "unknown build root `libc`, expected one of `static`"]),
-        (INPUTS, "  - name: static", "  - name: static\n  - name: static", &["inputs.yaml:3: build root `static` is listed twice"]),
-        (INPUTS, "keys: [4D64FEC119C2029067D6E791F8D2585B8783D481]", "keys: []", &["inputs.yaml:1: lists no key"]),
-        (PROJECT_FILE, "https://", "http://", &["project.yaml:2: ", "not a public https address"]),
-        (PROJECT_FILE, "[etcd, etcdctl]", "[etcd, etcdutl]", &["project.yaml:23: ", "uses program `etcdutl`, which no build makes; expected one of `etcd`, `etcdctl`"]),
-        (PROJECT_FILE, "programs: [etcd], arguments", "programs: [etcx], arguments", &["project.yaml:21: ", "uses program `etcx`"]),
-        (PROJECT_FILE, "$(gitVersion)", "$(gitVersoin)", &["project.yaml:18: unknown name `$(gitVersoin)`, expected one of"]),
-        (PROJECT_FILE, "uses: [tool]", "uses: [tol]", &["project.yaml:11: step `source` uses `tol`, which is no step before it"]),
-        (PROJECT_FILE, "adds: {made.go: made.go}", "adds: {made.go: other.go}", &["project.yaml:14: step `source` adds `other.go`, which is none of its outputs"]),
-        (PROJECT_FILE, "package: ./etcdctl", "package: ./ctl", &["project.yaml:19: ", "the names must agree"]),
-        (PROJECT_FILE, "name: etcdctl,", "name: etcd,", &["project.yaml", "program `etcd` is built twice"]),
-        (PROJECT_FILE, ">=3.4.0, <3.5.0", "three", &["project.yaml:4: ", "recipes[0].tags"]),
-        (LOCK_FILE, "1-20", "1-21", &["channel.lock.yaml:1: locks channel `1-21`"]),
-    ] {
+    for (file, from, to, expected) in RULES {
         let found = problems(file, from, to);
         let named = |problem: &String| expected.iter().all(|part| problem.contains(part));
-        assert!(found.iter().any(named), "{file}: {from:?} -> {to:?}: expected {expected:?}, found {found:#?}");
+        assert!(
+            found.iter().any(named),
+            "{file}: {from:?} -> {to:?}: expected {expected:?}, found {found:#?}"
+        );
     }
 }
 

@@ -9,7 +9,10 @@ use kdistro_formats::{
 };
 use kdistro_verify::hash;
 
-use super::{BUILD_PLATFORM, Making, PlanError};
+use super::{
+    BUILD_PLATFORM, Making, PlanError,
+    compile::{checks, compile_step, output_name},
+};
 use crate::{
     config::{
         channel::Component,
@@ -23,7 +26,7 @@ use crate::{
 };
 
 /// What every step may use. Generous: they catch run-aways, they do not tune.
-const LIMITS: Limits = Limits {
+pub(super) const LIMITS: Limits = Limits {
     seconds: 2 * 60 * 60,
     memory_bytes: 12 << 30,
     processes: 4096,
@@ -37,11 +40,11 @@ pub(super) struct Recipes<'a> {
     pub(super) recipe: &'a Recipe,
     pub(super) content: &'a Content,
     go: &'a Go,
-    root: Digest,
-    toolchain: Digest,
+    pub(super) root: Digest,
+    pub(super) toolchain: Digest,
     /// The source with what generating steps added.
-    tree: Digest,
-    modules: Option<Digest>,
+    pub(super) tree: Digest,
+    pub(super) modules: Option<Digest>,
     values: BTreeMap<&'static str, String>,
 }
 
@@ -61,7 +64,7 @@ impl Recipes<'_> {
     /// The environment of every Go step.
     ///
     /// Source: what held under 25 variations of user, folder, locale, time and core count.
-    fn go_env(&self, platform: &Platform) -> BTreeMap<String, String> {
+    pub(super) fn go_env(&self, platform: &Platform) -> BTreeMap<String, String> {
         let fixed = [
             ("CGO_ENABLED", "0"),
             ("GO111MODULE", "on"),
@@ -94,7 +97,7 @@ impl Recipes<'_> {
         env
     }
 
-    fn go_flags(&self, dependencies: Dependencies) -> String {
+    pub(super) fn go_flags(&self, dependencies: Dependencies) -> String {
         let from = match dependencies {
             Dependencies::Vendor => "vendor",
             Dependencies::Modules => "readonly",
@@ -311,79 +314,6 @@ impl<'a> Making<'a> {
 
 /// Which output is which program for which platform.
 pub(super) type Outputs = BTreeMap<(Platform, String), OutputRef>;
-
-fn compile_step(
-    recipes: &Recipes<'_>,
-    build: &Build,
-    platform: &Platform,
-) -> Result<(StepBody, String), PlanError> {
-    let mut env = recipes.go_env(platform);
-    env.insert("GOFLAGS".to_owned(), recipes.go_flags(build.dependencies));
-    if build.workspace {
-        env.remove("GOWORK");
-    }
-    let mut linker = "-s -w -buildid=".to_owned();
-    for (symbol, value) in &build.variables {
-        linker = format!("{linker} -X {symbol}={}", recipes.fill(value, platform)?);
-    }
-    let names = build.programs.iter().map(|program| output_name(&program.name, platform));
-    let mut outputs: Vec<_> = names.collect();
-    // With one package, `-o` may name the program; with several, each is named after its package.
-    let into = match outputs.as_slice() {
-        [only] => format!("/out/{only}"),
-        _ => "/out/".to_owned(),
-    };
-    let mut argv: Vec<String> = ["/go/bin/go", "build", "-o", &into].map(str::to_owned).to_vec();
-    if !build.tags.is_empty() {
-        argv.extend(["-tags".to_owned(), build.tags.join(",")]);
-    }
-    argv.extend(["-ldflags".to_owned(), linker]);
-    argv.extend(build.programs.iter().map(|program| program.package.clone()));
-    outputs.sort();
-    let directory = match build.module.as_str() {
-        "." => "/src".to_owned(),
-        module => format!("/src/{module}"),
-    };
-    let mut mounts =
-        BTreeMap::from([("/src".to_owned(), recipes.tree), ("/go".to_owned(), recipes.toolchain)]);
-    if let Some(modules) = recipes.modules.filter(|_| build.dependencies == Dependencies::Modules) {
-        mounts.insert("/modules".to_owned(), modules);
-    }
-    let body =
-        StepBody { root: recipes.root, mounts, argv, env, directory, limits: LIMITS, outputs };
-    let project = &recipes.component.project;
-    let name = match build.module.as_str() {
-        "." => format!("{project} {platform}"),
-        module => format!("{project} {module} {platform}"),
-    };
-    Ok((body, name))
-}
-
-fn checks(
-    recipes: &Recipes<'_>,
-    build: &Build,
-    platform: &Platform,
-) -> Result<Vec<Check>, PlanError> {
-    let mut found = Vec::new();
-    for check in &recipes.recipe.checks {
-        let expect = check.expect.iter().map(|text| recipes.fill(text, platform));
-        let expect = expect.collect::<Result<Vec<_>, _>>()?;
-        for program in
-            build.programs.iter().filter(|program| check.programs.contains(&program.name))
-        {
-            found.push(Check {
-                output: output_name(&program.name, platform),
-                arguments: check.arguments.clone(),
-                expect: expect.clone(),
-            });
-        }
-    }
-    Ok(found)
-}
-
-fn output_name(program: &str, platform: &Platform) -> String {
-    if platform.os() == "windows" { format!("{program}.exe") } else { program.to_owned() }
-}
 
 fn build_platform() -> Result<Platform, PlanError> {
     let broken = |error: kdistro_formats::ParseNameError| PlanError::Recipe {

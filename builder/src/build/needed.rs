@@ -1,0 +1,78 @@
+//! Which steps and inputs a part of a plan needs. Pure.
+
+use std::collections::BTreeSet;
+
+use kdistro_formats::{
+    Digest,
+    plan::{Content, EntryContent, Plan, Step, Tree},
+};
+
+/// Lists the steps that the wanted components need, in the plan's order. `None` means all components.
+pub fn needed<'a>(plan: &'a Plan, components: Option<&BTreeSet<String>>) -> Vec<&'a Step> {
+    let mut keys = BTreeSet::new();
+    let wanted = |name: &str| components.is_none_or(|components| components.contains(name));
+    for component in plan.components.iter().filter(|component| wanted(&component.name)) {
+        for asset in &component.assets {
+            match &asset.content {
+                Content::File { output } => _ = keys.insert(output.step),
+                Content::Archive { entries, .. } => {
+                    keys.extend(entries.iter().filter_map(|entry| match &entry.from {
+                        EntryContent::Output(output) => Some(output.step),
+                        EntryContent::Source { .. } => None,
+                    }));
+                }
+            }
+        }
+    }
+    // Steps come after what they use, so one pass from the end finds everything.
+    for step in plan.steps.iter().rev() {
+        if keys.contains(&step.key) {
+            keys.extend(uses(plan, step));
+        }
+    }
+    plan.steps.iter().filter(|step| keys.contains(&step.key)).collect()
+}
+
+/// The keys of the steps whose outputs a step sees.
+pub fn uses(plan: &Plan, step: &Step) -> BTreeSet<Digest> {
+    let trees = step.body.mounts.values().filter_map(|digest| plan.trees.get(digest));
+    let additions = trees.flat_map(|tree| match tree {
+        Tree::Source { additions, .. } => additions.as_slice(),
+        Tree::Outputs { files } => files.as_slice(),
+        _ => &[],
+    });
+    additions.map(|addition| addition.output.step).collect()
+}
+
+/// The inputs that these steps and the wanted components' archives need.
+pub fn inputs_of(
+    plan: &Plan,
+    steps: &[&Step],
+    components: Option<&BTreeSet<String>>,
+) -> BTreeSet<Digest> {
+    let mut inputs = BTreeSet::new();
+    let trees = steps.iter().flat_map(|step| step.body.mounts.values().chain([&step.body.root]));
+    for tree in trees.filter_map(|digest| plan.trees.get(digest)) {
+        match tree {
+            Tree::Source { archive, .. } => _ = inputs.insert(*archive),
+            Tree::Toolchain { zip } => _ = inputs.insert(*zip),
+            Tree::Modules { modules } => {
+                inputs.extend(modules.iter().flat_map(|m| m.zip.into_iter().chain([m.go_mod])));
+            }
+            Tree::Root { packages, .. } => inputs.extend(packages),
+            Tree::Outputs { .. } => {}
+        }
+    }
+    let wanted = |name: &str| components.is_none_or(|components| components.contains(name));
+    for component in plan.components.iter().filter(|component| wanted(&component.name)) {
+        for asset in &component.assets {
+            if let Content::Archive { entries, .. } = &asset.content {
+                inputs.extend(entries.iter().filter_map(|entry| match &entry.from {
+                    EntryContent::Source { archive, .. } => Some(*archive),
+                    EntryContent::Output(_) => None,
+                }));
+            }
+        }
+    }
+    inputs
+}

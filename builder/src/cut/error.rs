@@ -1,0 +1,85 @@
+//! Why a cut did not end well.
+
+use kdistro_border::{AnnounceError, StoreError};
+use kdistro_formats::{ChannelName, canonical::CanonicalError};
+
+use crate::{
+    build::BuildError,
+    content::ContentError,
+    context::ContextError,
+    fetch::FetchError,
+    home::HomeError,
+    journal::JournalError,
+    package::PackageError,
+    place::PlaceError,
+    plan::PlanError,
+    publish::{PublishError, announce::AnnouncementError, number::NumberError},
+};
+
+/// Why a cut did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum CutError {
+    /// The command cannot begin.
+    #[error(transparent)]
+    Context(#[from] ContextError),
+    /// The home folder cannot be used.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// There is no plan.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The lock is older than the configuration.
+    #[error(
+        "release-manifests/{channel}/channel.lock.yaml {what}\nhelp:  run `kdistro lock {channel}`, look at the difference, and commit it"
+    )]
+    Stale {
+        /// The channel.
+        channel: ChannelName,
+        /// Where they disagree.
+        what: String,
+    },
+    /// An input cannot be had.
+    #[error("cannot fetch the inputs")]
+    Fetch(#[from] FetchError),
+    /// A step failed.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// An asset cannot be made.
+    #[error(transparent)]
+    Package(#[from] PackageError),
+    /// A number cannot be had.
+    #[error(transparent)]
+    Number(#[from] NumberError),
+    /// The release cannot be published.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// The release cannot be announced.
+    #[error(transparent)]
+    Announce(#[from] AnnouncementError),
+    /// The announcer refused.
+    #[error(transparent)]
+    Announcer(#[from] AnnounceError),
+    /// The environment cannot be used.
+    #[error(transparent)]
+    Place(#[from] PlaceError),
+    /// The journal cannot be used.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The store refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The plan cannot be written.
+    #[error("cannot write the plan")]
+    Canonical(#[from] CanonicalError),
+    /// Content cannot be kept.
+    #[error(transparent)]
+    Content(#[from] ContentError),
+    /// Something that only a development environment may publish.
+    #[error("{what}, and environment `{environment}` takes only whole channels from a clean tree")]
+    Development {
+        /// What is the matter.
+        what: &'static str,
+        /// The environment.
+        environment: String,
+    },
+}
