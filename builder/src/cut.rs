@@ -157,8 +157,7 @@ impl<'a> Cutting<'a> {
         let name =
             ReleaseName { channel: claim.header.channel.clone(), number: claim.header.number };
         if self.order.until >= Stage::Announce {
-            let published = published(place, &name)?;
-            self.announce(place, &claim, &published)?;
+            self.announce(place, &name)?;
         }
         Ok(Some(Outcome::Unchanged(name)))
     }
@@ -222,6 +221,9 @@ impl<'a> Cutting<'a> {
 
     fn release(&self, place: &Place, packaged: &Packaged) -> Result<Outcome, CutError> {
         self.context.reporter.stage("publish");
+        if self.order.until >= Stage::Announce {
+            self.finish_announcement(place)?;
+        }
         let claim = self.claim(place)?;
         let name =
             ReleaseName { channel: claim.header.channel.clone(), number: claim.header.number };
@@ -248,11 +250,8 @@ impl<'a> Cutting<'a> {
             publisher.change_index(channel, topic, &change, (&place.trust()?, &mut journal))?;
         }
         let digest = published.digest;
-        let mut repeated = false;
-        if self.order.until >= Stage::Announce {
-            repeated = self.announce(place, &claim, &published)? == Announced::Repeated;
-            journal.write(&Entry::Announced { manifest: digest })?;
-        }
+        let announcing = self.order.until >= Stage::Announce;
+        let repeated = announcing && self.announce(place, &name)? == Announced::Repeated;
         Ok(Outcome::Released { name, digest, repeated })
     }
 
@@ -275,21 +274,46 @@ impl<'a> Cutting<'a> {
         }
     }
 
-    fn announce(
-        &self,
-        place: &Place,
-        claim: &Claim,
-        published: &Published,
-    ) -> Result<Announced, CutError> {
+    /// Announces a release as it stands in the store.
+    fn announce(&self, place: &Place, name: &ReleaseName) -> Result<Announced, CutError> {
+        let published = published(place, name)?;
+        let gone = |name: String| CutError::Publish(PublishError::Vanished(name));
+        let claim = number::read_claim(&place.store, name)?;
+        let claim = claim.ok_or_else(|| gone(layout::claim(name)))?;
+        let plan = place.store.read(&layout::plan(name))?;
+        let plan: Plan = canonical::from_slice(&plan.ok_or_else(|| gone(layout::plan(name)))?)?;
         let news = News {
-            published,
-            plan: &self.plan,
+            published: &published,
+            plan: &plan,
             header: &claim.header,
             environment: &place.target.name,
             url: &self.workspace.distribution.url,
         };
         let announcer: &dyn Announcer = &place.announcer;
-        Ok(announce::announce(&news, announcer)?)
+        let announced = announce::announce(&news, announcer)?;
+        let mut journal = Journal::open(&self.context.home.journal(name))?;
+        if !journal.is_announced() {
+            journal.write(&Entry::Announced { manifest: published.digest })?;
+        }
+        Ok(announced)
+    }
+
+    /// Announces the newest release first, where a crash came between its publication here and its announcement.
+    fn finish_announcement(&self, place: &Place) -> Result<(), CutError> {
+        let signing = place.signing(self.context);
+        let index = self.publisher(place, &signing).index(&self.order.channel, &place.trust()?)?;
+        let number = index.map_or(0, |current| current.index.status.latest_release);
+        let name = ReleaseName { channel: self.order.channel.clone(), number };
+        let path = self.context.home.journal(&name);
+        if number == 0 || !path.exists() {
+            return Ok(());
+        }
+        let journal = Journal::open(&path)?;
+        if !journal.is_empty() && !journal.is_announced() {
+            self.context.reporter.note(format!("release {name} was not announced yet: it is now"));
+            self.announce(place, &name)?;
+        }
+        Ok(())
     }
 }
 

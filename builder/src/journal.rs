@@ -48,6 +48,7 @@ pub struct Journal {
     file: File,
     published: BTreeMap<String, Digest>,
     signed: BTreeMap<Digest, String>,
+    announced: bool,
 }
 
 /// A journal that cannot be read or written.
@@ -85,12 +86,8 @@ impl Journal {
         let text = fs::read_to_string(path).map_err(failed)?;
         let whole = text.rfind('\n').map_or(0, |end| end + 1);
         file.set_len(whole as u64).map_err(failed)?;
-        let mut journal = Self {
-            path: path.to_owned(),
-            file,
-            published: BTreeMap::new(),
-            signed: BTreeMap::new(),
-        };
+        let (published, signed) = (BTreeMap::new(), BTreeMap::new());
+        let mut journal = Self { path: path.to_owned(), file, published, signed, announced: false };
         for (index, line) in text.get(..whole).unwrap_or_default().lines().enumerate() {
             let entry = serde_json::from_str(line).map_err(|source| JournalError::Line {
                 path: path.to_owned(),
@@ -119,13 +116,24 @@ impl Journal {
             Entry::Signed { document, signature } => {
                 _ = self.signed.insert(*document, signature.clone());
             }
-            Entry::Claimed { .. } | Entry::Announced { .. } => {}
+            Entry::Announced { .. } => self.announced = true,
+            Entry::Claimed { .. } => {}
         }
     }
 
     /// True when this content was published under this name.
     pub fn has_published(&self, name: &str, digest: &Digest) -> bool {
         self.published.get(name) == Some(digest)
+    }
+
+    /// True when nothing was done for this release on this machine.
+    pub fn is_empty(&self) -> bool {
+        self.published.is_empty()
+    }
+
+    /// True when the release was announced.
+    pub fn is_announced(&self) -> bool {
+        self.announced
     }
 
     /// The signature that was made over a document, in base64.

@@ -145,9 +145,11 @@ pub struct Asset {
     /// A sentence for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// The operating system.
+    /// The operating system. Some assets of EKS-D lack it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub os: String,
-    /// The architectures.
+    /// The architectures. Some assets of EKS-D lack them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub arch: Vec<String>,
     /// Length in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
