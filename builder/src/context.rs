@@ -119,15 +119,6 @@ impl Context {
         kdistro_formats::yaml::from_str(&text)
             .map_err(|error| ContextError::Environment { file, message: error.to_string() })
     }
-
-    /// Reads the custom resource definitions, by file name.
-    pub fn crds(&self) -> Result<Vec<(String, Vec<u8>)>, ContextError> {
-        let files = read_files(&self.top()?)?;
-        let crds = files.into_iter().filter_map(|(path, bytes)| {
-            Some((path.strip_prefix("release-manifests/crds/")?.to_owned(), bytes))
-        });
-        Ok(crds.collect())
-    }
 }
 
 /// Reads all declarative files below the top of a build repository.

@@ -232,14 +232,13 @@ impl<'a> Cutting<'a> {
         let signing = place.signing(self.context);
         let publisher = self.publisher(place, &signing);
         publisher.publish_keys(&place.keys, &mut journal)?;
-        let crds = self.context.crds()?;
         let ready = Ready {
             plan: &self.plan,
             plan_bytes: &self.plan_bytes,
             packaged,
             claim: &claim,
             url: &self.workspace.distribution.url,
-            crds: &crds,
+            files: &self.workspace.files,
         };
         let published = publisher.publish(&ready, &mut journal)?;
         let offer =

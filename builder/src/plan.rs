@@ -10,7 +10,7 @@ use kdistro_formats::{
 use kdistro_verify::hash;
 
 use crate::config::{
-    DISTRIBUTION, INPUTS, Workspace, channel::Component, channel_file, inputs::Root, lock,
+    CRDS, DISTRIBUTION, INPUTS, Workspace, channel::Component, channel_file, inputs::Root, lock,
     lock_file, project_file, template::TemplateError,
 };
 
@@ -303,6 +303,8 @@ fn configuration(
         channel_file(channel),
         lock_file(channel),
     ]);
+    let crds = workspace.files.keys().filter(|path| path.starts_with(CRDS));
+    wanted.extend(crds.cloned());
     // All projects of the channel: the rules between files want every one that it names.
     if let Some(configured) = workspace.channels.get(channel) {
         wanted.extend(configured.components.iter().map(|c| project_file(&c.project)));

@@ -28,6 +28,9 @@ pub const INPUTS: &str = "projects/inputs.yaml";
 /// Path of the distribution file.
 pub const DISTRIBUTION: &str = "release-manifests/distribution.yaml";
 
+/// Folder of the custom resource definitions. Published names never change content: a changed definition gets a new file name.
+pub const CRDS: &str = "release-manifests/crds/";
+
 /// Contents of configuration files by path from the top of the build repository.
 pub type Files = BTreeMap<String, Vec<u8>>;
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use kdistro_formats::{Digest, ReleaseName, layout};
 
 use super::Ready;
+use crate::config::CRDS;
 
 /// Something to be published.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,9 +49,10 @@ pub fn uploads(ready: &Ready<'_>, name: &ReleaseName) -> Vec<Upload> {
         uploads.push(Upload::Stored { name: layout::input(&digest), digest, size });
     }
     uploads.extend(artifacts(ready, name));
-    for (file, bytes) in ready.crds {
-        // By content, so that a later version of a definition gets a name of its own.
-        uploads.push(Upload::Bytes { name: layout::crd(file), bytes: bytes.clone() });
+    for (path, bytes) in ready.files {
+        if let Some(file) = path.strip_prefix(CRDS) {
+            uploads.push(Upload::Bytes { name: layout::crd(file), bytes: bytes.clone() });
+        }
     }
     uploads.push(Upload::Bytes { name: layout::plan(name), bytes: ready.plan_bytes.to_vec() });
     uploads

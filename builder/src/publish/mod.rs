@@ -17,6 +17,7 @@ use kdistro_verify::{bundle::BundleError, hash, trust::TrustError};
 
 use self::files::Upload;
 use crate::{
+    config::Files,
     content::ContentStore,
     journal::{Entry, Journal, JournalError},
     package::Packaged,
@@ -103,8 +104,8 @@ pub struct Ready<'a> {
     pub claim: &'a Claim,
     /// The public address of the store.
     pub url: &'a str,
-    /// Custom resource definitions by file name.
-    pub crds: &'a [(String, Vec<u8>)],
+    /// The configuration files; the custom resource definitions among them are published by name too.
+    pub files: &'a Files,
 }
 
 /// Where a release is published, and by whom.
