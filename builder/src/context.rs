@@ -11,7 +11,7 @@ use kdistro_source::Environment;
 use crate::{
     config::{self, Files, INPUTS, Problem, Workspace},
     content::ContentStore,
-    home::{Home, HomeError},
+    home::{Home, HomeError, Lock},
     report::Reporter,
 };
 
@@ -59,6 +59,8 @@ pub struct Context {
     pub apt_sources: Option<PathBuf>,
     /// True with `--json`.
     pub json: bool,
+    /// Keeps what this run is writing from being cleared away by another.
+    pub in_use: Lock,
 }
 
 /// Why a command cannot begin.

@@ -126,6 +126,20 @@ impl Home {
         Ok(path)
     }
 
+    /// Says that this run uses the home, until the lock is dropped. Whoever comes first removes what killed runs left.
+    pub fn enter(&self) -> Result<Lock, HomeError> {
+        let path = self.folder("locks")?.join("home");
+        let file = File::create(&path).map_err(failed(&path))?;
+        if file.try_lock().is_ok() {
+            for left in [self.root.join("scratch"), self.content().join("new")] {
+                // What cannot be removed is only in the way of nobody.
+                let _ = fs::remove_dir_all(left);
+            }
+        }
+        file.lock_shared().map_err(failed(&path))?;
+        Ok(Lock { _file: file })
+    }
+
     /// Takes a lock, or says who is busy with `what`.
     pub fn lock(&self, name: &str, what: impl Into<String>) -> Result<Lock, HomeError> {
         let path = self.folder("locks")?.join(name);
@@ -141,4 +155,34 @@ impl Home {
 fn failed(path: &Path) -> impl Fn(io::Error) -> HomeError {
     let path = path.to_owned();
     move |source| HomeError::Io { path: path.clone(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_killed_runs_left_is_removed_only_when_nobody_is_at_work() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::open(folder.path()).unwrap();
+        let first = home.enter().unwrap();
+        let left = home.folder("scratch").unwrap().join("step-1");
+        fs::create_dir(&left).unwrap();
+        let second = home.enter().unwrap();
+        assert!(left.exists(), "the first run is at work");
+        drop((first, second));
+        drop(home.enter().unwrap());
+        assert!(!left.exists());
+    }
+
+    #[test]
+    fn a_lock_is_held_once_and_says_for_what() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::open(folder.path()).unwrap();
+        let held = home.lock("cut-1-20", "a cut of channel 1-20").unwrap();
+        let error = home.lock("cut-1-20", "a cut of channel 1-20").unwrap_err().to_string();
+        assert!(error.contains("another run works on a cut of channel 1-20"), "{error}");
+        drop(held);
+        home.lock("cut-1-20", "a cut").unwrap();
+    }
 }

@@ -8,9 +8,12 @@ use kdistro::{
     commands,
     context::{Host, Surroundings},
 };
+use rustix::fs::Mode;
 
 fn main() -> ExitCode {
     kdistro_container::enter_if_helper();
+    // As root, steps run under another user and must be able to read what is laid out for them.
+    rustix::process::umask(Mode::from_raw_mode(0o022));
     let cli = Cli::parse();
     commands::run(&cli, surroundings())
 }

@@ -65,6 +65,7 @@ fn context(cli: &Cli, surroundings: Surroundings) -> std::result::Result<Context
     let variables = surroundings.variables.clone();
     Ok(Context {
         content: ContentStore::new(home.content()),
+        in_use: home.enter()?,
         home,
         reporter: Reporter::new(global.json, global.quiet),
         environment: kdistro_source::Environment::of_host(variables),
