@@ -144,6 +144,30 @@ pub fn plan(
     })
 }
 
+/// Lists what a plan that somebody else made calls by a wrong name; empty means every key is the digest of what it names.
+pub fn misnamed(plan: &Plan) -> Result<Vec<String>, CanonicalError> {
+    let mut found = Vec::new();
+    if plan.schema != SCHEMA {
+        found.push(format!("schema `{}`, expected `{SCHEMA}`", plan.schema));
+    }
+    for (digest, tree) in &plan.trees {
+        let right = hash::sha256(&canonical::to_vec(tree)?);
+        if right != *digest {
+            found.push(format!("tree {digest}, which is {right}"));
+        }
+    }
+    for step in &plan.steps {
+        let right = hash::sha256(&canonical::to_vec(&step.body)?);
+        if right != step.key {
+            found.push(format!("step `{}` {}, which is {right}", step.name, step.key));
+        }
+    }
+    if !plan.inputs.is_sorted_by_key(|input| input.sha256) {
+        found.push("inputs that are not sorted".to_owned());
+    }
+    Ok(found)
+}
+
 /// A plan without anything in it, for laying out trees before there is a lock.
 pub fn empty(channel: &ChannelName) -> Plan {
     Plan {

@@ -68,6 +68,9 @@ pub enum RebuildError {
     /// The plan is not one.
     #[error("the plan")]
     Plan(#[from] CanonicalError),
+    /// The plan calls something by a digest that it has not.
+    #[error("the plan has {0}")]
+    Misnamed(String),
     /// The published configuration is not one.
     #[error("the published configuration:\n{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Configuration(Vec<Problem>),
@@ -149,7 +152,11 @@ impl Subjected {
         let document = layout::plan(&name);
         let plan_bytes = read(reader.as_ref(), &document)?;
         check(&document, &plan_bytes, &expected)?;
-        let plan = canonical::from_slice(&plan_bytes)?;
+        let plan: Plan = canonical::from_slice(&plan_bytes)?;
+        let misnamed = plan::misnamed(&plan)?;
+        if !misnamed.is_empty() {
+            return Err(RebuildError::Misnamed(misnamed.join("; ")));
+        }
         let digest = hash::sha256(&bytes);
         Ok(Self { reader, name, digest, release, plan, plan_digest: expected })
     }

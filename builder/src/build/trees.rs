@@ -124,14 +124,12 @@ impl Trees<'_> {
 
     fn write(&self, tree: &Tree, folder: &Path) -> Result<(), TreeError> {
         match tree {
-            Tree::Source { archive, additions } if additions.is_empty() => {
-                self.unpack_source(archive, folder)
-            }
             Tree::Source { archive, additions } => {
-                self.unpack_source(archive, folder)?;
-                self.add(additions, folder)
+                let mut unpacking = Unpacking::new(folder, |_| None);
+                self.unpack_source(archive, &mut unpacking)?;
+                self.add(additions, &mut unpacking)
             }
-            Tree::Outputs { files } => self.add(files, folder),
+            Tree::Outputs { files } => self.add(files, &mut Unpacking::new(folder, |_| None)),
             Tree::Toolchain { zip } => self.unpack_toolchain(zip, folder),
             Tree::Modules { modules } => {
                 modules.iter().try_for_each(|module| self.unpack_module(module, folder))
@@ -151,26 +149,30 @@ impl Trees<'_> {
         result.map_err(|source| TreeError::Archive { what: what(), source: Box::new(source) })
     }
 
-    fn unpack_source(&self, archive: &Digest, folder: &Path) -> Result<(), TreeError> {
+    fn unpack_source<F: Executable>(
+        &self,
+        archive: &Digest,
+        unpacking: &mut Unpacking<'_, F>,
+    ) -> Result<(), TreeError> {
         self.content.check(archive)?;
-        let mut unpacking = Unpacking::new(folder, |_| None);
         let tar = io::BufReader::with_capacity(1 << 20, self.content.open(archive)?);
         self.archive(archive, read_tar(tar, &mut |entry| unpacking.add(entry)))
     }
 
-    fn add(&self, additions: &[Addition], folder: &Path) -> Result<(), TreeError> {
+    /// Lays outputs of steps into a tree. All may be run: a generated source does not mind, and a tool must be.
+    fn add<F: Executable>(
+        &self,
+        additions: &[Addition],
+        unpacking: &mut Unpacking<'_, F>,
+    ) -> Result<(), TreeError> {
         for Addition { path, output } in additions {
-            let path = folder.join(EntryPath::new(path.clone())?.as_str());
+            let path = EntryPath::new(path.clone())?;
             let missing = || TreeError::Output(output.name.clone());
             let digest = self.records.output(output).ok_or_else(missing)?;
             self.content.check(&digest)?;
-            if let Some(parent) = path.parent() {
-                fs::create_dir_all(parent).map_err(failed(parent))?;
-            }
-            fs::copy(self.content.path(&digest), &path).map_err(failed(&path))?;
-            // A generated source does not mind, and a generated tool is run.
-            fs::set_permissions(&path, Permissions::from_mode(0o755)).map_err(failed(&path))?;
-            settle(&path)?;
+            let mut file = self.content.open(&digest)?;
+            let size = file.metadata().map_err(failed(&self.content.path(&digest)))?.len();
+            unpacking.add(Entry::file(path, true, size, &mut file))?;
         }
         Ok(())
     }
@@ -246,15 +248,19 @@ impl Trees<'_> {
     }
 }
 
-/// Writes entries below a folder.
+/// Says whether a file is executable, where the archive does not know.
+trait Executable: Fn(&str) -> Option<bool> {}
+
+impl<F: Fn(&str) -> Option<bool>> Executable for F {}
+
+/// Writes entries below a folder, and never through a link that leads out of it.
 struct Unpacking<'a, F> {
     folder: &'a Path,
     made: BTreeSet<PathBuf>,
-    /// Says whether a file is executable, where the archive does not know.
     executable: F,
 }
 
-impl<'a, F: Fn(&str) -> Option<bool>> Unpacking<'a, F> {
+impl<'a, F: Executable> Unpacking<'a, F> {
     fn new(folder: &'a Path, executable: F) -> Self {
         Self { folder, made: BTreeSet::new(), executable }
     }
@@ -270,6 +276,7 @@ impl<'a, F: Fn(&str) -> Option<bool>> Unpacking<'a, F> {
             EntryKind::Hardlink { target } => {
                 self.parent(&path)?;
                 let target = self.folder.join(target.as_str());
+                self.parent(&target)?;
                 fs::hard_link(&target, &path).map_err(failed(&path))?;
             }
             EntryKind::File { executable, content, .. } => {
@@ -318,12 +325,31 @@ fn epoch() -> FileTimes {
     FileTimes::new().set_accessed(time).set_modified(time)
 }
 
-fn settle(path: &Path) -> Result<(), TreeError> {
-    let file = File::options().write(true).open(path).map_err(failed(path))?;
-    file.set_times(epoch()).map_err(failed(path))
-}
-
 fn failed(path: &Path) -> impl Fn(io::Error) -> TreeError {
     let path = path.to_owned();
     move |source| TreeError::Io { path: path.clone(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_written_through_a_link_of_the_tree() {
+        let outside = tempfile::tempdir().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let mut unpacking = Unpacking::new(folder.path(), |_| None);
+        let path = |text: &str| EntryPath::new(text).unwrap();
+        let target = outside.path().to_str().unwrap();
+        unpacking.add(Entry::symlink(path("link"), target)).unwrap();
+        fs::write(outside.path().join("host"), "secret").unwrap();
+        let refused =
+            |result: Result<(), TreeError>| assert!(matches!(result, Err(TreeError::Io { .. })));
+        refused(unpacking.add(Entry::file(path("link/file"), false, 1, &mut &b"x"[..])));
+        refused(unpacking.add(Entry::file(path("link"), false, 1, &mut &b"x"[..])));
+        refused(unpacking.add(Entry::directory(path("link/folder"))));
+        refused(unpacking.add(Entry::symlink(path("link/other"), "x")));
+        refused(unpacking.add(Entry::hardlink(path("stolen"), path("link/host"))));
+        assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 1);
+    }
 }
