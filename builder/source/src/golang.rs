@@ -69,6 +69,7 @@ impl Go<'_> {
             progress(&format!("fetching the modules of {} for {platform}", request.module));
             session.list(request, platform)?;
         }
+        session.list_bare()?;
         session.keep_all(None)
     }
 
@@ -164,6 +165,19 @@ impl Session<'_> {
         self.run_on(&["list", "-m"], modules)
     }
 
+    /// Downloads the `go.mod` files of modules that go read without: a module cache is to have both.
+    fn list_bare(&self) -> Result<(), GoError> {
+        let found = self.found()?;
+        let bare = found.iter().filter(|found| !found.file("mod").is_file());
+        let bare: Vec<_> = bare.map(|found| format!("{}@{}", found.path, found.version)).collect();
+        self.list_versions(&bare)
+    }
+
+    fn found(&self) -> Result<Vec<Found>, GoError> {
+        let cache = self.destination.work().join("modules/cache/download");
+        find(&cache).map_err(|source| GoError::File { path: cache, source })
+    }
+
     fn run_on(&self, arguments: &[&str], modules: &[String]) -> Result<(), GoError> {
         if modules.is_empty() {
             return Ok(());
@@ -193,10 +207,8 @@ impl Session<'_> {
 
     /// Keeps what the private cache holds; with pins only those, and only with their digests.
     fn keep_all(&self, pins: Option<&[ModulePin]>) -> Result<Vec<Module>, GoError> {
-        let cache = self.destination.work().join("modules/cache/download");
-        let found = find(&cache).map_err(|source| GoError::File { path: cache, source })?;
         let mut modules = Vec::new();
-        for found in found {
+        for found in self.found()? {
             let same = |pin: &&ModulePin| pin.path == found.path && pin.version == found.version;
             let pin = pins.map(|pins| pins.iter().find(same));
             if pin == Some(None) {

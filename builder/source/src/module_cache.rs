@@ -31,7 +31,9 @@ fn with_extension(stem: &Path, kind: &str) -> PathBuf {
     name.into()
 }
 
-/// Lists every module version of a cache that has a `go.mod`, sorted by path and version.
+/// Lists every module version of a cache that has a `go.mod` or a zip, sorted by path and version.
+///
+/// Some have a zip alone: go does not read the `go.mod` of what a pruned module graph leaves out.
 pub(crate) fn find(cache: &Path) -> io::Result<Vec<Found>> {
     let mut found = Vec::new();
     if cache.is_dir() {
@@ -54,7 +56,10 @@ fn walk(folder: &Path, name: &str, found: &mut Vec<Found>) -> io::Result<()> {
         if file == "@v" {
             for version in fs::read_dir(&path)? {
                 let version = version?.file_name().to_string_lossy().into_owned();
-                if let Some(version) = version.strip_suffix(".mod") {
+                let zip_alone = version
+                    .strip_suffix(".zip")
+                    .filter(|version| !path.join(format!("{version}.mod")).is_file());
+                if let Some(version) = version.strip_suffix(".mod").or(zip_alone) {
                     found.push(read_version(&path, name, version)?);
                 }
             }

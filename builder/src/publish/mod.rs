@@ -18,7 +18,7 @@ use kdistro_verify::{bundle::BundleError, hash, trust::TrustError};
 use self::files::Upload;
 use crate::{
     config::Files,
-    content::ContentStore,
+    content::{ContentError, ContentStore},
     journal::{Entry, Journal, JournalError},
     package::Packaged,
     release::{self, ReleaseError},
@@ -54,6 +54,9 @@ pub enum PublishError {
         /// What is wrong.
         source: ManifestError,
     },
+    /// What is to be published is damaged on this machine.
+    #[error(transparent)]
+    Content(#[from] ContentError),
     /// A document in the store is not signed by this environment.
     #[error(
         "`{document}` in the store is not signed by this environment's key\nhelp:  find out who wrote it before anything else is published"
@@ -205,7 +208,13 @@ impl Publisher<'_> {
                 }
                 let path = self.content.path(digest);
                 let content = Content::File { path: &path, digest: *digest, size: *size };
-                self.store.create(name, content)?;
+                if let Err(error) = self.store.create(name, content) {
+                    // Damaged content is removed, so that the next run makes or fetches it again.
+                    return self
+                        .content
+                        .check(digest)
+                        .map_or_else(|damage| Err(damage.into()), |()| Err(error.into()));
+                }
                 let entry = Entry::Published { name: name.clone(), digest: *digest };
                 Ok(journal.write(&entry)?)
             }

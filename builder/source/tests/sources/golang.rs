@@ -115,6 +115,27 @@ fn exactly_the_needed_modules_are_fetched() {
     assert!(!into.join(".fetching").exists());
 }
 
+/// `rsc.io/quote/v3` could also be a folder of `rsc.io/quote`: go reads that one's zip to see that it is not, and,
+/// since Go 1.17, not its go.mod.
+#[test]
+fn a_module_that_is_only_looked_into_has_its_go_mod_too() {
+    let (source, folder) = (source(), tempfile::tempdir().unwrap());
+    let module = source.path().join("server");
+    let requirement = "module example.org/server\n\ngo 1.17\n\nrequire (\n\trsc.io/quote v1.5.2\n\trsc.io/quote/v3 v3.1.0\n)\n\n\
+        require (\n\tgolang.org/x/text v0.0.0-20170915032832-14c0d48ead0c // indirect\n\trsc.io/sampler v1.3.0 // indirect\n)\n";
+    let sums = "rsc.io/quote/v3 v3.1.0 h1:9JKUTTIUgS6kzR9mK1YuGKv6Nl+DijDNIc0ghT58FaY=\n\
+        rsc.io/quote/v3 v3.1.0/go.mod h1:yEA65RcK8LyAZtP9Kv3t0HmxON59tX3rD+tICJqUlj0=\n";
+    let main = "package main\n\nimport _ \"rsc.io/quote/v3\"\n\nfunc main() {}\n";
+    fs::write(module.join("go.mod"), requirement).unwrap();
+    fs::write(module.join("go.sum"), format!("{SUMS}{sums}")).unwrap();
+    fs::write(module.join("cmd/main.go"), main).unwrap();
+    let modules = fetch(source.path(), "linux/amd64", &[], &folder.path().join("into")).unwrap();
+    let expected = ["golang.org/x/text", "rsc.io/quote", "rsc.io/quote/v3", "rsc.io/sampler"];
+    assert_eq!(with_zip(&modules), expected);
+    let quote = modules.iter().find(|module| module.path == "rsc.io/quote").unwrap();
+    assert!(SUMS.contains(&format!("rsc.io/quote v1.5.2/go.mod {}\n", quote.mod_file.sum)));
+}
+
 #[test]
 fn a_changed_line_of_go_sum_is_refused() {
     let (source, folder) = (source(), tempfile::tempdir().unwrap());
