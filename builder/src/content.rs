@@ -9,6 +9,7 @@ use std::{
 
 use kdistro_formats::Digest;
 use kdistro_verify::hash::{self, Hasher};
+use rustix::fs::{Mode, OFlags};
 use tempfile::NamedTempFile;
 
 /// Files by digest, in `<root>/sha256/<first two hex digits>/<hex>`.
@@ -112,23 +113,23 @@ impl ContentStore {
 
     /// Takes a file into the store: it is moved where possible, and copied otherwise.
     pub fn take(&self, file: &Path) -> Result<(Digest, u64), ContentError> {
-        let opened = File::open(file).map_err(failed(file))?;
+        let opened = open_plain(file).map_err(failed(file))?;
         let (digest, size) = hash::sha256_of(opened).map_err(failed(file))?;
         let path = self.path(&digest);
         if path.is_file() {
             return Ok((digest, size));
         }
         // A file of another user (a build step's) must not stay his: he could change it later.
-        let ours = fs::metadata(&self.root).map(|m| m.uid()).ok()
-            == fs::metadata(file).map(|m| m.uid()).ok();
+        let named = fs::symlink_metadata(file).map_err(failed(file))?;
+        let ours = fs::metadata(&self.root).is_ok_and(|root| root.uid() == named.uid());
         let parent = path.parent().unwrap_or(&self.root);
         fs::create_dir_all(parent).map_err(failed(parent))?;
-        if ours && fs::rename(file, &path).is_ok() {
+        if ours && named.nlink() == 1 && fs::rename(file, &path).is_ok() {
             fs::set_permissions(&path, Permissions::from_mode(0o644)).map_err(failed(&path))?;
             return Ok((digest, size));
         }
         let mut new = self.create()?;
-        let mut source = File::open(file).map_err(failed(file))?;
+        let mut source = open_plain(file).map_err(failed(file))?;
         io::copy(&mut source, &mut new).map_err(failed(file))?;
         let (found, size) = new.keep()?;
         if found == digest {
@@ -185,6 +186,20 @@ impl Write for NewContent<'_> {
     }
 }
 
+/// Opens a file that must not be a link: a build step may leave one that leads anywhere.
+fn open_plain(path: &Path) -> io::Result<File> {
+    let file = rustix::fs::open(
+        path,
+        OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK,
+        Mode::empty(),
+    )?;
+    let file = File::from(file);
+    if file.metadata()?.is_file() {
+        return Ok(file);
+    }
+    Err(io::Error::other("not a plain file"))
+}
+
 fn failed(path: &Path) -> impl Fn(io::Error) -> ContentError {
     let path = path.to_owned();
     move |source| ContentError::Io { path: path.clone(), source }
@@ -203,6 +218,21 @@ mod tests {
         fs::write(store.path(&digest), b"abd").unwrap();
         assert!(matches!(store.check(&digest), Err(ContentError::Digest { .. })));
         assert!(matches!(store.read(&digest), Err(ContentError::Missing { .. })));
+    }
+
+    #[test]
+    fn a_link_is_not_taken_and_what_it_leads_to_stays_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = ContentStore::new(folder.path().join("content"));
+        store.insert_bytes(b"x").unwrap();
+        let (secret, link) = (folder.path().join("secret"), folder.path().join("link"));
+        fs::write(&secret, b"abc").unwrap();
+        fs::set_permissions(&secret, Permissions::from_mode(0o600)).unwrap();
+        std::os::unix::fs::symlink(&secret, &link).unwrap();
+        assert!(matches!(store.take(&link), Err(ContentError::Io { .. })));
+        assert!(matches!(store.take(folder.path()), Err(ContentError::Io { .. })));
+        assert!(!store.has(&hash::sha256(b"abc")));
+        assert_eq!(fs::metadata(&secret).unwrap().mode() & 0o777, 0o600);
     }
 
     #[test]

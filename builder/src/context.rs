@@ -80,6 +80,9 @@ pub enum ContextError {
         /// What the system said.
         source: io::Error,
     },
+    /// Something among the configuration that is neither file nor folder.
+    #[error("{} is a link or device; expected a plain file", .0.display())]
+    NoFile(PathBuf),
     /// The environment file is missing or wrong.
     #[error("{file}: {message}")]
     Environment {
@@ -118,8 +121,16 @@ impl Context {
             file: file.clone(),
             message: format!("cannot be read: {error}"),
         })?;
-        kdistro_formats::yaml::from_str(&text)
-            .map_err(|error| ContextError::Environment { file, message: error.to_string() })
+        let wrong = |message: String| ContextError::Environment { file: file.clone(), message };
+        let target: config::environment::Environment =
+            kdistro_formats::yaml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+        if !config::environment::is_host(&target.log_origin) {
+            let found = &target.log_origin;
+            return Err(wrong(format!(
+                "logOrigin `{found}` is not a host name such as `log.example.org`"
+            )));
+        }
+        Ok(target)
     }
 }
 
@@ -142,9 +153,14 @@ fn read_below(top: &Path, folder: &Path, files: &mut Files) -> Result<(), Contex
     }
     for entry in fs::read_dir(folder).map_err(failed(folder))? {
         let path = entry.map_err(failed(folder))?.path();
-        if path.is_dir() {
+        // A link could lead to any file of this machine, and what is configuration gets published.
+        let kind = path.symlink_metadata().map_err(failed(&path))?.file_type();
+        if kind.is_dir() {
             read_below(top, &path, files)?;
             continue;
+        }
+        if !kind.is_file() {
+            return Err(ContextError::NoFile(path));
         }
         let name = path.strip_prefix(top).unwrap_or(&path).to_string_lossy().into_owned();
         files.insert(name, fs::read(&path).map_err(failed(&path))?);

@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, path::Path};
 use kdistro_border::{Announced, Announcer, Store};
 use kdistro_formats::{
     ChannelName, CommitId, Digest, ReleaseName, canonical,
-    claim::Claim,
+    claim::{Claim, Header},
     layout,
     plan::{Plan, Step},
 };
@@ -227,11 +227,8 @@ impl<'a> Cutting<'a> {
         let claim = self.claim(place)?;
         let name =
             ReleaseName { channel: claim.header.channel.clone(), number: claim.header.number };
-        let mut journal = Journal::open(&self.context.home.journal(&name))?;
-        journal.write(&Entry::Claimed { claim: hash::sha256(&canonical::to_vec(&claim)?) })?;
         let signing = place.signing(self.context);
         let publisher = self.publisher(place, &signing);
-        publisher.publish_keys(&place.keys, &mut journal)?;
         let ready = Ready {
             plan: &self.plan,
             plan_bytes: &self.plan_bytes,
@@ -240,6 +237,11 @@ impl<'a> Cutting<'a> {
             url: &self.workspace.distribution.url,
             files: &self.workspace.files,
         };
+        publisher.refuse_early(&ready, &name)?;
+        number::take(&place.store, &claim)?;
+        let mut journal = Journal::open(&self.context.home.journal(&name))?;
+        journal.write(&Entry::Claimed { claim: hash::sha256(&canonical::to_vec(&claim)?) })?;
+        publisher.publish_keys(&place.keys, &mut journal)?;
         let published = publisher.publish(&ready, &mut journal)?;
         let offer =
             kdistro_formats::release::ReleaseRef { number: name.number, digest: published.digest };
@@ -254,23 +256,21 @@ impl<'a> Cutting<'a> {
         Ok(Outcome::Released { name, digest, repeated })
     }
 
+    /// The claim that was begun with this plan, or the one to make.
     fn claim(&self, place: &Place) -> Result<Claim, CutError> {
-        match self.state(place)? {
-            State::Resume(claim) | State::Unchanged(claim) => Ok(claim),
-            State::Free { number, previous } => {
-                let now = time::rfc3339(self.context.surroundings.now);
-                let date = self.order.date.clone().unwrap_or(now);
-                let about = (self.order.commit.clone(), date);
-                let channel = &self.order.channel;
-                Ok(number::claim(
-                    &place.store,
-                    channel,
-                    self.plan_digest(),
-                    (number, previous),
-                    about,
-                )?)
-            }
-        }
+        let (number, previous) = match self.state(place)? {
+            State::Resume(claim) | State::Unchanged(claim) => return Ok(claim),
+            State::Free { number, previous } => (number, previous),
+        };
+        let now = time::rfc3339(self.context.surroundings.now);
+        let header = Header {
+            channel: self.order.channel.clone(),
+            number,
+            previous,
+            build_repo_commit: self.order.commit.clone(),
+            date: self.order.date.clone().unwrap_or(now),
+        };
+        Ok(Claim { plan: self.plan_digest(), header })
     }
 
     /// Announces a release as it stands in the store.

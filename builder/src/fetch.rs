@@ -147,12 +147,10 @@ impl Fetcher<'_> {
             return Ok(Mirrored { mirror, revision, debian: None });
         };
         let mirror = Mirror::open(&self.home.mirror(Origin::Debian, name), self.environment)?;
-        let pinned = locked.and_then(|source| source.debian.clone());
-        if let (Some(there), Some(pinned), false) = (mirror.tag(&component.tag)?, &pinned, refresh)
-            && expected.is_none_or(|commit| *commit == there.commit)
-        {
-            return Ok(Mirrored { mirror, revision: there, debian: Some(pinned.clone()) });
-        }
+        let same = |pinned: &&lock::DebianSource| {
+            pinned.package == debian.package && pinned.version == debian.version
+        };
+        let pinned = locked.and_then(|source| source.debian.as_ref()).filter(same);
         let folder = self.home.folder("debian-sources")?.join(&debian.package);
         let pins = pinned.iter().flat_map(|source| &source.files);
         let pins: Vec<_> =
@@ -218,7 +216,8 @@ impl Fetcher<'_> {
                 FetchError::Configuration(error.to_string())
             })?;
         if let Some(zip) = pinned.filter(|zip| self.content.has(&zip.sha256)) {
-            return Ok(lock::Toolchain { version: version.to_owned(), platform, zip: zip.clone() });
+            let zip = self.measure_zip(&zip.sha256)?;
+            return Ok(lock::Toolchain { version: version.to_owned(), platform, zip });
         }
         self.progress(&format!("fetching Go {version}"));
         let scratch = self.home.scratch("toolchain")?;
@@ -226,6 +225,18 @@ impl Fetcher<'_> {
         let module = self.go().fetch_toolchain(version, &platform, scratch.path(), &progress)?;
         let zip = self.keep_zip(&module, pinned)?;
         Ok(lock::Toolchain { version: version.to_owned(), platform, zip })
+    }
+
+    /// Hashes a zip of the content store anew, so that a lock says only what was seen.
+    fn measure_zip(&self, sha256: &Digest) -> Result<lock::Zip, FetchError> {
+        self.content.check(sha256)?;
+        let path = self.content.path(sha256);
+        let failed = |source| FetchError::Io { path: path.clone(), source };
+        let file = self.content.open(sha256)?;
+        let size = file.metadata().map_err(failed)?.len();
+        let sum = kdistro_source::module_hash(io::BufReader::new(file));
+        let sum = sum.map_err(|error| failed(io::Error::other(error)))?;
+        Ok(lock::Zip { sha256: *sha256, size, sum })
     }
 
     fn keep_zip(

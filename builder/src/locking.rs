@@ -108,7 +108,7 @@ pub fn lock(
         }
         // Packages move within a suite: the old pins stay until somebody asks for new ones.
         match old.and_then(|old| old.root(&name)).filter(|_| !refresh) {
-            Some(pinned) => lock.roots.push(pinned.clone()),
+            Some(pinned) => lock.roots.push(fetcher.locked_root(pinned).map_err(failed(&name))?),
             None => lock.roots.push(fetcher.root(root).map_err(failed(&name))?),
         }
     }
@@ -116,9 +116,11 @@ pub fn lock(
         let pinned = old.and_then(|old| old.source(&component.project));
         let source = match source(fetcher, configured, component, (pinned, refresh), &lock) {
             Err(LockError::Fetch { source, .. }) if partial && component.commit.is_some() => {
-                fetcher
-                    .reporter
-                    .note(format!("{}: only its commit is locked: {source}", component.project));
+                fetcher.reporter.note(format!(
+                    "{}: only its commit is locked: {}",
+                    component.project,
+                    chain(&source)
+                ));
                 only_commit(component)
             }
             other => other?,
@@ -126,6 +128,17 @@ pub fn lock(
         lock.sources.push(source);
     }
     Ok(lock)
+}
+
+/// An error with everything that led to it, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        text = format!("{text}: {source}");
+        next = source.source();
+    }
+    text.replace('\n', " ")
 }
 
 fn only_commit(component: &Component) -> Source {
@@ -159,13 +172,7 @@ fn source(
     fetcher.reporter.progress(format!("locking {name} {}", component.tag));
     let mirrored = fetcher.mirror(component, pinned, refresh).map_err(failed(&name))?;
     let patched = fetcher.patch(component, &mirrored).map_err(failed(&name))?;
-    let unchanged = pinned.and_then(|pinned| pinned.content.as_ref()).filter(|content| {
-        content.patched_commit == patched.commit && fetcher.content.has(&content.archive)
-    });
-    let (archive, archive_size) = match unchanged {
-        Some(content) => (content.archive, content.archive_size),
-        None => fetcher.archive(&mirrored, &patched).map_err(failed(&name))?,
-    };
+    let (archive, archive_size) = fetcher.archive(&mirrored, &patched).map_err(failed(&name))?;
     let project = fetcher.workspace.projects.get(&component.project);
     let recipe = project.and_then(|project| project.recipe(&component.tag));
     let recipe = recipe.ok_or_else(|| {

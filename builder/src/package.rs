@@ -171,6 +171,7 @@ impl Packager<'_> {
             Content::File { output } => self.output(name, output)?,
             Content::Archive { mtime, entries } => self.archive(name, *mtime, entries)?,
         };
+        self.content.check(&digest).map_err(failed)?;
         let file = self.content.open(&digest).map_err(failed)?;
         let path = self.content.path(&digest);
         let io =

@@ -158,6 +158,15 @@ pub fn misnamed(plan: &Plan) -> Result<Vec<String>, CanonicalError> {
     }
     for step in &plan.steps {
         let right = hash::sha256(&canonical::to_vec(&step.body)?);
+        let (asked, most) = (&step.body.limits, &steps::LIMITS);
+        let above = asked.seconds > most.seconds
+            || asked.memory_bytes > most.memory_bytes
+            || asked.processes > most.processes
+            || asked.disk_bytes > most.disk_bytes
+            || asked.log_bytes > most.log_bytes;
+        if above {
+            found.push(format!("step `{}` with limits above {most:?}", step.name));
+        }
         if right != step.key {
             found.push(format!("step `{}` {}, which is {right}", step.name, step.key));
         }
@@ -253,7 +262,7 @@ fn source_differs(
     let locked: Vec<_> = content.patches.iter().map(|p| (p.name.as_str(), p.sha256)).collect();
     if let Some((patch, digest)) = wanted.iter().find(|patch| !locked.contains(patch)) {
         return Some(format!(
-            "patches/{name}/{}/{patch} is {digest}, which is not what was locked",
+            "locks other content of patches/{name}/{}/{patch}, which is {digest} now",
             component.tag
         ));
     }

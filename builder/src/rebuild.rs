@@ -2,7 +2,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs, io,
+    fs,
+    io::{self, Read},
     path::PathBuf,
 };
 
@@ -144,8 +145,17 @@ impl Rebuilt {
 
 impl Subjected {
     /// Reads manifest and plan of a release; the plan must be the one that the manifest names.
-    pub fn read(reader: Box<dyn Reader>, manifest: &str) -> Result<Self, RebuildError> {
+    ///
+    /// `verified` is the digest of the manifest that was verified before: a store may answer otherwise the second time.
+    pub fn read(
+        reader: Box<dyn Reader>,
+        manifest: &str,
+        verified: Option<&Digest>,
+    ) -> Result<Self, RebuildError> {
         let bytes = read(reader.as_ref(), manifest)?;
+        if let Some(verified) = verified {
+            check(manifest, &bytes, verified)?;
+        }
         let release = Release::from_yaml(&String::from_utf8_lossy(&bytes))?;
         let name = release.name();
         let expected = release.spec.plan.as_ref().ok_or(RebuildError::NoPlan)?.sha256;
@@ -265,9 +275,11 @@ fn fetch_published(
         context.reporter.progress(format!("fetching input {} of {}", done + 1, inputs.len()));
         let name = layout::input(digest);
         let failed = |source| RebuildError::Store { name: name.clone(), source };
-        let Some(mut file) = subject.reader.open(&name).map_err(failed)? else { continue };
+        let Some(file) = subject.reader.open(&name).map_err(failed)? else { continue };
         let mut new = content.create()?;
-        io::copy(&mut file, &mut new).map_err(failed)?;
+        let size = subject.plan.input(digest).map_or(0, |input| input.size);
+        // One byte more than the plan says is enough to see that it is another file.
+        io::copy(&mut file.take(size + 1), &mut new).map_err(failed)?;
         let (found, _) = new.keep()?;
         if found != *digest {
             return Err(RebuildError::Digest { name, found, expected: *digest });
@@ -311,7 +323,8 @@ impl Comparison<'_> {
             RebuildVerdict::Same
         } else {
             let path = layout::artifact(&self.subject.name, &planned.path);
-            let (verdict, difference) = self.look_closer(&path, &ours)?;
+            let size = asset.size.unwrap_or(0);
+            let (verdict, difference) = self.look_closer((&path, size), &ours)?;
             rebuilt.differences.insert(name.clone(), difference);
             verdict
         };
@@ -322,15 +335,15 @@ impl Comparison<'_> {
     /// Fetches the published file and says where it differs first.
     fn look_closer(
         &self,
-        name: &str,
+        (name, size): (&str, u64),
         ours: &Digest,
     ) -> Result<(RebuildVerdict, String), RebuildError> {
         let failed = |source| RebuildError::Store { name: name.to_owned(), source };
-        let mut file = self.subject.reader.open(name).map_err(failed)?;
-        let file = file.as_mut().ok_or_else(|| RebuildError::Missing(name.to_owned()))?;
+        let file = self.subject.reader.open(name).map_err(failed)?;
+        let file = file.ok_or_else(|| RebuildError::Missing(name.to_owned()))?;
         let io = |source| RebuildError::Io { path: self.home.path().to_owned(), source };
         let mut published = tempfile::NamedTempFile::new_in(self.home.path()).map_err(io)?;
-        io::copy(file, &mut published).map_err(failed)?;
+        io::copy(&mut file.take(size + 1), &mut published).map_err(failed)?;
         let ours = self.content.path(ours);
         let verdict = compare::compare_files(published.path(), &ours).map_err(io)?;
         let verdict = match verdict {

@@ -135,15 +135,29 @@ impl Reporter {
     }
 }
 
+/// Makes what others wrote harmless for a terminal: control characters but the line end are spelled out.
+pub fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() && c != '\n' && c != '\t' {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
 fn describe(event: &Event) -> String {
-    match event {
+    let text = match event {
         Event::Stage { stage } => format!("== {stage}"),
         Event::StepStarted { step, left } => format!("   building {step} ({left} left)"),
         Event::StepFinished { step, seconds, cpu_seconds, left } => {
             format!("   built {step} in {seconds:.1} s ({cpu_seconds:.1} CPU s), {left} left")
         }
         Event::Progress { message } | Event::Note { message } => format!("   {message}"),
-    }
+    };
+    printable(&text)
 }
 
 /// Seconds as a number that prints well.

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::outcome::StepError;
-use crate::spec::{Mount, StepSpec, is_at_or_below};
+use crate::spec::{Mount, STUB_PATH, StepSpec, is_at_or_below};
 
 /// What stands at one place of the container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,7 +28,7 @@ pub(crate) enum Place {
 pub(crate) type View = BTreeMap<String, Place>;
 
 /// The container makes these itself, so those of the root are left out.
-const OWN: [&str; 4] = ["/dev", "/out", "/proc", "/tmp"];
+const OWN: [&str; 5] = ["/dev", STUB_PATH, "/out", "/proc", "/tmp"];
 
 /// Lists every place of the container but `/out`, `/tmp`, `/dev` and `/proc`.
 pub(crate) fn plan(spec: &StepSpec) -> Result<View, StepError> {

@@ -139,17 +139,21 @@ fn limits(limits: &Limits) -> kdistro_container::Limits {
     }
 }
 
-/// Lists regular files below a folder, by path from it, sorted.
+/// Lists what lies below a folder, by path from it, sorted; what is no plain file is called so.
 fn files_below(folder: &Path) -> io::Result<Vec<String>> {
     let (mut found, mut folders) = (Vec::new(), vec![(folder.to_owned(), String::new())]);
     while let Some((folder, prefix)) = folders.pop() {
         for entry in fs::read_dir(&folder)? {
             let entry = entry?;
             let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
-            if entry.file_type()?.is_dir() {
+            let kind = entry.file_type()?;
+            if kind.is_dir() {
                 folders.push((entry.path(), format!("{name}/")));
-            } else {
+            } else if kind.is_file() {
                 found.push(name);
+            } else {
+                // An output that is a link could lead to any file of this machine.
+                found.push(format!("{name} (a link)"));
             }
         }
     }

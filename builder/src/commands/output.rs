@@ -7,6 +7,8 @@ use std::{
 
 use serde::Serialize;
 
+use crate::report::printable;
+
 /// Prints a result on standard output.
 pub(super) fn print(text: impl AsRef<str>) -> io::Result<()> {
     writeln!(io::stdout(), "{}", text.as_ref())
@@ -36,7 +38,7 @@ pub(super) fn print_error(error: &dyn Error) {
         }
         None => text.clone(),
     });
-    let said = said.collect::<Vec<_>>().join(": ");
+    let said = printable(&said.collect::<Vec<_>>().join(": "));
     // When even this cannot be written, the exit code still says it.
     let _ = writeln!(io::stderr(), "error: {said}");
     for help in helps {

@@ -57,9 +57,11 @@ struct ShownStep<'a> {
 pub(super) fn run(context: &Context, channel: &ChannelName, part: &Part) -> Result {
     let workspace = context.workspace()?;
     configured(&workspace, channel)?;
-    for what in plan::stale(&workspace, channel) {
-        context.reporter.note(format!("the lock {what}"));
+    let stale = plan::stale(&workspace, channel);
+    for what in &stale {
+        context.reporter.note(format!("the lock {what}: run `kdistro lock {channel}`"));
     }
+    let answer = if stale.is_empty() { Answer::Yes } else { Answer::No };
     let plan = plan::plan(&workspace, channel, &selection(part))?;
     let before = last(context, channel);
     let mut steps = Vec::new();
@@ -67,15 +69,20 @@ pub(super) fn run(context: &Context, channel: &ChannelName, part: &Part) -> Resu
         let record = StepRecord::read(&context.home, &step.key)?.filter(|record| {
             record.outputs.values().all(|output| context.content.has(&output.digest))
         });
-        let cached = record.is_some();
-        let changed = if cached { Vec::new() } else { changes(before.as_ref(), &plan, step) };
+        let runs_here = step.platform.as_str() == context.surroundings.host.platform;
+        let checked = record.as_ref().is_some_and(|r| r.checks == step.checks || !runs_here);
+        let (cached, changed) = match (record.is_some(), checked) {
+            (true, true) => (true, Vec::new()),
+            (true, false) => (false, vec!["what its programs must print".to_owned()]),
+            (false, _) => (false, changes(before.as_ref(), &plan, step)),
+        };
         let seconds = record.map(|record| record.seconds);
         steps.push(ShownStep { name: &step.name, key: step.key, cached, seconds, changed });
     }
     let digest = hash::sha256(&canonical::to_vec(&plan)?);
     if context.json {
         print_json(&Shown { plan: digest, steps })?;
-        return Ok(Answer::Yes);
+        return Ok(answer);
     }
     for step in &steps {
         let state = match (step.cached, step.seconds) {
@@ -91,7 +98,7 @@ pub(super) fn run(context: &Context, channel: &ChannelName, part: &Part) -> Resu
         steps.len(),
         plan.inputs.len()
     ))?;
-    Ok(Answer::Yes)
+    Ok(answer)
 }
 
 /// The plan that was built last on this machine.
@@ -172,7 +179,7 @@ fn describe(plan: &Plan, digest: &Digest) -> String {
 /// Makes the plan of a published release again from the configuration that it published.
 pub(super) fn from_release(context: &Context, manifest: &str) -> Result {
     let (reader, name) = store::locate(manifest, None, proxy(context).as_deref())?;
-    let subject = Subjected::read(reader, &name)?;
+    let subject = Subjected::read(reader, &name, None)?;
     let workspace = subject.workspace()?;
     let digest = subject.replan(&workspace)?;
     let same = digest == subject.plan_digest;

@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use kdistro_container::State;
-use kdistro_formats::{ChannelName, Platform, ProjectName, ReleaseName, layout};
+use kdistro_formats::{ChannelName, Digest, Platform, ProjectName, ReleaseName, layout};
 use kdistro_source::reaches;
 use kdistro_verify::{check::Outcome, store};
 
@@ -45,10 +45,10 @@ pub(super) fn run(context: &Context, fast: bool, channel: Option<&ChannelName>) 
     let key = stranger(context)?;
     let reader = store::Directory::new(&store);
     let verified = super::rebuild::verify(context, &reader, &layout::manifest(&name), &key)?;
-    if verified != Outcome::Verified {
+    if verified.outcome != Outcome::Verified {
         return Ok(Answer::No);
     }
-    let rebuilt = rebuild_cold(context, &manifest)?;
+    let rebuilt = rebuild_cold(context, &manifest, verified.manifest_digest.as_ref())?;
     context.reporter.clear();
     super::rebuild::show(&rebuilt)?;
     let home = context.home.path().display();
@@ -138,9 +138,9 @@ fn stranger(context: &Context) -> Result<std::path::PathBuf> {
     Ok(key)
 }
 
-fn rebuild_cold(context: &Context, manifest: &Path) -> Result<Rebuilt> {
+fn rebuild_cold(context: &Context, manifest: &Path, verified: Option<&Digest>) -> Result<Rebuilt> {
     let (reader, name) = store::locate(&manifest.display().to_string(), None, None)?;
-    let subject = Subjected::read(reader, &name)?;
+    let subject = Subjected::read(reader, &name, verified)?;
     let scratch = context.home.scratch("rebuild")?;
     let home = rebuild::home(scratch.path())?;
     Ok(rebuild::rebuild(context, &subject, (&[REBUILT.to_owned()], true), &home)?)

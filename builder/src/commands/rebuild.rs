@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use kdistro_border::KeyFile;
 use kdistro_formats::{canonical, statement::RebuildVerdict};
 use kdistro_verify::{
-    check::{self, Outcome, Scope, TrustSource},
+    check::{self, Outcome, Report, Scope, TrustSource},
     store,
     trust::PublicKey,
 };
@@ -27,16 +27,19 @@ pub(super) fn run(context: &Context, arguments: &RebuildArgs) -> Result {
     let locate =
         || store::locate(&arguments.manifest, arguments.store.as_deref(), proxy.as_deref());
     let (reader, name) = locate()?;
+    let mut verified = None;
     match &arguments.key {
         None => context.reporter.note("the release is not verified: no --key was given"),
         Some(key) => {
-            let outcome = verify(context, reader.as_ref(), &name, key)?;
-            if outcome != Outcome::Verified {
-                return Ok(if outcome == Outcome::Differs { Answer::No } else { Answer::Unknown });
+            let report = verify(context, reader.as_ref(), &name, key)?;
+            match report.outcome {
+                Outcome::Verified => verified = report.manifest_digest,
+                Outcome::Differs => return Ok(Answer::No),
+                Outcome::Unknown => return Ok(Answer::Unknown),
             }
         }
     }
-    let subject = Subjected::read(locate()?.0, &name)?;
+    let subject = Subjected::read(locate()?.0, &name, verified.as_ref())?;
     let scratch = context.home.scratch("rebuild")?;
     let home = rebuild::home(arguments.work.as_deref().unwrap_or(scratch.path()))?;
     let from_publisher = arguments.inputs_from == InputsFrom::Publisher;
@@ -67,7 +70,7 @@ pub(super) fn verify(
     reader: &dyn store::Reader,
     name: &str,
     key: &Path,
-) -> Result<Outcome> {
+) -> Result<Report> {
     context.reporter.stage("verify");
     let text = fs::read_to_string(key)
         .map_err(|error| format!("cannot read {}: {error}", key.display()))?;
@@ -88,7 +91,7 @@ pub(super) fn verify(
             report.manifest, report.assets, report.bytes
         ))?;
     }
-    Ok(report.outcome)
+    Ok(report)
 }
 
 /// Prints every asset and, where it differs, how.

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeSet, fmt::Display};
 
+use kdistro_assemble::entry::EntryPath;
+
 use super::{
     INPUTS, Problem, Workspace,
     channel::{Channel, Component},
@@ -160,7 +162,31 @@ fn check_recipe(recipe: &Recipe, report: &mut Reporter<'_>) {
     for template in recipe.archives.iter().flat_map(|a| [&a.name, &a.folder]).chain(&recipe.loose) {
         check_template(template, report);
     }
+    check_paths(recipe, report);
     check_generate(recipe, report);
+}
+
+/// Whatever becomes a path must stay where it belongs.
+fn check_paths(recipe: &Recipe, report: &mut Reporter<'_>) {
+    let archives = recipe.archives.iter().flat_map(|archive| {
+        let folders = [Some(&archive.folder), archive.license_folder.as_ref()];
+        folders.into_iter().flatten().filter(|folder| !folder.is_empty()).chain([&archive.name])
+    });
+    let steps = recipe.generate.iter().flat_map(|step| step.outputs.iter().chain(step.adds.keys()));
+    let programs =
+        recipe.builds.iter().flat_map(|build| &build.programs).map(|program| &program.name);
+    let paths = archives.chain(steps).chain(programs).chain(&recipe.licenses).chain(&recipe.loose);
+    for path in paths {
+        if let Err(error) = EntryPath::new(path.clone()) {
+            report.at(path, error.to_string());
+        }
+    }
+    let names = recipe.archives.iter().map(|archive| &archive.name);
+    for name in names.chain(recipe.builds.iter().flat_map(|b| &b.programs).map(|p| &p.name)) {
+        if name.contains('/') {
+            report.at(name, format!("`{name}` is a path, expected a file name"));
+        }
+    }
 }
 
 fn check_generate(recipe: &Recipe, report: &mut Reporter<'_>) {
@@ -226,6 +252,12 @@ fn check_component(workspace: &Workspace, component: &Component, report: &mut Re
             );
         }
         Some(_) => {}
+    }
+    if let Some(debian) = &component.debian
+        && !debian.version.contains(tag.as_str().trim_start_matches('v'))
+    {
+        let version = &debian.version;
+        report.at(version, format!("Debian version `{version}` of `{name}` is not of tag `{tag}`"));
     }
     if workspace.inputs.go(&component.go).is_none() {
         let (go, known) = (&component.go, list(workspace.inputs.go.iter().map(|go| &go.minor)));

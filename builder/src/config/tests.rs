@@ -195,6 +195,33 @@ const RULES: &[Rule] = &[
         &["project.yaml", "program `etcd` is built twice"],
     ),
     (PROJECT_FILE, ">=3.4.0, <3.5.0", "three", &["project.yaml:4: ", "recipes[0].tags"]),
+    (
+        PROJECT_FILE,
+        "etcd-$(os)-$(arch).tar.gz",
+        "../etcd.tar.gz",
+        &["project.yaml:23: ", "no part that is `..`"],
+    ),
+    (
+        PROJECT_FILE,
+        "outputs: [made.go]",
+        "outputs: [/made.go, made.go]",
+        &["project.yaml:13: ", "a relative path"],
+    ),
+    (
+        PROJECT_FILE,
+        "licenses: [LICENSE]",
+        "licenses: [../LICENSE]",
+        &["project.yaml:5: ", "no part that is `..`"],
+    ),
+    (
+        CHANNEL_FILE,
+        "    go: \"1.26\"",
+        "    go: \"1.26\"\n    debian: {package: etcd, version: 3.4.22-1}",
+        &[
+            "channel.yaml:8: ",
+            "Debian version `3.4.22-1` of `etcd-io/etcd` is not of tag `v3.4.23`",
+        ],
+    ),
     (LOCK_FILE, "1-20", "1-21", &["channel.lock.yaml:1: locks channel `1-21`"]),
 ];
 

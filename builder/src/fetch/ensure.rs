@@ -88,30 +88,51 @@ impl Fetcher<'_> {
         Ok(())
     }
 
+    /// Reads the packages of a locked root again; each must still be what was pinned.
+    pub fn locked_root(&self, root: &lock::Root) -> Result<lock::Root, FetchError> {
+        let missing = |package: &&lock::Package| !self.content.has(&package.sha256);
+        let missing: BTreeSet<_> = root.packages.iter().filter(missing).map(|p| p.sha256).collect();
+        self.fetch_packages(root, &missing)?;
+        let mut seen = root.clone();
+        for package in &mut seen.packages {
+            self.content.check(&package.sha256)?;
+            let path = self.content.path(&package.sha256);
+            let size = path.metadata().map(|found| found.len());
+            package.size = size.map_err(|source| FetchError::Io { path, source })?;
+        }
+        Ok(seen)
+    }
+
     fn ensure_packages(
         &self,
         channel: &Lock,
         missing: &BTreeSet<Digest>,
     ) -> Result<(), FetchError> {
-        for root in &channel.roots {
-            let wanted: Vec<_> =
-                root.packages.iter().filter(|p| missing.contains(&p.sha256)).collect();
-            if wanted.is_empty() {
-                continue;
-            }
-            let pins = wanted.iter().map(|package| PackagePin {
+        channel.roots.iter().try_for_each(|root| self.fetch_packages(root, missing))
+    }
+
+    fn fetch_packages(
+        &self,
+        root: &lock::Root,
+        missing: &BTreeSet<Digest>,
+    ) -> Result<(), FetchError> {
+        let wanted = root.packages.iter().filter(|package| missing.contains(&package.sha256));
+        let pins: Vec<_> = wanted
+            .map(|package| PackagePin {
                 name: package.name.clone(),
                 version: package.version.clone(),
                 architecture: package.architecture.clone(),
                 digest: package.sha256,
-            });
-            let pins: Vec<_> = pins.collect();
-            let scratch = self.home.scratch("packages")?;
-            let progress = |message: &str| self.progress(message);
-            let apt = self.apt()?;
-            for package in apt.fetch_packages(ARCHITECTURE, &pins, scratch.path(), &progress)? {
-                self.content.take_expected(&package.file, &package.digest)?;
-            }
+            })
+            .collect();
+        if pins.is_empty() {
+            return Ok(());
+        }
+        let scratch = self.home.scratch("packages")?;
+        let progress = |message: &str| self.progress(message);
+        let apt = self.apt()?;
+        for package in apt.fetch_packages(ARCHITECTURE, &pins, scratch.path(), &progress)? {
+            self.content.take_expected(&package.file, &package.digest)?;
         }
         Ok(())
     }

@@ -8,7 +8,10 @@ pub mod files;
 pub mod index;
 pub mod number;
 
-use kdistro_border::{Content, Created, Store, StoreError};
+use kdistro_border::{
+    Content, Store, StoreError,
+    store::{self},
+};
 use kdistro_formats::{
     Digest, ReleaseName, canonical::CanonicalError, claim::Claim, layout, plan::Plan,
     release::ManifestError, yaml::WriteError,
@@ -53,6 +56,18 @@ pub enum PublishError {
         document: String,
         /// What is wrong.
         source: ManifestError,
+    },
+    /// A name that all releases share holds something else.
+    #[error(
+        "`{name}` is already published with other content: {published}, not {digest}\nhelp:  a published name never changes: give the changed file a new name"
+    )]
+    Taken {
+        /// The name.
+        name: String,
+        /// What is there.
+        published: Digest,
+        /// What was to be stored.
+        digest: Digest,
     },
     /// What is to be published is damaged on this machine.
     #[error(transparent)]
@@ -167,6 +182,22 @@ impl Publisher<'_> {
         Ok(Published { digest: hash::sha256(manifest.as_bytes()), name, manifest, bundle })
     }
 
+    /// Refuses, before a number is claimed, what could not be published: bad names, and shared names that are taken.
+    pub fn refuse_early(&self, ready: &Ready<'_>, name: &ReleaseName) -> Result<(), PublishError> {
+        for upload in files::uploads(ready, name) {
+            store::check_creation(upload.name())?;
+            let Upload::Bytes { name, bytes } = &upload else { continue };
+            let digest = hash::sha256(bytes);
+            if name.starts_with("crds/")
+                && let Some(there) = self.store.stat(name)?.filter(|there| there.digest != digest)
+            {
+                let (name, published) = (name.clone(), there.digest);
+                return Err(PublishError::Taken { name, published, digest });
+            }
+        }
+        Ok(())
+    }
+
     /// Signs a document and puts its bundle beside it, unless a good one is there already.
     fn sign(
         &self,
@@ -226,8 +257,7 @@ impl Publisher<'_> {
         if journal.has_published(name, &digest) {
             return Ok(());
         }
-        let created: Created = self.store.create(name, Content::Bytes(bytes))?;
-        let _ = created;
+        self.store.create(name, Content::Bytes(bytes))?;
         Ok(journal.write(&Entry::Published { name: name.to_owned(), digest })?)
     }
 

@@ -2,10 +2,10 @@
 
 use kdistro_border::{Content, Created, Store, StoreError};
 use kdistro_formats::{
-    ChannelName, CommitId, Digest, ReleaseName,
+    ChannelName, Digest, ReleaseName,
     canonical::{self, CanonicalError},
     channel::ReleaseChannel,
-    claim::{Claim, Header},
+    claim::Claim,
     layout,
     release::ReleaseRef,
 };
@@ -92,22 +92,15 @@ pub fn state(
     Ok(State::Free { number: last + 1, previous: previous(index, last + 1) })
 }
 
-/// Claims a number for a plan, or returns the same claim when it is ours already.
-pub fn claim(
-    store: &dyn Store,
-    channel: &ChannelName,
-    plan: Digest,
-    (number, previous): (u32, Option<ReleaseRef>),
-    (build_repo_commit, date): (Option<CommitId>, String),
-) -> Result<Claim, NumberError> {
-    let header = Header { channel: channel.clone(), number, previous, build_repo_commit, date };
-    let claim = Claim { plan, header };
-    let release = ReleaseName { channel: channel.clone(), number };
+/// Takes the number of a claim; the same claim again is ours already.
+pub fn take(store: &dyn Store, claim: &Claim) -> Result<(), NumberError> {
+    let release =
+        ReleaseName { channel: claim.header.channel.clone(), number: claim.header.number };
     let name = layout::claim(&release);
-    let bytes = canonical::to_vec(&claim);
+    let bytes = canonical::to_vec(claim);
     let bytes = bytes.map_err(|source| NumberError::Claim { name: name.clone(), source })?;
     match store.create(&name, Content::Bytes(&bytes)) {
-        Ok(Created::New | Created::Same) => Ok(claim),
+        Ok(Created::New | Created::Same) => Ok(()),
         Err(StoreError::Conflict { .. }) => Err(NumberError::Taken(release)),
         Err(error) => Err(error.into()),
     }
