@@ -170,7 +170,7 @@ pub struct RebuildArgs {
     /// The store [default: the manifest's path less its layout suffix]
     #[arg(long, value_name = "URL|DIR")]
     pub store: Option<String>,
-    /// Only this component, by name such as `etcd`; can be repeated
+    /// Only this component, by name such as `etcd` or project such as `etcd-io/etcd`; can be repeated
     #[arg(long = "component", value_name = "NAME")]
     pub components: Vec<String>,
     /// Where inputs come from

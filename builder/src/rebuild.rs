@@ -194,12 +194,18 @@ impl Subjected {
     }
 
     fn wanted(&self, components: &[String]) -> Result<BTreeSet<String>, RebuildError> {
-        let all: BTreeSet<String> = self.plan.components.iter().map(|c| c.name.clone()).collect();
-        if let Some(unknown) = components.iter().find(|name| !all.contains(*name)) {
-            let known = all.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-            return Err(RebuildError::Component(unknown.clone(), known));
+        let all = &self.plan.components;
+        if components.is_empty() {
+            return Ok(all.iter().map(|component| component.name.clone()).collect());
         }
-        Ok(if components.is_empty() { all } else { components.iter().cloned().collect() })
+        let find = |wanted: &String| {
+            let named = all.iter().find(|c| c.name == *wanted || c.project.as_str() == wanted);
+            let known =
+                || all.iter().map(|c| format!("`{}`", c.name)).collect::<Vec<_>>().join(", ");
+            let unknown = || RebuildError::Component(wanted.clone(), known());
+            named.map(|component| component.name.clone()).ok_or_else(unknown)
+        };
+        components.iter().map(find).collect()
     }
 }
 

@@ -21,6 +21,10 @@ pub fn clean_commit(
         call.try_run()
     };
     let head = call(&["rev-parse", "--verify", "--quiet", "HEAD"])?;
+    // Git refuses a checkout of another user, and says what to do.
+    if head.code != Some(0) && head.messages.contains("safe.directory") {
+        return Err(head.failure());
+    }
     let status = call(&["status", "--porcelain"])?;
     let clean = head.code == Some(0) && status.code == Some(0) && status.stdout.is_empty();
     Ok(head.text().parse().ok().filter(|_| clean))

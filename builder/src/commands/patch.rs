@@ -28,12 +28,13 @@ pub(super) fn run(context: &Context, command: &PatchCommand) -> Result {
 
 fn status(context: &Context, channel: &ChannelName) -> Result {
     let workspace = context.workspace()?;
-    let mut conflicts = false;
+    let (mut conflicts, mut any) = (false, false);
     for component in &configured(&workspace, channel)?.components {
         let series = series_of(&workspace, component);
         if series.patches.is_empty() {
             continue;
         }
+        any = true;
         let mirrored = mirror(context, &workspace, component)?;
         let states = series::status(&mirrored.mirror, &mirrored.revision.commit, &series)?;
         context.reporter.clear();
@@ -51,6 +52,9 @@ fn status(context: &Context, channel: &ChannelName) -> Result {
             print(format!("{} {} {}: {text}", component.project, component.tag, state.patch))?;
         }
     }
+    if !any {
+        print(format!("channel {channel} has no patches"))?;
+    }
     Ok(if conflicts { Answer::No } else { Answer::Yes })
 }
 
@@ -66,6 +70,10 @@ fn open(context: &Context, name: (&ProjectName, &Tag), into: &Path) -> Result {
     if let Some(patch) = &done.stopped_at {
         print(format!("{patch} does not apply: resolve it, then `git am --continue`"))?;
     }
+    print(
+        "each commit's message ends with: `Upstream: <url>` or `Upstream: not submitted, because …`;",
+    )?;
+    print("where true also `Fixes: CVE-…` and `Drop-when: <tag>`")?;
     print(format!("then: kdistro patch refresh {project} {tag} --from {}", into.display()))?;
     Ok(if done.stopped_at.is_some() { Answer::No } else { Answer::Yes })
 }
