@@ -15,11 +15,11 @@ use kdistro_verify::hash;
 
 pub use self::error::CutError;
 use crate::{
-    build::{self, BuildError, Builder, Records, write_whole},
+    build::{self, BuildError, Builder, Records},
     config::{Workspace, environment::Environment as Target},
     context::Context,
     fetch::Fetcher,
-    home::Lock,
+    home::{Lock, write_whole},
     journal::{Entry, Journal},
     package::{Packaged, Packager},
     place::Place,

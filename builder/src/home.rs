@@ -152,6 +152,16 @@ impl Home {
     }
 }
 
+/// Writes a file under a temporary name and renames it.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let parent = path.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(parent)?;
+    let mut file = tempfile::NamedTempFile::new_in(parent)?;
+    io::Write::write_all(&mut file, bytes)?;
+    file.persist(path)?;
+    Ok(())
+}
+
 fn failed(path: &Path) -> impl Fn(io::Error) -> HomeError {
     let path = path.to_owned();
     move |source| HomeError::Io { path: path.clone(), source }

@@ -21,9 +21,9 @@ use kdistro_verify::hash::{self, Hashes};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    build::{Records, write_whole},
+    build::Records,
     content::{ContentError, ContentStore},
-    home::Home,
+    home::{Home, write_whole},
     report::Reporter,
 };
 

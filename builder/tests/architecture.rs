@@ -19,7 +19,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("locking", &["build", "config", "fetch", "plan"]),
     ("package", &["build", "content", "home", "report"]),
     ("release", &["package"]),
-    ("sign", &["build", "journal"]),
+    ("sign", &["home", "journal"]),
     ("place", &["config", "context", "sign"]),
     ("publish", &["config", "content", "journal", "package", "release", "report", "sign"]),
     (

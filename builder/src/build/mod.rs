@@ -1,7 +1,7 @@
 //! Runs the steps of a plan in the container, each at most once: what a step gave is kept under its key.
 
 mod needed;
-pub(crate) mod records;
+mod records;
 mod run;
 pub mod trees;
 
@@ -16,7 +16,6 @@ use kdistro_container::StepError;
 use kdistro_formats::plan::{Plan, Step};
 
 pub use self::needed::{inputs_of, needed, uses};
-pub(crate) use self::records::write_whole;
 pub use self::records::{Output, RecordError, Records, StepRecord};
 use self::trees::TreeError;
 use crate::{
@@ -29,8 +28,10 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
     /// The step itself failed.
-    #[error("step `{step}` failed; its log ends with:\n{tail}\nwhole log: {}", log.display())]
+    #[error("step `{step}` failed{full}; its log ends with:\n{tail}\nwhole log: {}", log.display())]
     Step {
+        /// That the disk is full, where it is: programs often say something else.
+        full: &'static str,
         /// The step's name.
         step: String,
         /// The last lines of its log.

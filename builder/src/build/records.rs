@@ -1,10 +1,6 @@
 //! What steps gave, by key: the cache.
 
-use std::{
-    collections::BTreeMap,
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, fs, io, path::PathBuf};
 
 use kdistro_container::Isolation;
 use kdistro_formats::{
@@ -13,7 +9,7 @@ use kdistro_formats::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::home::Home;
+use crate::home::{Home, write_whole};
 
 /// What one step gave, and how it ran.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -107,14 +103,4 @@ impl StepRecord {
 
 fn path(home: &Home, key: &Digest) -> PathBuf {
     home.steps().join(format!("{}.json", key.hex()))
-}
-
-/// Writes a file under a temporary name and renames it.
-pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let parent = path.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(parent)?;
-    let mut file = tempfile::NamedTempFile::new_in(parent)?;
-    io::Write::write_all(&mut file, bytes)?;
-    file.persist(path)?;
-    Ok(())
 }

@@ -24,6 +24,7 @@ impl Builder<'_> {
         let log = self.home.folder("logs")?.join(format!("{}.log", step.key.hex()));
         let spec = self.spec(step, records, (&out, &temporary, &log))?;
         let finished = kdistro_container::run(&spec).map_err(|source| BuildError::Step {
+            full: if is_full(&out) { " (the disk is full)" } else { "" },
             step: step.name.clone(),
             tail: tail(&log),
             log: log.clone(),
@@ -167,6 +168,14 @@ fn unexpected(wanted: &[String], left: &[String]) -> Option<String> {
     }
     let name = left.iter().find(|name| !wanted.contains(name))?;
     Some(format!("left `{name}`, which is not one of its outputs"))
+}
+
+/// True when hardly any block or file is left where a step writes.
+fn is_full(folder: &Path) -> bool {
+    rustix::fs::statvfs(folder).is_ok_and(|found| {
+        let bytes = found.f_bavail.saturating_mul(found.f_frsize);
+        bytes < 1 << 20 || (found.f_files > 0 && found.f_favail < 16)
+    })
 }
 
 fn tail(log: &Path) -> String {

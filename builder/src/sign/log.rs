@@ -16,7 +16,7 @@ use kdistro_verify::{
     trust::{PublicKey, TrustError},
 };
 
-use crate::build::write_whole;
+use crate::home::write_whole;
 
 /// The log of one environment.
 pub struct Log<'a> {
