@@ -6,6 +6,7 @@
 mod assets;
 mod attestations;
 mod channel;
+mod given;
 mod inputs;
 mod keys;
 mod log;

@@ -63,7 +63,7 @@ pub(crate) struct Release {
     /// Check every release of the store with its inputs, and that nothing else is there
     #[arg(long)]
     all: bool,
-    /// The manifest: a path or an address
+    /// The manifest: a path or an address; with --store also its bare name, and any other must be the store's manifest
     #[arg(required = true)]
     pub(crate) manifest: Option<String>,
 }

@@ -78,8 +78,16 @@ fn verify(cli: &Cli) -> Result<Answer, String> {
     let proxy = proxy();
     let (reader, name) = store::locate(manifest, store.as_deref(), proxy.as_deref())
         .map_err(|error| error.to_string())?;
+    let given = match store {
+        Some(_) => store::read_given(manifest, &name, proxy.as_deref())
+            .map_err(|error| error.to_string())?,
+        None => None,
+    };
     let source = TrustSource { key, trusted_root };
-    let report = check::check(&*reader, &name, &source, cli.release.scope());
+    let mut report = check::check(&*reader, &name, &source, cli.release.scope());
+    if let Some(read) = given {
+        report = report.with_given(manifest, &read);
+    }
     if cli.json {
         write_json(&report)?;
     } else if cli.quiet {

@@ -1,7 +1,10 @@
 //! Reads a published store: a directory, or (feature `http`) an address.
 
+mod given;
 #[cfg(feature = "http")]
 pub mod http;
+
+pub use given::read_given;
 
 use std::{
     fs::{self, File},
@@ -18,6 +21,11 @@ pub trait Reader: Send + Sync {
     /// Any other outcome is an error: the store could not tell.
     fn open(&self, name: &str) -> io::Result<Option<Box<dyn Read + '_>>>;
 
+    /// Opens a file that is small, and of which a store that takes its time for it need not be believed.
+    fn open_document(&self, name: &str) -> io::Result<Option<Box<dyn Read + '_>>> {
+        self.open(name)
+    }
+
     /// Lists every file below `prefix`, a folder without a slash at its end, sorted by name; empty for the whole store.
     ///
     /// None when this kind of store cannot list.
@@ -29,14 +37,18 @@ pub trait Reader: Send + Sync {
 
 /// Reads a document of at most `limit` bytes; none when it is not there.
 pub fn read(reader: &dyn Reader, name: &str, limit: u64) -> io::Result<Option<Vec<u8>>> {
-    let Some(file) = reader.open(name)? else { return Ok(None) };
+    let Some(file) = reader.open_document(name)? else { return Ok(None) };
+    read_at_most(file, limit).map(Some)
+}
+
+fn read_at_most(content: impl Read, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    file.take(limit + 1).read_to_end(&mut bytes)?;
+    content.take(limit + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit {
         let message = format!("is larger than the {limit} bytes that such a document may have");
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
     }
-    Ok(Some(bytes))
+    Ok(bytes)
 }
 
 /// Where a publisher keeps what it has not finished writing; not a part of the store.
@@ -53,6 +65,23 @@ impl Directory {
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into() }
     }
+
+    /// Refuses a name that leads through a symbolic link: what lies behind one need not be in the store.
+    fn refuse_links(&self, name: &str) -> io::Result<()> {
+        let ends = name.match_indices('/').map(|(end, _)| end).chain([name.len()]);
+        for part in ends.filter_map(|end| name.get(..end)).filter(|part| !part.is_empty()) {
+            match fs::symlink_metadata(self.root.join(part)) {
+                Ok(metadata) if metadata.is_symlink() => {
+                    let message = format!("is not in the store: `{part}` is a symbolic link");
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+                }
+                Ok(_) => {}
+                Err(error) if is_absent(&error) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Reader for Directory {
@@ -60,10 +89,11 @@ impl Reader for Directory {
         if !is_plain(name) {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a name in a store"));
         }
+        self.refuse_links(name)?;
         let path = self.root.join(name);
         match fs::symlink_metadata(&path) {
             Ok(metadata) if metadata.is_file() => Ok(Some(Box::new(File::open(path)?))),
-            // A pipe would hang, a link could lead out of the store.
+            // A pipe would hang.
             Ok(_) => Err(io::Error::new(io::ErrorKind::InvalidData, "is not a regular file")),
             Err(error) if is_absent(&error) => {
                 // A store that is not there at all cannot say what is in it.
@@ -75,6 +105,7 @@ impl Reader for Directory {
     }
 
     fn list(&self, prefix: &str) -> io::Result<Option<Vec<String>>> {
+        self.refuse_links(prefix)?;
         let mut names = Vec::new();
         walk(&self.root.join(prefix), prefix, &mut names)?;
         names.sort_unstable();

@@ -24,7 +24,12 @@ impl Checker<'_> {
         for file in self.listed(&folder) {
             let Some(json) = self.document(&file, SMALL) else { continue };
             if let Some(signer) = bundle::other_signer(&json, trust.key()) {
-                self.note(&file, format!("is signed by another key ({signer}): not judged"));
+                self.note(
+                    &file,
+                    format!(
+                        "says that another key ({signer}) signed it: its signature was not checked"
+                    ),
+                );
                 continue;
             }
             match bundle::verify_statement::<IgnoredAny>(&json, trust) {

@@ -3,7 +3,7 @@
 use kdistro_formats::{Digest, layout};
 
 use super::{
-    reading::{Checker, DOCUMENT, SMALL},
+    reading::{Checker, SMALL},
     report::chain,
 };
 use crate::{
@@ -74,11 +74,11 @@ impl Checker<'_> {
         let width = count.saturating_sub(index * TILE_WIDTH).min(TILE_WIDTH);
         let file = in_log(&tile_path(level, index, width));
         let full = in_log(&tile_path(level, index, TILE_WIDTH));
-        if let Some(bytes) = self.optional(&file, DOCUMENT).ok()? {
+        if let Some(bytes) = self.optional(&file, limit(level)).ok()? {
             return Some((file, bytes, width));
         }
         // A partial tile may have been removed after its full tile was written.
-        if let Some(bytes) = self.optional(&full, DOCUMENT).ok()? {
+        if let Some(bytes) = self.optional(&full, limit(level)).ok()? {
             return Some((full, bytes, width));
         }
         self.differs(&file, "is missing");
@@ -158,7 +158,7 @@ impl Checker<'_> {
 
     fn check_old_tile(&mut self, file: &str, level: &str, tile: (u64, u64), count: u64) {
         let (index, width) = tile;
-        let Some(bytes) = self.document(file, DOCUMENT) else { return };
+        let Some(bytes) = self.document(file, limit(level)) else { return };
         let whole = if level == "entries" {
             unpack_entries(&bytes).is_some_and(|entries| entries.len() as u64 == width)
         } else {
@@ -185,6 +185,12 @@ impl Checker<'_> {
             self.differs(file, "holds something else than the tile that superseded it");
         }
     }
+}
+
+/// The most bytes that a tile of a level can have: hashes, or entries of which each has its length before it.
+fn limit(level: &str) -> u64 {
+    let widest = if level == "entries" { 2 + u64::from(u16::MAX) } else { 32 };
+    TILE_WIDTH * widest
 }
 
 fn in_log(path: &str) -> String {

@@ -200,7 +200,7 @@ impl<'a> Checker<'a> {
                 Vec::new()
             }
             Err(error) => {
-                self.unknown(folder, format!("cannot be listed: {}", chain(&error)));
+                self.unreadable(folder, &error);
                 Vec::new()
             }
         }

@@ -290,13 +290,16 @@ fn unpack_hashes(path: &str, bytes: &[u8]) -> Result<Vec<Digest>, LogError> {
     Ok(chunks.filter_map(|chunk| chunk.try_into().ok()).map(Digest::from_bytes).collect())
 }
 
-/// Reads the leaves of an entries tile; none when one is cut or empty.
+/// Reads the leaves of an entries tile; none when one is cut or empty, or there are more than a tile has.
 pub fn unpack_entries(mut bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
     let mut entries = Vec::new();
     while !bytes.is_empty() {
         let (length, rest) = bytes.split_first_chunk::<2>()?;
         let length = usize::from(u16::from_be_bytes(*length));
         let (entry, rest) = rest.split_at_checked(length).filter(|_| length > 0)?;
+        if entries.len() as u64 == TILE_WIDTH {
+            return None;
+        }
         entries.push(entry.to_vec());
         bytes = rest;
     }

@@ -1,5 +1,7 @@
 //! Reads a store behind an address: https, and plain http on this machine only.
 
+mod paced;
+
 use std::{
     io::{self, Read},
     sync::Arc,
@@ -7,23 +9,30 @@ use std::{
 };
 
 use ureq::{
-    Agent, Body, Proxy,
+    Agent, Body, BodyReader, Proxy,
     http::{Response, StatusCode, header},
     tls::TlsConfig,
 };
 
 use super::{LocateError, Reader, is_plain};
+use paced::{Pace, Paced};
 
-/// How long a connection, the first byte of an answer, and each further read may take.
+/// How long a connection, the first byte of an answer, each further read, and an empty file may take.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// The slowest that a document may come, in bytes a second beyond the patience.
+const DOCUMENT_RATE: u64 = 1_000_000;
+/// The slowest that any other file may come.
+const RATE: u64 = 10_000;
 /// Redirects that are followed.
 const REDIRECTS: usize = 4;
 
 /// A store behind an address.
+#[derive(Clone)]
 pub struct Http {
     base: String,
     site: String,
     agent: Agent,
+    patience: Duration,
 }
 
 impl Http {
@@ -47,7 +56,32 @@ impl Http {
             .timeout_per_read(Some(PATIENCE))
             .user_agent("kdistro-verify")
             .build();
-        Ok(Self { base: base.to_owned(), site, agent: agent.new_agent() })
+        Ok(Self { base: base.to_owned(), site, agent: agent.new_agent(), patience: PATIENCE })
+    }
+
+    /// Gives a file without content this long, instead of 30 seconds; its size is allowed for on top of it.
+    #[must_use]
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
+    fn open_at(&self, name: &str, rate: u64) -> io::Result<Option<Box<dyn Read + '_>>> {
+        if !is_plain(name) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a name in a store"));
+        }
+        let (store, name) = (self.clone(), name.to_owned());
+        let pace = Pace { patience: self.patience, rate };
+        let answer = Paced::open(pace, move || store.request(&name))?;
+        Ok(answer.map(|answer| Box::new(answer) as Box<dyn Read>))
+    }
+
+    fn request(&self, name: &str) -> io::Result<Option<BodyReader<'static>>> {
+        let response = self.follow(name)?;
+        match response.status() {
+            StatusCode::OK => Ok(Some(response.into_body().into_reader())),
+            StatusCode::NOT_FOUND => Ok(None),
+            status => Err(io::Error::other(format!("the server answered {status}"))),
+        }
     }
 
     fn follow(&self, name: &str) -> io::Result<Response<Body>> {
@@ -78,15 +112,11 @@ impl Http {
 
 impl Reader for Http {
     fn open(&self, name: &str) -> io::Result<Option<Box<dyn Read + '_>>> {
-        if !is_plain(name) {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a name in a store"));
-        }
-        let response = self.follow(name)?;
-        match response.status() {
-            StatusCode::OK => Ok(Some(Box::new(response.into_body().into_reader()))),
-            StatusCode::NOT_FOUND => Ok(None),
-            status => Err(io::Error::other(format!("the server answered {status}"))),
-        }
+        self.open_at(name, RATE)
+    }
+
+    fn open_document(&self, name: &str) -> io::Result<Option<Box<dyn Read + '_>>> {
+        self.open_at(name, DOCUMENT_RATE)
     }
 
     fn list(&self, _prefix: &str) -> io::Result<Option<Vec<String>>> {

@@ -11,8 +11,8 @@ use kdistro_formats::{
 use kdistro_verify::{
     check::{Outcome, Report, Scope, TrustSource, check},
     hash,
-    log::Checkpoint,
-    store::Directory,
+    log::{Checkpoint, TILE_WIDTH},
+    store::{Directory, Reader},
 };
 use serde_json::{Value, json};
 use sigstore_crypto::KeyPair;
@@ -391,7 +391,7 @@ fn log_cut_below_what_was_proven() {
 fn log_rewritten_with_the_logs_own_key() {
     let publisher = Publisher::with_releases();
     let leaf_tile = Directory::new(publisher.root());
-    let files = kdistro_verify::store::Reader::list(&leaf_tile, "log").unwrap().unwrap();
+    let files = Reader::list(&leaf_tile, "log").unwrap().unwrap();
     // Another tree under the same key: all leaves but the first.
     let size = publisher.leaf_count() - 1;
     for file in files {
@@ -660,9 +660,9 @@ fn attestation_of_another_signer_is_said_and_not_judged() {
     publisher.write(&file, canonical::to_vec(&bundle).unwrap());
     let report = publisher.check(3, Scope::Release);
     assert_eq!(report.outcome, Outcome::Verified, "{report}");
-    assert!(
-        report.notes.iter().any(|note| note.file == file && note.message.contains("another key"))
-    );
+    let note = report.notes.iter().find(|note| note.file == file).unwrap();
+    assert!(note.message.contains("another key"), "{report}");
+    assert!(note.message.ends_with("its signature was not checked"), "{report}");
     // Without a log entry too: others do not write our log.
     bundle["verificationMaterial"]["tlogEntries"] = json!([]);
     publisher.write(&file, canonical::to_vec(&bundle).unwrap());
@@ -706,6 +706,44 @@ fn what_is_wrong_wins_over_what_cannot_be_read() {
     std::fs::remove_file(&folder).unwrap();
     std::fs::create_dir(&folder).unwrap();
     assert_differs(&publisher.check(3, Scope::Release), &etcd(), "is not a regular file");
+}
+
+#[test]
+fn links_out_of_the_store_are_not_followed() {
+    for (link, named) in [
+        ("kubernetes-1-20", the_manifest()),
+        ("kubernetes-1-20/releases", layout::claim(&name(3))),
+        ("keys", layout::TRUSTED_ROOT.to_owned()),
+        ("log/tile", layout::LOG.to_owned() + "/tile/entries/000.p/7"),
+    ] {
+        let publisher = Publisher::with_releases();
+        let elsewhere = tempfile::tempdir().unwrap();
+        let (path, there) = (publisher.root().join(link), elsewhere.path().join("there"));
+        std::fs::rename(&path, &there).unwrap();
+        std::os::unix::fs::symlink(&there, &path).unwrap();
+        let report = publisher.check(3, Scope::Release);
+        assert_eq!(report.outcome, Outcome::Differs, "{report}");
+        assert_differs(&report, &named, "");
+        assert!(report.to_string().contains(&format!("`{link}` is a symbolic link")), "{report}");
+        // Listing must not look behind a link either.
+        let store = Directory::new(publisher.root());
+        assert!(store.list(link).is_err() && store.list(&format!("{link}/more")).is_err());
+    }
+}
+
+#[test]
+fn tiles_are_not_read_beyond_what_a_tile_can_hold() {
+    for (tile, limit) in
+        [("entries", TILE_WIDTH * 65_537), ("0", TILE_WIDTH * 32), ("1", TILE_WIDTH * 32)]
+    {
+        let publisher = Publisher::with_releases();
+        let file = format!("log/tile/{tile}/000.p/5");
+        publisher.write(&file, "");
+        let opened = std::fs::File::options().write(true).open(publisher.root().join(&file));
+        opened.unwrap().set_len(limit + 1).unwrap();
+        let report = publisher.check(3, Scope::Release);
+        assert_differs(&report, &file, &format!("is larger than the {limit} bytes"));
+    }
 }
 
 #[test]

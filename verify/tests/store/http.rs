@@ -10,12 +10,13 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
+    time::{Duration, Instant},
 };
 
 use kdistro_formats::layout;
 use kdistro_verify::{
     check::{Outcome, Report, Scope, check},
-    store,
+    store::{self, http::Http},
 };
 
 use crate::{content::name, publisher::Publisher};
@@ -28,6 +29,8 @@ enum Manner {
     Refuses,
     CutsArtifacts,
     SendsWithoutEnd,
+    /// Answers for files below this, head and all, byte by byte.
+    Drips(&'static str),
 }
 
 /// A server of one folder on a free port of this machine, until it is dropped.
@@ -96,9 +99,42 @@ fn answer(stream: &TcpStream, root: &Path, manner: Manner) {
     let length = if endless { u64::MAX >> 8 } else { body.len() as u64 + u64::from(cut) };
     let head =
         format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n{more}\r\n");
+    if matches!(manner, Manner::Drips(folder) if name.starts_with(folder)) {
+        return drip(out, &[head.as_bytes(), &body].concat());
+    }
     let _ = out.write_all(head.as_bytes()).and_then(|()| out.write_all(&body));
     while endless && out.write_all(&[0; 4096]).is_ok() {}
     let _ = out.flush();
+}
+
+fn drip(mut out: &TcpStream, answer: &[u8]) {
+    for byte in answer.chunks(1) {
+        thread::sleep(Duration::from_millis(100));
+        if out.write_all(byte).is_err() {
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_store_that_drips_is_given_up() {
+    let publisher = Publisher::with_releases();
+    for dripping in ["kubernetes-1-20/kubernetes", "kubernetes-1-20/releases/3/artifacts/etcd"] {
+        let server = Server::start(publisher.root(), Manner::Drips(dripping));
+        let store = Http::new(&format!("http://127.0.0.1:{}", server.port), None).unwrap();
+        let store = store.with_patience(Duration::from_millis(500));
+        let started = Instant::now();
+        let manifest = layout::manifest(&name(3));
+        let report = check(&store, &manifest, &publisher.source(), Scope::Release);
+        // Each answer drips for ten seconds or more.
+        assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
+        assert_eq!(report.outcome, Outcome::Unknown, "{report}");
+        assert!(report.to_string().contains("too slow: "), "{report}");
+        assert!(
+            report.problems.iter().all(|problem| problem.file.starts_with(dripping)),
+            "{report}"
+        );
+    }
 }
 
 #[test]

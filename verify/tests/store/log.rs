@@ -145,6 +145,12 @@ fn a_file_of_the_log_has_one_name() {
     }
 }
 
+#[test]
+fn no_more_entries_are_unpacked_than_a_tile_has() {
+    assert_eq!(unpack_entries(&[0, 1, b'x'].repeat(256)).unwrap().len(), 256);
+    assert!(unpack_entries(&[0, 1, b'x'].repeat(257)).is_none());
+}
+
 proptest! {
     #[test]
     fn names_never_panic_and_have_one_spelling(path in "(tile/)?([0-9]|entries|x)?/?[x0-9/]{0,12}(\\.p/)?[0-9]{0,4}") {

@@ -42,6 +42,31 @@ fn says_verified_forged_or_could_not_tell() {
 }
 
 #[test]
+fn a_manifest_given_beside_the_store_must_be_the_stores() {
+    let publisher = Publisher::with_releases();
+    let (key, store) =
+        (shown(&publisher.root().join(layout::PUBLIC_KEY)), shown(&publisher.root()));
+    let check = |file: &str| run(&["--key", &key, "--quiet", "--store", &store, file]);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("kubernetes-1-20-3.yaml");
+    let given = shown(&file);
+    let (code, out, _) = check(&given);
+    assert_eq!((code, out), (2, format!("could not tell: {given}\n")));
+    fs::write(&file, publisher.read(&layout::manifest(&name(3)))).unwrap();
+    assert_eq!(check(&given).0, 0);
+    fs::write(&file, [&publisher.read(&layout::manifest(&name(3)))[..], b"\n"].concat()).unwrap();
+    let (code, out, _) = check(&given);
+    assert_eq!((code, out), (1, format!("differs or forged: {given}\n")));
+    // The folder says another channel, so this is no name in the store.
+    assert_eq!(check("kubernetes-1-21/kubernetes-1-20-3.yaml").0, 2);
+    assert_eq!(check("./kubernetes-1-20-3.yaml").0, 2);
+    assert_eq!(check("http://127.0.0.1:1/kubernetes-1-20-3.yaml").0, 2);
+    for bare in ["kubernetes-1-20-3.yaml", "kubernetes-1-20/kubernetes-1-20-3.yaml"] {
+        assert_eq!(check(bare).0, 0, "{bare}");
+    }
+}
+
+#[test]
 fn wrong_usage_is_could_not_tell() {
     let publisher = Publisher::new();
     let key = shown(&publisher.root().join(layout::PUBLIC_KEY));
