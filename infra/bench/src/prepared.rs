@@ -1,0 +1,141 @@
+//! What all subjects start from: a build repository, a home folder, and a part of a channel that was built there.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use kdistro::{
+    build::{self, Records, StepRecord},
+    config::{INPUTS, Workspace},
+    content::ContentStore,
+    context::read_files,
+    home::{Home, Lock},
+    plan::{self, BUILD_PLATFORM, Selection},
+};
+use kdistro_formats::{
+    ChannelName,
+    plan::{Plan, Step},
+};
+
+use crate::{
+    error::{BenchError, at, doing},
+    peer, roles,
+};
+
+/// The self-contained channel, and its two small components.
+const CHANNEL: &str = "1-20";
+const PROJECTS: [&str; 2] = ["etcd-io/etcd", "containernetworking/plugins"];
+
+/// Where subjects work.
+pub(crate) struct Prepared {
+    /// The top of the build repository.
+    pub(crate) repository: PathBuf,
+    /// The home folder.
+    pub(crate) home: Home,
+    /// Its content store.
+    pub(crate) content: ContentStore,
+    /// The plan of the part that is measured.
+    pub(crate) plan: Plan,
+    /// Keeps other runs from removing our scratch folders.
+    _at_work: Lock,
+}
+
+impl Prepared {
+    /// Builds what is measured, unless it was built in this home before, and reads its plan.
+    pub(crate) fn open(directory: &Path, home: &Path) -> Result<Self, BenchError> {
+        let mut folders = directory.ancestors();
+        let repository = folders.find(|folder| folder.join(INPUTS).is_file()).ok_or_else(|| {
+            BenchError::Unexpected(format!("{} is no build repository", directory.display()))
+        })?;
+        let home = Home::open(home).map_err(doing("open the home folder"))?;
+        let content = ContentStore::new(home.content());
+        let prepared = Self {
+            _at_work: home.enter().map_err(doing("enter the home folder"))?,
+            plan: plan_of(repository)?,
+            repository: repository.to_owned(),
+            home,
+            content,
+        };
+        let mut build = prepared.kdistro(prepared.home.path(), "build");
+        // Its progress is worth seeing: the first time it fetches and compiles.
+        peer::run_visibly(build.stdout(Stdio::null()))?;
+        Ok(prepared)
+    }
+
+    /// `kdistro COMMAND` for the part that is measured, in a home folder of choice.
+    pub(crate) fn kdistro(&self, home: &Path, command: &str) -> Command {
+        let mut kdistro = peer::again(roles::KDISTRO);
+        kdistro.current_dir(&self.repository).arg("--home").arg(home).args([command, CHANNEL]);
+        for project in PROJECTS {
+            kdistro.args(["--component", project]);
+        }
+        kdistro.args(["--platform", BUILD_PLATFORM]);
+        kdistro
+    }
+
+    /// The steps that compile, those without generated sources: they can be run alone.
+    pub(crate) fn steps(&self) -> Vec<&Step> {
+        let steps = build::needed(&self.plan, None);
+        steps.into_iter().filter(|step| build::uses(&self.plan, step).is_empty()).collect()
+    }
+
+    /// What was built: programs in the content store, sorted by path.
+    pub(crate) fn programs(&self) -> Result<Vec<PathBuf>, BenchError> {
+        let mut digests = BTreeSet::new();
+        for step in self.steps() {
+            let record = StepRecord::read(&self.home, &step.key)
+                .map_err(doing("read what a step gave"))?
+                .ok_or_else(|| BenchError::Unexpected(format!("`{}` was not built", step.name)))?;
+            digests.extend(record.outputs.values().map(|output| output.digest));
+        }
+        Ok(digests.iter().map(|digest| self.content.path(digest)).collect())
+    }
+
+    /// A home folder for one measurement, in this one's scratch folder; removed when it is dropped.
+    pub(crate) fn scratch(&self) -> Result<(tempfile::TempDir, Home), BenchError> {
+        let folder = self.home.scratch("bench").map_err(doing("make a scratch folder"))?;
+        // Build steps, which run under another user, look for their trees below it.
+        let home = Home::open(&folder.path().join("home")).map_err(doing("open a home folder"))?;
+        Ok((folder, home))
+    }
+
+    /// Lays out in `home` all that a step sees.
+    pub(crate) fn lay_out(&self, step: &Step, home: &Home) -> Result<(), BenchError> {
+        let trees = build::trees::Trees {
+            plan: &self.plan,
+            home,
+            content: &self.content,
+            records: &Records::default(),
+        };
+        for digest in step.body.mounts.values().chain([&step.body.root]) {
+            trees.lay_out(digest).map_err(doing("lay out what a step sees"))?;
+        }
+        Ok(())
+    }
+}
+
+fn plan_of(repository: &Path) -> Result<Plan, BenchError> {
+    let files = read_files(repository).map_err(doing("read the configuration"))?;
+    let workspace = Workspace::read(files).map_err(|problems| {
+        let problems = problems.iter().map(ToString::to_string).collect::<Vec<_>>();
+        BenchError::Unexpected(problems.join("\n"))
+    })?;
+    let wrong = |name| move |error| BenchError::Unexpected(format!("{name}: {error}"));
+    let channel: ChannelName = CHANNEL.parse().map_err(wrong(CHANNEL))?;
+    let selection = Selection {
+        projects: PROJECTS
+            .iter()
+            .map(|name| name.parse().map_err(wrong(name)))
+            .collect::<Result<_, _>>()?,
+        platforms: vec![BUILD_PLATFORM.parse().map_err(wrong(BUILD_PLATFORM))?],
+    };
+    plan::plan(&workspace, &channel, &selection).map_err(doing("make the plan"))
+}
+
+/// Removes a folder with all that is in it, if it is there.
+pub(crate) fn remove(folder: &Path) -> Result<(), BenchError> {
+    if folder.exists() { fs::remove_dir_all(folder).map_err(at(folder)) } else { Ok(()) }
+}

@@ -1,0 +1,107 @@
+//! The roles that this program plays in a process of their own, so that their memory and CPU are theirs alone.
+
+use std::{
+    error::Error,
+    ffi::OsString,
+    fs::{self, File},
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+};
+
+use clap::Parser;
+use kdistro::{cli::Cli, commands, context::Surroundings};
+use kdistro_assemble::gzip::gzip;
+use kdistro_verify::hash::{self, Hashes};
+use serde::{Deserialize, Serialize};
+
+/// First argument: hash the files that follow, on all cores.
+pub(crate) const HASH: &str = "kdistro-bench:hash";
+/// First argument: compress the first file that follows into the second.
+pub(crate) const GZIP: &str = "kdistro-bench:gzip";
+/// First argument: be `kdistro` with the arguments that follow.
+pub(crate) const KDISTRO: &str = "kdistro-bench:kdistro";
+
+/// What the hashing role found.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Hashed {
+    /// SHA-256 and SHA-512 of each file in hex, in the order of the arguments.
+    pub(crate) files: Vec<(String, String)>,
+    /// The most memory that the process held at once.
+    pub(crate) peak_bytes: u64,
+}
+
+/// Plays a role, if this process was started for one.
+pub(crate) fn play(
+    arguments: &[OsString],
+    surroundings: impl FnOnce() -> Surroundings,
+) -> Option<ExitCode> {
+    let (word, rest) = arguments.get(1..)?.split_first()?;
+    match word.to_str()? {
+        HASH => Some(exit(hash_files(rest))),
+        GZIP => Some(exit(compress(rest))),
+        KDISTRO => Some(be_kdistro(rest, surroundings())),
+        _ => None,
+    }
+}
+
+fn exit(result: Result<(), Box<dyn Error>>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nobody is left to hear when even this fails.
+            let _ = writeln!(io::stderr(), "{error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn be_kdistro(arguments: &[OsString], surroundings: Surroundings) -> ExitCode {
+    let words = [OsString::from("kdistro")].into_iter().chain(arguments.iter().cloned());
+    commands::run(&Cli::parse_from(words), surroundings)
+}
+
+fn compress(arguments: &[OsString]) -> Result<(), Box<dyn Error>> {
+    let [from, to] = arguments else { return Err("expected two files".into()) };
+    gzip(File::open(from)?, File::create(to)?)?;
+    Ok(())
+}
+
+/// Hashes files as packaging and verification do: each in one read, several at once.
+fn hash_files(arguments: &[OsString]) -> Result<(), Box<dyn Error>> {
+    let paths: Vec<PathBuf> = arguments.iter().map(PathBuf::from).collect();
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = Vec::new();
+        while let Some((index, path)) = take(&next, &paths) {
+            done.push((index, File::open(path).and_then(hash::hashes_of)));
+        }
+        done
+    };
+    let cores = thread::available_parallelism().map_or(1, usize::from).min(paths.len());
+    let mut done: Vec<_> = thread::scope(|scope| {
+        let workers: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().unwrap_or_default()).collect()
+    });
+    done.sort_unstable_by_key(|(index, _)| *index);
+    let hex = |hashes: Hashes| (hashes.sha256.hex(), hashes.sha512.to_string());
+    let files = done.into_iter().map(|(_, hashes)| hashes.map(hex)).collect::<Result<_, _>>()?;
+    let hashed = Hashed { files, peak_bytes: peak_bytes()? };
+    io::stdout().write_all(&serde_json::to_vec(&hashed)?)?;
+    Ok(())
+}
+
+fn take<'a>(next: &AtomicUsize, paths: &'a [PathBuf]) -> Option<(usize, &'a PathBuf)> {
+    let index = next.fetch_add(1, Ordering::Relaxed);
+    paths.get(index).map(|path| (index, path))
+}
+
+/// Source: `proc(5)`, `/proc/pid/status`, `VmHWM`, in KiB. Unlike `ru_maxrss` it knows nothing of the program before exec.
+fn peak_bytes() -> Result<u64, Box<dyn Error>> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|rest| rest.split_whitespace().next()).ok_or("no VmHWM")?;
+    Ok(kib.parse::<u64>()? * 1024)
+}

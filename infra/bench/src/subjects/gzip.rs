@@ -1,0 +1,75 @@
+//! Compresses an archive of programs with the one encoder of the distribution, and with pigz on one core at the same
+//! level. For information.
+
+use std::{
+    fs::File,
+    io::BufWriter,
+    path::{Path, PathBuf},
+};
+
+use kdistro_assemble::{
+    entry::{Entry, EntryPath},
+    tar::TarWriter,
+};
+
+use crate::{
+    error::{BenchError, at, doing},
+    figures::Figure,
+    measure::{Pair, cost_of, pairs},
+    peer,
+    prepared::Prepared,
+    roles,
+};
+
+/// The archive is at least this large.
+const SIZE: u64 = 100 << 20;
+
+pub(super) fn measure(prepared: &Prepared, count: usize) -> Result<Vec<Figure>, BenchError> {
+    let (scratch, _) = prepared.scratch()?;
+    let place = |name: &str| scratch.path().join(name);
+    let (archive, ours, theirs) = (place("programs.tar"), place("ours.gz"), place("pigz.gz"));
+    let bytes = pack(&prepared.programs()?, &archive)?;
+    let costs = pairs(
+        count,
+        || {
+            let mut command = peer::again(roles::GZIP);
+            command.args([&archive, &ours]);
+            Ok(cost_of(|| peer::run(&mut command))?.1)
+        },
+        || {
+            let mut command = peer::program("pigz");
+            command.args(["-p1", "-6", "-c"]).arg(&archive);
+            Ok(cost_of(|| peer::run_into(&mut command, &theirs))?.1)
+        },
+    )?;
+    let megabytes = |path: &Path| {
+        let kib = path.metadata().map_err(at(path))?.len() >> 10;
+        Ok::<_, BenchError>(f64::from(u32::try_from(kib).unwrap_or(u32::MAX)) / 1024.0)
+    };
+    let size = [Pair { ours: megabytes(&ours)?, peer: megabytes(&theirs)? }];
+    let (what, peer) = (format!("gzip {} MB", bytes >> 20), "pigz -p1 -6");
+    Ok(vec![
+        Figure::of_pairs((format!("{what}, CPU"), peer), "s", &costs.cpu(), None),
+        Figure::of_pairs((format!("{what}, size"), peer), "MB", &size, None),
+    ])
+}
+
+/// Packs programs, over and over until the archive is large enough; returns their size.
+fn pack(programs: &[PathBuf], archive: &Path) -> Result<u64, BenchError> {
+    let file = BufWriter::new(File::create(archive).map_err(at(archive))?);
+    let mut tar = TarWriter::new(file, 0);
+    let (mut bytes, mut round) = (0, 0);
+    while bytes < SIZE && !programs.is_empty() {
+        for (number, path) in programs.iter().enumerate() {
+            let mut program = File::open(path).map_err(at(path))?;
+            let size = program.metadata().map_err(at(path))?.len();
+            let name = EntryPath::new(format!("{round}/{number:04}"));
+            let name = name.map_err(doing("name a program"))?;
+            tar.append(Entry::file(name, true, size, &mut program)).map_err(doing("pack"))?;
+            bytes += size;
+        }
+        round += 1;
+    }
+    tar.finish().map_err(doing("pack"))?.into_inner().map_err(|error| at(archive)(error.into()))?;
+    Ok(bytes)
+}
