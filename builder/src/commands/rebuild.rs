@@ -6,7 +6,7 @@ use kdistro_border::KeyFile;
 use kdistro_formats::{canonical, statement::RebuildVerdict};
 use kdistro_verify::{
     check::{self, Outcome, Report, Scope, TrustSource},
-    store,
+    hash, store,
     trust::PublicKey,
 };
 
@@ -38,6 +38,20 @@ pub(super) fn run(context: &Context, arguments: &RebuildArgs) -> Result {
                 Outcome::Unknown => return Ok(Answer::Unknown),
             }
         }
+    }
+    // With --store, a manifest that lies elsewhere is a claim about which one is meant.
+    if arguments.store.is_some()
+        && let Some(read) = store::read_given(&arguments.manifest, &name, proxy.as_deref())?
+    {
+        let given = hash::sha256(&read?);
+        if let Some(verified) = verified.filter(|verified| *verified != given) {
+            print(format!(
+                "{} is {given}, but the store's manifest is {verified}",
+                arguments.manifest
+            ))?;
+            return Ok(Answer::No);
+        }
+        verified = Some(given);
     }
     let subject = Subjected::read(locate()?.0, &name, verified.as_ref())?;
     let scratch = context.home.scratch("rebuild")?;
