@@ -10,13 +10,13 @@
 mod cgroup;
 mod disk;
 mod engine;
-mod helper;
 mod host;
 mod judge;
 mod outcome;
 mod outputs;
 mod probe;
 mod processes;
+mod reexec;
 mod run;
 mod spec;
 mod supervisor;
@@ -24,11 +24,11 @@ mod view;
 mod watch;
 mod world;
 
-pub use helper::enter_if_helper;
 pub use host::{Fact, State, host_report};
 pub use outcome::{Enforcement, Finished, Isolation, StepError};
 #[doc(hidden)]
 pub use probe::attempts_without_filter;
 pub use probe::{ProbeResult, probe};
+pub use reexec::enter_if_helper;
 pub use run::{run, run_with};
 pub use spec::{Limits, Mount, StepSpec};

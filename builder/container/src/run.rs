@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use crate::helper;
 use crate::outcome::{Finished, StepError};
+use crate::reexec;
 use crate::spec::StepSpec;
 
 /// What a supervisor is asked to do.
@@ -25,7 +25,7 @@ pub(crate) struct Job {
 /// runs; afterwards everything in `out` belongs to the owner that `out` had. The log is written anew.
 /// Fails unless `main` began with [`enter_if_helper`](crate::enter_if_helper).
 pub fn run(spec: &StepSpec) -> Result<Finished, StepError> {
-    if !helper::is_entered() {
+    if !reexec::is_entered() {
         return Err(StepError::engine("start", "main did not begin with enter_if_helper"));
     }
     run_with(Path::new("/proc/self/exe"), spec)
@@ -67,7 +67,7 @@ pub(crate) fn run_job(helper: &Path, job: &Job) -> Result<Finished, StepError> {
 )]
 fn start(helper: &Path) -> std::io::Result<Child> {
     Command::new(helper)
-        .arg(helper::SUPERVISE)
+        .arg(reexec::SUPERVISE)
         .env_clear()
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

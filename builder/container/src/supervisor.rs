@@ -19,7 +19,7 @@ use crate::outcome::{Finished, StepError};
 use crate::run::Job;
 use crate::watch::{End, Watch};
 use crate::world::{STEP_ID, World};
-use crate::{helper, outputs, processes, view};
+use crate::{outputs, processes, reexec, view};
 
 /// Reads a job from standard input and writes how it ended to standard output.
 pub(crate) fn main() -> i32 {
@@ -109,7 +109,7 @@ fn run_engine(job: &Job, world: &World, group: &mut Group, log: File) -> Result<
 )]
 fn start_engine(world: &World) -> io::Result<Child> {
     let mut command = Command::new(&world.engine);
-    command.arg(helper::ENGINE).env_clear().current_dir("/");
+    command.arg(reexec::ENGINE).env_clear().current_dir("/");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     if Uid::effective().is_root() && world.owner.is_some() {
         // The standard library drops the supplementary groups along with root.
