@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fs, io, path::PathBuf};
 
 use kdistro_formats::{
-    ChannelName, Platform,
+    ChannelName, CommitId, Platform,
     canonical::CanonicalError,
     plan::{Plan, Tree},
     yaml,
@@ -114,16 +114,17 @@ pub fn lock(
     }
     for component in &configured.components {
         let pinned = old.and_then(|old| old.source(&component.project));
-        let source = match source(fetcher, configured, component, (pinned, refresh), &lock) {
-            Err(LockError::Fetch { source, .. }) if partial && component.commit.is_some() => {
+        let found = source(fetcher, configured, component, (pinned, refresh), &lock);
+        let source = match (found, component.commit.as_ref().filter(|_| partial)) {
+            (Err(LockError::Fetch { source, .. }), Some(commit)) => {
                 fetcher.reporter.note(format!(
                     "{}: only its commit is locked: {}",
                     component.project,
                     chain(&source)
                 ));
-                only_commit(component)
+                only_commit(component, commit)
             }
-            other => other?,
+            (other, _) => other?,
         };
         lock.sources.push(source);
     }
@@ -141,19 +142,14 @@ fn chain(error: &dyn std::error::Error) -> String {
     text.replace('\n', " ")
 }
 
-fn only_commit(component: &Component) -> Source {
+fn only_commit(component: &Component, commit: &CommitId) -> Source {
     Source {
         project: component.project.clone(),
         tag: component.tag.clone(),
-        commit: component.commit.clone().unwrap_or_else(zero),
+        commit: commit.clone(),
         debian: None,
         content: None,
     }
-}
-
-fn zero() -> kdistro_formats::CommitId {
-    #[expect(clippy::unreachable, reason = "forty zeros are a well-formed commit id")]
-    "0".repeat(40).parse().unwrap_or_else(|_| unreachable!())
 }
 
 fn failed(component: &str) -> impl Fn(FetchError) -> LockError {
