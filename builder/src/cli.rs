@@ -1,6 +1,10 @@
 //! The command line. Help texts only; what a command does stands in `commands/`.
 
+mod image;
+
 use std::path::PathBuf;
+
+pub use self::image::{ExportArgs, ImageCommand, ImageFormat, ImageOf, RunArgs};
 
 use clap::{Args, Parser, Subcommand};
 use kdistro_formats::{ChannelName, Platform, ProjectName, ReleaseName, Tag};
@@ -78,12 +82,22 @@ pub enum Command {
     },
     /// Check every declarative file; lists all problems
     Check,
-    /// Show each channel: what it ships, whether its lock is current, its last release
-    Status,
-    /// Mirror the sources of a channel
+    /// Show channels: what they ship, whether the lock is current, the last release, what the next one would change
+    Status {
+        /// The channels [default: all]
+        channels: Vec<ChannelName>,
+        /// Ask each upstream for newer tags; exit 2 where one cannot be asked
+        #[arg(long)]
+        upstream: bool,
+    },
+    /// Begin something new in the build repository
+    #[command(subcommand)]
+    New(NewCommand),
+    /// Mirror the sources of channels
     Mirror {
-        /// The channel
-        channel: ChannelName,
+        /// The channels
+        #[arg(required = true)]
+        channels: Vec<ChannelName>,
         /// Ask upstream again about tags that are mirrored
         #[arg(long)]
         refresh: bool,
@@ -91,10 +105,11 @@ pub enum Command {
     /// Work on patches
     #[command(subcommand)]
     Patch(PatchCommand),
-    /// Pin the content of every input of a channel
+    /// Pin the content of every input of channels
     Lock {
-        /// The channel
-        channel: ChannelName,
+        /// The channels
+        #[arg(required = true)]
+        channels: Vec<ChannelName>,
         /// Write nothing; exit 1 when anything differs
         #[arg(long)]
         check: bool,
@@ -107,11 +122,11 @@ pub enum Command {
     },
     /// Show every step: whether it is cached, and if not, what changed
     Plan {
-        /// The channel
+        /// The channels
         #[arg(required_unless_present = "from")]
-        channel: Option<ChannelName>,
+        channels: Vec<ChannelName>,
         /// Make the plan again from what this release published, and compare (path or address of a manifest)
-        #[arg(long, value_name = "MANIFEST", conflicts_with = "channel")]
+        #[arg(long, value_name = "MANIFEST", conflicts_with = "channels")]
         from: Option<String>,
         /// Which part
         #[command(flatten)]
@@ -119,16 +134,18 @@ pub enum Command {
     },
     /// Build and keep the outputs; publish nothing
     Build {
-        /// The channel
-        channel: ChannelName,
+        /// The channels
+        #[arg(required = true)]
+        channels: Vec<ChannelName>,
         /// Which part
         #[command(flatten)]
         part: Part,
     },
     /// Cut a release: fetch, build, package, publish, announce; run again to go on after an interruption
     Cut {
-        /// The channel
-        channel: ChannelName,
+        /// The channels; one that fails does not stop the others
+        #[arg(required = true)]
+        channels: Vec<ChannelName>,
         /// Which part
         #[command(flatten)]
         part: Part,
@@ -149,6 +166,19 @@ pub enum Command {
     },
     /// Build a published release again from its plan and inputs, in an empty cache, and compare
     Rebuild(RebuildArgs),
+    /// Compare two releases by facts: components, patches, CVEs, parts, assets; exit 1 if anything differs
+    Diff {
+        /// The older release: a name such as 1-36-1 in the environment's store, or path or address of a manifest
+        from: String,
+        /// The newer one
+        to: String,
+        /// Write Markdown, for a review or release notes
+        #[arg(long, conflicts_with = "json")]
+        markdown: bool,
+    },
+    /// Look at the images of a release, export one, or start one
+    #[command(subcommand)]
+    Image(ImageCommand),
     /// Make or show the keys of the environment
     #[command(subcommand)]
     Key(KeyCommand),
@@ -233,6 +263,21 @@ pub enum PatchCommand {
         /// The work tree [default: the patches as they are, written in canonical form]
         #[arg(long, value_name = "DIR")]
         from: Option<PathBuf>,
+    },
+}
+
+/// Begin something new.
+#[derive(Debug, Subcommand)]
+pub enum NewCommand {
+    /// Write a first projects/OWNER/REPO/project.yaml from what a tag of an upstream looks like
+    Project {
+        /// The upstream's public https address, such as `https://github.com/etcd-io/etcd`
+        url: String,
+        /// The tag to look at
+        tag: Tag,
+        /// The component's name [default: the repository's]
+        #[arg(long)]
+        name: Option<String>,
     },
 }
 

@@ -9,7 +9,7 @@ use std::{
 use kdistro_source::Environment;
 
 use crate::{
-    config::{self, Files, INPUTS, Problem, Workspace},
+    config::{Files, INPUTS, Problem, Workspace, environment},
     content::ContentStore,
     home::{Home, HomeError, Lock},
     report::Reporter,
@@ -83,13 +83,18 @@ pub enum ContextError {
     /// Something among the configuration that is neither file nor folder.
     #[error("{} is a link or device; expected a plain file", .0.display())]
     NoFile(PathBuf),
-    /// The environment file is missing or wrong.
-    #[error("{file}: {message}")]
-    Environment {
-        /// The file.
-        file: String,
-        /// What is wrong.
-        message: String,
+    /// The environment's file is wrong.
+    #[error("{0}")]
+    Environment(Problem),
+    /// No such environment.
+    #[error(
+        "unknown environment `{name}`, expected one of {known}\nhelp:  name one with --environment, or write {}", environment::file(.name)
+    )]
+    UnknownEnvironment {
+        /// Its name.
+        name: String,
+        /// Those that there are.
+        known: String,
     },
     /// The home folder cannot be used.
     #[error(transparent)]
@@ -114,24 +119,24 @@ impl Context {
     }
 
     /// Reads the environment file.
-    pub fn target(&self) -> Result<config::environment::Environment, ContextError> {
-        let file = format!("infra/environments/{}.yaml", self.environment_name);
-        let path = self.top()?.join(&file);
-        let text = fs::read_to_string(&path).map_err(|error| ContextError::Environment {
-            file: file.clone(),
-            message: format!("cannot be read: {error}"),
-        })?;
-        let wrong = |message: String| ContextError::Environment { file: file.clone(), message };
-        let target: config::environment::Environment =
-            kdistro_formats::yaml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
-        if !config::environment::is_host(&target.log_origin) {
-            let found = &target.log_origin;
-            return Err(wrong(format!(
-                "logOrigin `{found}` is not a host name such as `log.example.org`"
-            )));
-        }
-        Ok(target)
+    pub fn target(&self) -> Result<environment::Environment, ContextError> {
+        let files = read_environments(&self.top()?)?;
+        let file = environment::file(&self.environment_name);
+        let Some(bytes) = files.get(&file) else {
+            let names = files.keys().filter_map(|path| environment::name_of(path));
+            let known = names.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+            let name = self.environment_name.clone();
+            return Err(ContextError::UnknownEnvironment { name, known });
+        };
+        environment::Environment::read(&file, bytes).map_err(ContextError::Environment)
     }
+}
+
+/// Reads the files of all environments below the top of a build repository.
+pub fn read_environments(top: &Path) -> Result<Files, ContextError> {
+    let mut files = Files::new();
+    read_below(top, &top.join(environment::FOLDER), &mut files)?;
+    Ok(files)
 }
 
 /// Reads all declarative files below the top of a build repository.

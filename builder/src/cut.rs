@@ -2,7 +2,10 @@
 
 mod error;
 
-use std::{collections::BTreeSet, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use kdistro_border::{Announced, Announcer, Store};
 use kdistro_formats::{
@@ -11,7 +14,7 @@ use kdistro_formats::{
     layout,
     plan::{Plan, Step},
 };
-use kdistro_verify::hash;
+use kdistro_verify::hash::{self, Hashes};
 
 pub use self::error::CutError;
 use crate::{
@@ -30,6 +33,7 @@ use crate::{
         index::Change,
         number::{self, State},
     },
+    release::{self, kubeadm},
     sign::Signing,
     time,
 };
@@ -115,7 +119,7 @@ pub fn cut(context: &Context, order: &Order) -> Result<Outcome, CutError> {
     if order.until == Stage::Package {
         return Ok(Outcome::Until(Stage::Package));
     }
-    cutting.release(&place, &packaged)
+    cutting.release(&place, (&packaged, &records))
 }
 
 impl<'a> Cutting<'a> {
@@ -173,6 +177,7 @@ impl<'a> Cutting<'a> {
     fn publisher<'b>(&'b self, place: &'b Place, signing: &'b Signing<'b>) -> Publisher<'b> {
         Publisher {
             store: &place.store,
+            registry: &place.registry,
             content: &self.context.content,
             signing,
             environment: &place.target.name,
@@ -219,7 +224,33 @@ impl<'a> Cutting<'a> {
         Ok(packager.package(None)?)
     }
 
-    fn release(&self, place: &Place, packaged: &Packaged) -> Result<Outcome, CutError> {
+    /// Makes the files of the release as a whole.
+    fn documents(
+        &self,
+        packaged: &Packaged,
+        name: &ReleaseName,
+    ) -> Result<BTreeMap<String, Hashes>, CutError> {
+        let mut documents = BTreeMap::new();
+        if let Some(sbom) = &packaged.sbom {
+            documents.insert(release::SBOM.to_owned(), *sbom);
+        }
+        let registry = &self.workspace.distribution.registry;
+        let kubeadm = kubeadm::configuration(&self.plan, name, registry);
+        if let Some(text) = kubeadm.map_err(PublishError::Write)? {
+            self.context.content.insert_bytes(text.as_bytes())?;
+            let hashes = hash::hashes_of(text.as_bytes());
+            let hashes =
+                hashes.map_err(|source| CutError::Document { name: kubeadm::NAME, source })?;
+            documents.insert(kubeadm::NAME.to_owned(), hashes);
+        }
+        Ok(documents)
+    }
+
+    fn release(
+        &self,
+        place: &Place,
+        (packaged, records): (&Packaged, &Records),
+    ) -> Result<Outcome, CutError> {
         self.context.reporter.stage("publish");
         if self.order.until >= Stage::Announce {
             self.finish_announcement(place)?;
@@ -227,6 +258,7 @@ impl<'a> Cutting<'a> {
         let claim = self.claim(place)?;
         let name =
             ReleaseName { channel: claim.header.channel.clone(), number: claim.header.number };
+        let documents = self.documents(packaged, &name)?;
         let signing = place.signing(self.context);
         let publisher = self.publisher(place, &signing);
         let ready = Ready {
@@ -234,7 +266,9 @@ impl<'a> Cutting<'a> {
             plan_bytes: &self.plan_bytes,
             packaged,
             claim: &claim,
-            url: &self.workspace.distribution.url,
+            distribution: &self.workspace.distribution,
+            documents: &documents,
+            records,
             files: &self.workspace.files,
         };
         publisher.refuse_early(&ready, &name)?;

@@ -13,8 +13,8 @@ use std::{
 use kdistro_formats::{Digest, Platform, ProjectName, Tag};
 use kdistro_source::{
     Apt, AptError, AptSettings, Environment, FilePin, Go, GoError, Mirror, MirrorError, Module,
-    ModuleRequest, PatchError, Revision, Series, SourceRequest, TagSource, import::ImportError,
-    series, tree::TreeError,
+    ModuleRequest, PatchError, Reach, Revision, Series, SourceRequest, TagSource,
+    import::ImportError, series, tree::TreeError,
 };
 
 use crate::{
@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// Debian's word for the architecture that programs are compiled on.
-const ARCHITECTURE: &str = "amd64";
+pub const ARCHITECTURE: &str = "amd64";
 
 /// Why an input cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -131,7 +131,7 @@ impl Fetcher<'_> {
         locked: Option<&lock::Source>,
         refresh: bool,
     ) -> Result<Mirrored, FetchError> {
-        let name = &component.project;
+        let name = self.workspace.source_of(&component.project);
         let locked = locked.filter(|source| source.tag == component.tag);
         let expected = component.commit.as_ref().or(locked.map(|source| &source.commit));
         let progress = |message: &str| self.progress(message);
@@ -178,12 +178,14 @@ impl Fetcher<'_> {
         component: &Component,
         mirrored: &Mirrored,
     ) -> Result<Revision, FetchError> {
+        self.progress(&format!("patching {} {}", component.project, component.tag));
         let none = Series { patches: Vec::new() };
-        let folder = self.workspace.patch_folder(&component.project, component.tag.as_str());
+        let project = self.workspace.source_of(&component.project);
+        let folder = self.workspace.patch_folder(project, component.tag.as_str());
         let series = folder.map_or(&none, |folder| &folder.series);
         let applied = series::apply(&mirrored.mirror, &mirrored.revision.commit, series);
         applied.map_err(|source| FetchError::Patch {
-            project: component.project.clone(),
+            project: project.clone(),
             tag: component.tag.clone(),
             source,
         })
@@ -195,6 +197,7 @@ impl Fetcher<'_> {
         mirrored: &Mirrored,
         revision: &Revision,
     ) -> Result<(Digest, u64), FetchError> {
+        self.progress(&format!("archiving tree {}", revision.tree));
         let mut new = self.content.create()?;
         {
             let mut writer = io::BufWriter::with_capacity(1 << 20, &mut new);
@@ -216,6 +219,7 @@ impl Fetcher<'_> {
                 FetchError::Configuration(error.to_string())
             })?;
         if let Some(zip) = pinned.filter(|zip| self.content.has(&zip.sha256)) {
+            self.progress(&format!("checking Go {version}"));
             let zip = self.measure_zip(&zip.sha256)?;
             return Ok(lock::Toolchain { version: version.to_owned(), platform, zip });
         }
@@ -266,6 +270,7 @@ impl Fetcher<'_> {
         let mut found = BTreeMap::new();
         let go = Go { program: toolchain, environment: self.environment };
         for build in recipe.builds.iter().filter(|b| b.dependencies == Dependencies::Modules) {
+            self.progress(&format!("looking for the modules of `{}`", build.module));
             let scratch = self.home.scratch("modules")?;
             let packages: Vec<_> = build.programs.iter().map(|p| p.package.clone()).collect();
             let platforms = if build.platforms.is_empty() { platforms } else { &build.platforms };
@@ -306,11 +311,17 @@ impl Fetcher<'_> {
         })
     }
 
-    /// Resolves and fetches the packages of a build root.
-    pub fn root(&self, root: &inputs::Root) -> Result<lock::Root, FetchError> {
+    /// Resolves and fetches the packages of a build root or an image base.
+    pub fn packages(
+        &self,
+        root: &inputs::Root,
+        architecture: &str,
+    ) -> Result<Vec<lock::Package>, FetchError> {
         let scratch = self.home.scratch("packages")?;
         let progress = |message: &str| self.progress(message);
-        let found = self.apt()?.resolve(ARCHITECTURE, &root.packages, scratch.path(), &progress)?;
+        let reach = if root.closure { Reach::Closure } else { Reach::Named };
+        let names = (root.packages.as_slice(), reach);
+        let found = self.apt()?.resolve(architecture, names, scratch.path(), &progress)?;
         let mut packages = Vec::new();
         for package in found {
             self.content.take_expected(&package.file, &package.digest)?;
@@ -323,7 +334,7 @@ impl Fetcher<'_> {
             });
         }
         packages.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(lock::Root { name: root.name.clone(), packages })
+        Ok(packages)
     }
 
     fn apt(&self) -> Result<Apt, FetchError> {

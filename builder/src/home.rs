@@ -25,6 +25,14 @@ pub enum HomeError {
         /// What the system said.
         source: io::Error,
     },
+    /// The home folder itself cannot be made or written to.
+    #[error("cannot use {} as home folder\nhelp:  name one that you may write to with --home or KDISTRO_HOME", path.display())]
+    Unusable {
+        /// Which path.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// Another run holds the lock.
     #[error("another run works on {what} (it holds {})\nhelp:  wait until it ends, then run this again: it goes on where that one stopped", path.display())]
     Busy {
@@ -53,8 +61,11 @@ pub struct Lock {
 impl Home {
     /// Takes a folder as home; it is made when it is missing.
     pub fn open(root: &Path) -> Result<Self, HomeError> {
-        fs::create_dir_all(root).map_err(failed(root))?;
-        let root = root.canonicalize().map_err(failed(root))?;
+        let made = fs::create_dir_all(root).and_then(|()| root.canonicalize());
+        // Every command writes there: better said at once than by whatever comes first.
+        let written = made.and_then(|root| tempfile::tempfile_in(&root).map(|_| root));
+        let path = root.to_owned();
+        let root = written.map_err(|source| HomeError::Unusable { path, source })?;
         Ok(Self { root })
     }
 

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! config → fetch → lock → plan → build → package → release → sign, publish → cut
-//!                                                                     └→ rebuild
+//!                                                                     └→ rebuild, diff
 //! ```
 
 pub mod build;
@@ -14,10 +14,13 @@ pub mod config;
 pub mod content;
 pub mod context;
 pub mod cut;
+pub mod diff;
 pub mod fetch;
 pub mod home;
+pub mod image;
 pub mod journal;
 pub mod locking;
+pub mod new_project;
 pub mod package;
 pub mod place;
 pub mod plan;

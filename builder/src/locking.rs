@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, fs, io, path::PathBuf};
 
+use kdistro_assemble::deb::{self, DebError};
 use kdistro_formats::{
     ChannelName, CommitId, Platform,
     canonical::CanonicalError,
@@ -16,11 +17,11 @@ use crate::{
     },
     config::{
         channel::{Channel, Component},
-        inputs::Go,
-        lock::{Content, Lock, Patch, Source},
+        inputs::{self, Go},
+        lock::{self, Content, Lock, Patch, Source},
         project::{Dependencies, Recipe},
     },
-    fetch::{FetchError, Fetcher, Mirrored},
+    fetch::{ARCHITECTURE, FetchError, Fetcher, Mirrored},
     plan,
 };
 
@@ -45,6 +46,28 @@ pub enum LockError {
         component: String,
         /// Why.
         source: TreeError,
+    },
+    /// A package of an image base cannot be read.
+    #[error("cannot read package `{package}` of image base `{base}`")]
+    Package {
+        /// The package.
+        package: String,
+        /// The base.
+        base: String,
+        /// What is wrong.
+        source: DebError,
+    },
+    /// A package has scripts that nobody read.
+    #[error(
+        "package `{package}` of image base `{base}` has maintainer scripts ({scripts}), which are not run\nhelp:  read them, declare what matters in projects/inputs.yaml (files, links, concatenations), then list the package under `scripts` of the base"
+    )]
+    Scripts {
+        /// Name and version.
+        package: String,
+        /// The base.
+        base: String,
+        /// The scripts.
+        scripts: String,
     },
     /// The configuration lacks something.
     #[error("{0}")]
@@ -83,6 +106,7 @@ pub fn lock(
         sources: Vec::new(),
         toolchains: Vec::new(),
         roots: Vec::new(),
+        bases: Vec::new(),
     };
     let (mut versions, mut roots) = (BTreeSet::new(), BTreeSet::new());
     for component in &configured.components {
@@ -92,6 +116,8 @@ pub fn lock(
         })?;
         versions.insert(go.version.clone());
         roots.insert(go.root.clone());
+        let recipe = recipe(fetcher, component);
+        roots.extend(recipe.iter().flat_map(|r| &r.commands).map(|command| command.root.clone()));
     }
     for version in versions {
         let pinned = old.and_then(|old| old.toolchain(&version)).map(|toolchain| &toolchain.zip);
@@ -106,12 +132,11 @@ pub fn lock(
         if root.packages.is_empty() {
             continue;
         }
-        // Packages move within a suite: the old pins stay until somebody asks for new ones.
-        match old.and_then(|old| old.root(&name)).filter(|_| !refresh) {
-            Some(pinned) => lock.roots.push(fetcher.locked_root(pinned).map_err(failed(&name))?),
-            None => lock.roots.push(fetcher.root(root).map_err(failed(&name))?),
-        }
+        let pinned = old.and_then(|old| old.root(&name)).map(|root| root.packages.as_slice());
+        let packages = packages(fetcher, root, ARCHITECTURE, (pinned, refresh))?;
+        lock.roots.push(lock::Root { name, packages });
     }
+    lock.bases = bases(fetcher, configured, (old, refresh))?;
     for component in &configured.components {
         let pinned = old.and_then(|old| old.source(&component.project));
         let found = source(fetcher, configured, component, (pinned, refresh), &lock);
@@ -129,6 +154,81 @@ pub fn lock(
         lock.sources.push(source);
     }
     Ok(lock)
+}
+
+fn recipe<'a>(fetcher: &Fetcher<'a>, component: &Component) -> Option<&'a Recipe> {
+    fetcher.workspace.projects.get(&component.project)?.recipe(&component.tag)
+}
+
+/// The packages of a root or base. They move within a suite: old pins stay until somebody asks for new ones.
+fn packages(
+    fetcher: &Fetcher<'_>,
+    root: &inputs::Root,
+    architecture: &str,
+    (pinned, refresh): (Option<&[lock::Package]>, bool),
+) -> Result<Vec<lock::Package>, LockError> {
+    // Other names in the configuration ask for other packages.
+    let names_all = |pinned: &&[lock::Package]| {
+        root.packages.iter().all(|name| pinned.iter().any(|package| package.name == *name))
+    };
+    let found = match pinned.filter(|_| !refresh).filter(names_all) {
+        Some(pinned) => fetcher.locked_packages(pinned, architecture),
+        None => fetcher.packages(root, architecture),
+    };
+    found.map_err(failed(&root.name))
+}
+
+/// The bases of all images of a channel, for every Linux platform.
+fn bases(
+    fetcher: &Fetcher<'_>,
+    channel: &Channel,
+    (old, refresh): (Option<&Lock>, bool),
+) -> Result<Vec<lock::Base>, LockError> {
+    let recipes = channel.components.iter().filter_map(|component| recipe(fetcher, component));
+    let images = recipes.flat_map(|recipe| &recipe.images);
+    let names: BTreeSet<&str> = images.filter_map(|image| image.base.as_deref()).collect();
+    let mut bases = Vec::new();
+    for name in names {
+        let base = fetcher.workspace.inputs.base(name);
+        let base =
+            base.ok_or_else(|| LockError::Configuration(format!("unknown image base `{name}`")))?;
+        for platform in channel.platforms.iter().filter(|platform| platform.os() == "linux") {
+            let architecture = platform.arch();
+            let pinned = old.and_then(|old| old.base(name, architecture));
+            let pinned = pinned.map(|base| base.packages.as_slice());
+            let packages = packages(fetcher, base, architecture, (pinned, refresh))?;
+            refuse_scripts(fetcher, base, &packages)?;
+            let (name, architecture) = (name.to_owned(), architecture.to_owned());
+            bases.push(lock::Base { name, architecture, packages });
+        }
+    }
+    bases.sort_by(|a, b| (&a.name, &a.architecture).cmp(&(&b.name, &b.architecture)));
+    Ok(bases)
+}
+
+/// What a maintainer script would have done is missing in an image, unless somebody read it and declared what matters.
+fn refuse_scripts(
+    fetcher: &Fetcher<'_>,
+    base: &inputs::Root,
+    packages: &[lock::Package],
+) -> Result<(), LockError> {
+    for package in packages.iter().filter(|package| !base.scripts.contains(&package.name)) {
+        let deb = fetcher.content.read(&package.sha256);
+        let deb = deb.map_err(|source| failed(&package.name)(source.into()))?;
+        let scripts = deb::maintainer_scripts(&deb).map_err(|source| LockError::Package {
+            package: package.name.clone(),
+            base: base.name.clone(),
+            source,
+        })?;
+        if !scripts.is_empty() {
+            return Err(LockError::Scripts {
+                package: format!("{} {}", package.name, package.version),
+                base: base.name.clone(),
+                scripts: scripts.join(", "),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// An error with everything that led to it, on one line.
@@ -183,7 +283,8 @@ fn source(
     } else {
         Vec::new()
     };
-    let folder = fetcher.workspace.patch_folder(&component.project, component.tag.as_str());
+    let project = fetcher.workspace.source_of(&component.project);
+    let folder = fetcher.workspace.patch_folder(project, component.tag.as_str());
     let patches = folder.iter().flat_map(|folder| folder.digests());
     let patches = patches.map(|(name, sha256)| Patch { name: name.to_owned(), sha256 }).collect();
     let Mirrored { revision, debian, .. } = mirrored;
@@ -211,7 +312,7 @@ fn modules(
     recipe: &Recipe,
     (archive, go): (kdistro_formats::Digest, &Go),
     lock: &Lock,
-) -> Result<Vec<crate::config::lock::Module>, LockError> {
+) -> Result<Vec<lock::Module>, LockError> {
     let name = component.project.to_string();
     let toolchain = lock.toolchain(&go.version);
     let toolchain = toolchain
@@ -227,7 +328,7 @@ fn modules(
         trees.lay_out(digest).map_err(|source| LockError::Tree { component: name.clone(), source })
     };
     let (source, toolchain) = (lay_out(&plan, &source)?, lay_out(&plan, &toolchain)?);
-    let platforms: Vec<Platform> = channel.platforms.clone();
+    let platforms: Vec<Platform> = plan::platforms(fetcher.workspace, channel);
     fetcher.modules(recipe, (&source, &toolchain.join("bin/go")), &platforms).map_err(failed(&name))
 }
 

@@ -1,5 +1,7 @@
 //! `kdistro`: cuts, publishes and rebuilds releases of a reproducible Kubernetes distribution.
 
+mod interrupt;
+
 use std::{env, ffi::OsString, path::PathBuf, process::ExitCode, time::SystemTime};
 
 use clap::Parser;
@@ -15,6 +17,7 @@ fn main() -> ExitCode {
     // As root, steps run under another user and must be able to read what is laid out for them.
     rustix::process::umask(Mode::from_raw_mode(0o022));
     let cli = Cli::parse();
+    interrupt::watch();
     commands::run(&cli, surroundings())
 }
 

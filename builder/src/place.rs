@@ -1,6 +1,6 @@
 //! Where an environment's files, announcements and keys are, opened for use.
 
-use kdistro_border::{Directory, FileAnnouncer};
+use kdistro_border::{Directory, FileAnnouncer, OciLayouts};
 use kdistro_verify::trust::{Trust, TrustError};
 
 use crate::{
@@ -30,6 +30,8 @@ pub struct Place {
     pub target: Target,
     /// The store.
     pub store: Directory,
+    /// The registry.
+    pub registry: OciLayouts,
     /// The announcer.
     pub announcer: FileAnnouncer,
     /// The keys.
@@ -45,6 +47,7 @@ impl Place {
         let keys = if target.development { Keys::open_or_make(&keys)? } else { Keys::open(&keys)? };
         Ok(Self {
             store: Directory::new(folder(&target.store)),
+            registry: OciLayouts::new(folder(&target.registry)),
             announcer: FileAnnouncer::new(folder(&target.announcements)),
             keys,
             target,

@@ -10,12 +10,20 @@ use kdistro_formats::{
 use kdistro_verify::hash;
 
 use crate::config::{
-    CRDS, DISTRIBUTION, INPUTS, Workspace, channel::Component, channel_file, inputs::Root, lock,
-    lock_file, project_file, template::TemplateError,
+    CRDS, DISTRIBUTION, INPUTS, Workspace,
+    channel::{Channel, Component},
+    channel_file,
+    inputs::Root,
+    lock, lock_file,
+    project::LIMITS,
+    project_file,
+    template::TemplateError,
 };
 
 mod assets;
+mod commands;
 mod compile;
+mod images;
 mod steps;
 
 /// The platform that programs are compiled on.
@@ -103,7 +111,8 @@ pub fn plan(
         .channels
         .get(channel)
         .ok_or_else(|| PlanError::Channel(channel.clone(), known()))?;
-    let platforms = choose(channel, "platform", &configured.platforms, &selection.platforms)?;
+    let all = platforms(workspace, configured);
+    let platforms = choose(channel, "platform", &all, &selection.platforms)?;
     let projects: Vec<_> = configured.components.iter().map(|c| c.project.clone()).collect();
     let projects = choose(channel, "component", &projects, &selection.projects)?;
     let lock = workspace.locks.get(channel).ok_or_else(|| PlanError::Lock {
@@ -115,6 +124,7 @@ pub fn plan(
         workspace,
         lock,
         platforms: platforms.clone(),
+        usual: &configured.platforms,
         inputs: BTreeMap::new(),
         trees: BTreeMap::new(),
         steps: Vec::new(),
@@ -124,8 +134,7 @@ pub fn plan(
         components.push(making.component(component)?);
     }
     assets::refuse_collisions(&components)?;
-    let whole = platforms.len() == configured.platforms.len()
-        && components.len() == configured.components.len();
+    let whole = platforms.len() == all.len() && components.len() == configured.components.len();
     let configuration = configuration(workspace, channel, &projects);
     Ok(Plan {
         schema: SCHEMA.to_owned(),
@@ -140,8 +149,21 @@ pub fn plan(
         assembly: AssemblyRules {
             rules: ASSEMBLY_RULES.to_owned(),
             gzip: kdistro_assemble::gzip::ENCODER.to_owned(),
+            licenses: kdistro_assemble::licenses::LICENSE_LIST.to_owned(),
         },
     })
+}
+
+/// Lists every platform that a channel is built for: its own, and those that single programs are built for too.
+pub fn platforms(workspace: &Workspace, channel: &Channel) -> Vec<Platform> {
+    let recipes = channel
+        .components
+        .iter()
+        .filter_map(|component| workspace.projects.get(&component.project)?.recipe(&component.tag));
+    let programs = recipes.flat_map(|recipe| &recipe.builds).flat_map(|build| &build.programs);
+    let also = programs.flat_map(|program| program.also.iter().cloned());
+    let all: BTreeSet<_> = channel.platforms.iter().cloned().chain(also).collect();
+    all.into_iter().collect()
 }
 
 /// Lists what a plan that somebody else made calls by a wrong name; empty means every key is the digest of what it names.
@@ -158,7 +180,7 @@ pub fn misnamed(plan: &Plan) -> Result<Vec<String>, CanonicalError> {
     }
     for step in &plan.steps {
         let right = hash::sha256(&canonical::to_vec(&step.body)?);
-        let (asked, most) = (&step.body.limits, &steps::LIMITS);
+        let (asked, most) = (&step.body.limits, &LIMITS);
         let above = asked.seconds > most.seconds
             || asked.memory_bytes > most.memory_bytes
             || asked.processes > most.processes
@@ -189,7 +211,11 @@ pub fn empty(channel: &ChannelName) -> Plan {
         trees: BTreeMap::new(),
         steps: Vec::new(),
         components: Vec::new(),
-        assembly: AssemblyRules { rules: String::new(), gzip: String::new() },
+        assembly: AssemblyRules {
+            rules: String::new(),
+            gzip: String::new(),
+            licenses: String::new(),
+        },
     }
 }
 
@@ -256,7 +282,7 @@ fn source_differs(
     if wanted != locked {
         return Some(format!("locks another Debian source of `{name}` than the channel names"));
     }
-    let folder = workspace.patch_folder(name, component.tag.as_str());
+    let folder = workspace.patch_folder(workspace.source_of(name), component.tag.as_str());
     let wanted: Vec<_> = folder.iter().flat_map(|folder| folder.digests()).collect();
     let content = source.content.as_ref()?;
     let locked: Vec<_> = content.patches.iter().map(|p| (p.name.as_str(), p.sha256)).collect();
@@ -274,6 +300,8 @@ struct Making<'a> {
     workspace: &'a Workspace,
     lock: &'a lock::Lock,
     platforms: BTreeSet<Platform>,
+    /// The channel's own platforms.
+    usual: &'a [Platform],
     inputs: BTreeMap<Digest, Input>,
     trees: BTreeMap<Digest, Tree>,
     steps: Vec<kdistro_formats::plan::Step>,
@@ -296,6 +324,11 @@ impl Making<'_> {
         Ok(digest)
     }
 
+    fn toolchain_zip(&self, version: &str) -> Result<Digest, PlanError> {
+        let missing = || self.lock_error(format!("has no Go {version} for {BUILD_PLATFORM}"));
+        Ok(self.lock.toolchain(version).ok_or_else(missing)?.zip.sha256)
+    }
+
     fn toolchain(&mut self, version: &str) -> Result<Digest, PlanError> {
         let missing = || self.lock_error(format!("has no Go {version} for {BUILD_PLATFORM}"));
         let locked = self.lock.toolchain(version).ok_or_else(missing)?;
@@ -306,21 +339,47 @@ impl Making<'_> {
     }
 
     fn root(&mut self, root: &Root) -> Result<Digest, PlanError> {
-        let mut packages = Vec::new();
+        let mut locked: &[lock::Package] = &[];
         if !root.packages.is_empty() {
             let missing =
                 || self.lock_error(format!("has no packages for build root `{}`", root.name));
-            let locked = self.lock.root(&root.name).ok_or_else(missing)?;
-            for package in &locked.packages {
-                let lock::Package { name, version, architecture, sha256, size } = package;
-                let origin = format!("pkg:deb/debian/{name}@{version}?arch={architecture}");
-                self.input(*sha256, *size, InputKind::DebianPackage, origin);
-                packages.push(*sha256);
-            }
+            locked = &self.lock.root(&root.name).ok_or_else(missing)?.packages;
         }
-        let directories = ["dev", "etc", "go", "modules", "out", "proc", "src", "tmp", "tools"];
-        let directories = directories.map(str::to_owned).to_vec();
-        self.tree(Tree::Root { packages, links: root.links.clone(), directories })
+        let mount_points = ["dev", "etc", "go", "modules", "out", "proc", "src", "tmp", "tools"];
+        self.root_tree(root, locked, &mount_points)
+    }
+
+    /// The base of images for one platform.
+    fn base(&mut self, base: &Root, platform: &Platform) -> Result<Digest, PlanError> {
+        let (name, architecture) = (&base.name, platform.arch());
+        let missing =
+            || self.lock_error(format!("has no packages for image base `{name}` on {platform}"));
+        let locked = self.lock.base(name, architecture).ok_or_else(missing)?;
+        self.root_tree(base, &locked.packages, &[])
+    }
+
+    fn root_tree(
+        &mut self,
+        root: &Root,
+        locked: &[lock::Package],
+        mount_points: &[&str],
+    ) -> Result<Digest, PlanError> {
+        let mut packages = Vec::new();
+        for package in locked {
+            let lock::Package { name, version, architecture, sha256, size } = package;
+            let origin = format!("pkg:deb/debian/{name}@{version}?arch={architecture}");
+            self.input(*sha256, *size, InputKind::DebianPackage, origin);
+            packages.push(*sha256);
+        }
+        let mut directories = root.directories.clone();
+        directories.extend(mount_points.iter().map(|path| (*path).to_owned()));
+        directories.sort();
+        let (mut links, mut files) = (root.links.clone(), root.files.clone());
+        links.sort();
+        files.sort();
+        let mut concatenations = root.concatenations.clone();
+        concatenations.sort();
+        self.tree(Tree::Root { packages, links, directories, files, concatenations })
     }
 }
 
@@ -342,7 +401,9 @@ fn configuration(
     if let Some(configured) = workspace.channels.get(channel) {
         wanted.extend(configured.components.iter().map(|c| project_file(&c.project)));
         for component in configured.components.iter().filter(|c| projects.contains(&c.project)) {
-            let prefix = format!("patches/{}/{}/", component.project, component.tag);
+            let source = workspace.source_of(&component.project);
+            wanted.insert(project_file(source));
+            let prefix = format!("patches/{source}/{}/", component.tag);
             let patches = workspace.files.keys().filter(|path| path.starts_with(&prefix));
             wanted.extend(patches.cloned());
         }

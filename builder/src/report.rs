@@ -68,7 +68,7 @@ pub struct Reporter {
 }
 
 /// How often something passing is told where lines stay: often enough to see that it works.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Reporter {
     /// Chooses the style: JSON or quiet where asked for, a terminal's where there is one.

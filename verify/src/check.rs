@@ -7,11 +7,14 @@ mod assets;
 mod attestations;
 mod channel;
 mod given;
+mod images;
 mod inputs;
 mod keys;
 mod log;
 mod manifest;
+mod parallel;
 mod plan;
+mod provenance;
 mod reading;
 mod report;
 mod whole;
@@ -32,7 +35,8 @@ pub enum Scope {
     Release,
     /// That, and every input and configuration file of its plan.
     Inputs,
-    /// Every release of every channel with its inputs, and that nothing else is in the store.
+    /// Every release of every channel with its inputs, what its images' layers unpack to, and that nothing else is in
+    /// the store.
     All,
 }
 
@@ -47,7 +51,7 @@ pub struct TrustSource {
 
 /// Checks the release whose manifest is `manifest`, a name in the store, as [`crate::store::locate`] returns it.
 pub fn check(reader: &dyn Reader, manifest: &str, source: &TrustSource, scope: Scope) -> Report {
-    let mut checker = Checker::new(reader);
+    let mut checker = Checker::new(reader, scope);
     checker.report.store = reader.place();
     manifest.clone_into(&mut checker.report.manifest);
     checker.report.key = Some(source.key.fingerprint());
@@ -86,6 +90,8 @@ impl Checker<'_> {
         }
         let plan = self.check_plan(&signed);
         self.check_assets(&signed);
+        self.check_images(&signed);
+        self.check_provenances(&signed, plan.as_ref(), trust);
         self.check_attestations(&signed, trust);
         if first {
             self.check_channel(&signed, trust);

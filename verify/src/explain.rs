@@ -1,10 +1,13 @@
-//! Says in words where two files differ first: entry and attribute of an archive, section of a program, line of a text.
+//! Says in words where two files differ first: entry and attribute of an archive, section of a program, field of a JSON
+//! document, line of a text; of two images, platform, configuration, or file in a layer.
 //!
 //! Reads hostile bytes: whatever cannot be read as what it looks like is compared byte by byte.
 
 mod archive;
 mod elf;
 mod go;
+mod json;
+mod oci;
 mod text;
 
 use std::{
@@ -25,7 +28,13 @@ const SHOWN: usize = 8;
 const DEEPEST: usize = 4;
 
 /// Returns the first difference of two files or folders in words, none when they are the same.
+///
+/// Two OCI layouts are compared as images, and so are two blobs that are indexes or manifests, each with the blobs
+/// beside it.
 pub fn first_difference(a: &Path, b: &Path) -> io::Result<Option<String>> {
+    if let Some(difference) = oci::first_difference(a, b)? {
+        return Ok(Some(difference));
+    }
     if a.is_dir() && b.is_dir() {
         return first_in_folders(a, b);
     }
@@ -56,6 +65,7 @@ fn of_bytes(a: &[u8], b: &[u8], depth: usize) -> Option<String> {
     };
     special
         .or_else(|| elf::first_difference(a, b))
+        .or_else(|| json::first_difference(a, b))
         .or_else(|| text::first_difference(a, b))
         .or_else(|| at_byte(a, b))
 }

@@ -47,12 +47,10 @@ fn main() -> ExitCode {
         Some(Command::Compare { a, b }) => compare_paths(&cli, a, b),
         Some(Command::Explain { a, b }) => explain_paths(&cli, a, b),
         Some(Command::Completions { shell }) => {
-            clap_complete::generate(
-                *shell,
-                &mut Cli::command(),
-                "kdistro-verify",
-                &mut io::stdout(),
-            );
+            // Into memory first: the library panics where a pipe is closed.
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "kdistro-verify", &mut script);
+            write_text(&String::from_utf8_lossy(&script));
             Ok(Answer::Yes)
         }
     };

@@ -8,7 +8,7 @@ mod names;
 mod recipe;
 mod spool;
 
-pub use recipe::{Concatenation, RootRecipe};
+pub use recipe::{Concatenation, DeclaredFile, RootRecipe};
 
 use std::{
     collections::BTreeMap,

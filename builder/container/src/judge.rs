@@ -54,7 +54,8 @@ pub(crate) fn ending(
     if evidence.group.is_out_of_memory() {
         return Err(StepError::OutOfMemory { limit: limits.memory_bytes });
     }
-    if disk::usage(evidence.folders) > limits.disk_bytes {
+    let used = disk::usage(evidence.folders);
+    if used > limits.disk_bytes {
         return Err(StepError::DiskLimit { limit: limits.disk_bytes });
     }
     let ending: Ending = serde_json::from_slice(&report)
@@ -64,6 +65,9 @@ pub(crate) fn ending(
         _ if evidence.group.is_out_of_processes() => {
             Err(StepError::ProcessLimit { limit: limits.processes })
         }
+        // The kernel lets one file grow to the limit and no further; few programs die of its signal, and what others
+        // make of the error says nothing.
+        _ if used >= limits.disk_bytes => Err(StepError::DiskLimit { limit: limits.disk_bytes }),
         Some(code) => Err(reason(code, &last_line(evidence.log), limits)),
         None => Err(StepError::engine("running the step", &ending.reason)),
     }

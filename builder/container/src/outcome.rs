@@ -44,7 +44,8 @@ impl Isolation {
 
 /// Why a step did not end well.
 ///
-/// The reason can cross from the helper process, so it holds texts instead of source errors.
+/// The reason can cross from the helper process, so it holds texts instead of source errors. Its help calls limits as
+/// recipes and plans spell them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum StepError {
     /// The program ended by itself with another code than 0.
@@ -63,7 +64,7 @@ pub enum StepError {
     },
     /// The kernel ended a process because the step's memory was used up.
     #[error(
-        "the step ran out of memory (limit {limit} bytes)\nhelp:  raise the step's memory limit, or lower how much it does at once"
+        "the step ran out of memory (limit {limit} bytes)\nhelp:  raise `memoryBytes` of its limits, or lower how much it does at once"
     )]
     OutOfMemory {
         /// Bytes.
@@ -71,28 +72,32 @@ pub enum StepError {
     },
     /// The step did not end in time.
     #[error(
-        "the step ran longer than its time limit ({limit} s)\nhelp:  raise the step's time limit if it was still at work; the end of its log shows where it stood"
+        "the step ran longer than its time limit ({limit} s)\nhelp:  raise `seconds` of its limits if it was still at work; the end of its log shows where it stood"
     )]
     TimeLimit {
         /// Seconds.
         limit: u64,
     },
     /// The step wrote too much to standard output and standard error.
-    #[error("the step wrote more to its log than allowed (limit {limit} bytes)")]
+    #[error(
+        "the step wrote more to its log than allowed (limit {limit} bytes)\nhelp:  raise `logBytes` of its limits if it needs that much"
+    )]
     LogLimit {
         /// Bytes.
         limit: u64,
     },
     /// The step filled `/out` and `/tmp`.
     #[error(
-        "the step used more disk in /out and /tmp than allowed (limit {limit} bytes)\nhelp:  raise the step's disk limit if it needs that much"
+        "the step used more disk in /out and /tmp than allowed (limit {limit} bytes)\nhelp:  raise `diskBytes` of its limits if it needs that much"
     )]
     DiskLimit {
         /// Bytes.
         limit: u64,
     },
     /// The step wanted more processes and threads than allowed.
-    #[error("the step started more processes and threads than allowed (limit {limit})")]
+    #[error(
+        "the step started more processes and threads than allowed (limit {limit})\nhelp:  raise `processes` of its limits if it needs that many"
+    )]
     ProcessLimit {
         /// Processes and threads together.
         limit: u64,

@@ -37,3 +37,13 @@ pub fn reaches(url: &str, tag: &Tag, environment: &Environment) -> bool {
     git.ask(["ls-remote", "--exit-code", "--", url, &name])
         .is_ok_and(|output| output.code == Some(0))
 }
+
+/// Lists the tags of a repository (or of what the user's settings put in its place); names that are no [`Tag`], such
+/// as `api/v3.5.0`, are left out.
+pub fn remote_tags(url: &str, environment: &Environment) -> Result<Vec<Tag>, CommandError> {
+    let git = Git { repository: Path::new("."), environment };
+    let output = git.ask(["ls-remote", "--tags", "--refs", "--", url])?.checked()?;
+    let text = output.text();
+    let names = text.lines().filter_map(|line| line.split_once("\trefs/tags/"));
+    Ok(names.filter_map(|(_, name)| name.parse().ok()).collect())
+}

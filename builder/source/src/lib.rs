@@ -34,7 +34,7 @@ pub use debian::{FilePin, SourceFile, SourcePackage, SourceRequest};
 pub use golang::{Go, GoError, Module, ModuleFile, ModulePin, ModuleRequest};
 pub use mirror::{Mirror, MirrorError, Revision, TagSource};
 pub use module_hash::{mod_file_hash, module_hash};
-pub use packages::{Package, PackagePin};
+pub use packages::{Package, PackagePin, Reach};
 pub use patch::{Patch, PatchProblem, Upstream};
 pub use series::{PatchError, PatchState, PatchStatus, Series, apply, status};
 pub use tools::{Tool, tools};

@@ -41,6 +41,15 @@ pub struct PackagePin {
     pub digest: Digest,
 }
 
+/// How far package names reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// To all that the packages depend on.
+    Closure,
+    /// To the named packages alone.
+    Named,
+}
+
 impl PackagePin {
     /// Returns the file's name as apt writes it, with the colon of an epoch escaped.
     pub fn file_name(&self) -> String {
@@ -50,12 +59,12 @@ impl PackagePin {
 }
 
 impl Apt {
-    /// Resolves packages with all they depend on (nothing recommended), for a machine that has nothing yet, and fetches
-    /// them into a folder. `architecture` is Debian's word, such as `arm64`. Sorted by name.
+    /// Resolves packages and fetches them into a folder: exactly these, or with all they depend on (nothing
+    /// recommended), for a machine that has nothing yet. `architecture` is Debian's word, such as `arm64`. Sorted by name.
     pub fn resolve(
         &self,
         architecture: &str,
-        names: &[String],
+        (names, reach): (&[String], Reach),
         into: &Path,
         progress: Progress<'_>,
     ) -> Result<Vec<Package>, AptError> {
@@ -64,8 +73,11 @@ impl Apt {
         let names: Vec<_> = names.iter().map(String::as_str).collect();
         let all = names.join(", ");
         let what = format!("cannot resolve {all} for {architecture}");
-        let printed =
-            session.run(&what, None, &[&["install", "--print-uris"], &names[..]].concat())?;
+        let verb = match reach {
+            Reach::Closure => "install",
+            Reach::Named => "download",
+        };
+        let printed = session.run(&what, None, &[&[verb, "--print-uris"], &names[..]].concat())?;
         let mut pins = Vec::new();
         for listed in parse_uris(&all, &printed.text())? {
             let pin = parse_file_name(&listed.name, listed.digest);

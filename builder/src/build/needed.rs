@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use kdistro_formats::{
     Digest,
-    plan::{Content, EntryContent, Plan, Step, Tree},
+    plan::{Content, Plan, Step, Tree},
 };
 
 /// Lists the steps that the wanted components need, in the plan's order. `None` means all components.
@@ -12,17 +12,8 @@ pub fn needed<'a>(plan: &'a Plan, components: Option<&BTreeSet<String>>) -> Vec<
     let mut keys = BTreeSet::new();
     let wanted = |name: &str| components.is_none_or(|components| components.contains(name));
     for component in plan.components.iter().filter(|component| wanted(&component.name)) {
-        for asset in &component.assets {
-            match &asset.content {
-                Content::File { output } => _ = keys.insert(output.step),
-                Content::Archive { entries, .. } => {
-                    keys.extend(entries.iter().filter_map(|entry| match &entry.from {
-                        EntryContent::Output(output) => Some(output.step),
-                        EntryContent::Source { .. } => None,
-                    }));
-                }
-            }
-        }
+        let outputs = component.assets.iter().flat_map(|asset| asset.content.outputs());
+        keys.extend(outputs.map(|output| output.step));
     }
     // Steps come after what they use, so one pass from the end finds everything.
     for step in plan.steps.iter().rev() {
@@ -44,15 +35,28 @@ pub fn uses(plan: &Plan, step: &Step) -> BTreeSet<Digest> {
     additions.map(|addition| addition.output.step).collect()
 }
 
-/// The inputs that these steps and the wanted components' archives need.
+/// The inputs that these steps and the assets of the wanted components need.
 pub fn inputs_of(
     plan: &Plan,
     steps: &[&Step],
     components: Option<&BTreeSet<String>>,
 ) -> BTreeSet<Digest> {
     let mut inputs = BTreeSet::new();
-    let trees = steps.iter().flat_map(|step| step.body.mounts.values().chain([&step.body.root]));
-    for tree in trees.filter_map(|digest| plan.trees.get(digest)) {
+    let mut trees: BTreeSet<&Digest> =
+        steps.iter().flat_map(|step| step.body.mounts.values().chain([&step.body.root])).collect();
+    let wanted = |name: &str| components.is_none_or(|components| components.contains(name));
+    for component in plan.components.iter().filter(|component| wanted(&component.name)) {
+        let licensing = &component.licensing;
+        inputs.extend([licensing.source, licensing.toolchain]);
+        inputs.extend(licensing.packages.iter().flat_map(|linked| &linked.packages));
+        trees.extend(&licensing.modules);
+        for asset in &component.assets {
+            if let Content::Image(image) = &asset.content {
+                trees.extend(image.platforms.iter().filter_map(|platform| platform.base.as_ref()));
+            }
+        }
+    }
+    for tree in trees.into_iter().filter_map(|digest| plan.trees.get(digest)) {
         match tree {
             Tree::Source { archive, .. } => _ = inputs.insert(*archive),
             Tree::Toolchain { zip } => _ = inputs.insert(*zip),
@@ -61,17 +65,6 @@ pub fn inputs_of(
             }
             Tree::Root { packages, .. } => inputs.extend(packages),
             Tree::Outputs { .. } => {}
-        }
-    }
-    let wanted = |name: &str| components.is_none_or(|components| components.contains(name));
-    for component in plan.components.iter().filter(|component| wanted(&component.name)) {
-        for asset in &component.assets {
-            if let Content::Archive { entries, .. } = &asset.content {
-                inputs.extend(entries.iter().filter_map(|entry| match &entry.from {
-                    EntryContent::Source { archive, .. } => Some(*archive),
-                    EntryContent::Output(_) => None,
-                }));
-            }
         }
     }
     inputs

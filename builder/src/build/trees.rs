@@ -16,12 +16,12 @@ use kdistro_assemble::{
     deb::DebError,
     entry::{Entry, EntryKind, EntryPath, EntryPathError},
     module_zip::{self, EscapeError, ModuleZipError},
-    root::{RootError, RootPlan, RootRecipe},
+    root::{Concatenation, DeclaredFile, RootError, RootPlan, RootRecipe},
     tar::{TarError, read_tar},
 };
 use kdistro_formats::{
     Digest,
-    plan::{Addition, Link, Module, Plan, Tree},
+    plan::{Addition, Module, Plan, Tree},
 };
 
 use super::Records;
@@ -134,8 +134,10 @@ impl Trees<'_> {
             Tree::Modules { modules } => {
                 modules.iter().try_for_each(|module| self.unpack_module(module, folder))
             }
-            Tree::Root { packages, links, directories } => {
-                self.unpack_root(packages, links, directories, folder)
+            Tree::Root { .. } => {
+                let mut root = self.read_root(tree)?;
+                let mut unpacking = Unpacking::new(folder, |_| None);
+                root.visit(&mut |entry| unpacking.add(entry))
             }
         }
     }
@@ -223,49 +225,65 @@ impl Trees<'_> {
         self.archive(zip, read)
     }
 
-    fn unpack_root(
-        &self,
-        packages: &[Digest],
-        links: &[Link],
-        directories: &[String],
-        folder: &Path,
-    ) -> Result<(), TreeError> {
+    /// Reads the packages of a root and merges them; a tree that is no root is an empty one.
+    pub fn read_root(&self, tree: &Tree) -> Result<RootPlan<File>, TreeError> {
+        let none = Vec::new();
+        let packages = if let Tree::Root { packages, .. } = tree { packages } else { &none };
         let debs = packages.iter().map(|digest| self.content.read(digest));
         let debs = debs.collect::<Result<Vec<_>, _>>()?;
         let debs: Vec<&[u8]> = debs.iter().map(Vec::as_slice).collect();
-        let paths = directories.iter().map(|path| EntryPath::new(path.clone()));
-        let mut recipe = RootRecipe { usrmerge: !packages.is_empty(), ..RootRecipe::default() };
-        for path in paths {
-            recipe.directories.insert(path?);
-        }
-        for link in links {
-            recipe.links.insert(EntryPath::new(link.path.clone())?, link.target.clone());
-        }
-        let spool = tempfile::tempfile_in(self.home.path()).map_err(failed(folder))?;
-        let mut plan = RootPlan::read(&debs, &recipe, spool)?;
-        let mut unpacking = Unpacking::new(folder, |_| None);
-        plan.visit(&mut |entry| unpacking.add(entry))
+        let home = self.home.path();
+        let spool = tempfile::tempfile_in(home).map_err(failed(home))?;
+        Ok(RootPlan::read(&debs, &root_recipe(tree)?, spool)?)
     }
 }
 
+/// What a root has besides its packages, as the plan says.
+fn root_recipe(tree: &Tree) -> Result<RootRecipe, EntryPathError> {
+    let mut recipe = RootRecipe::default();
+    let Tree::Root { packages, links, directories, files, concatenations } = tree else {
+        return Ok(recipe);
+    };
+    recipe.usrmerge = !packages.is_empty();
+    for path in directories {
+        recipe.directories.insert(EntryPath::new(path.clone())?);
+    }
+    for link in links {
+        recipe.links.insert(EntryPath::new(link.path.clone())?, link.target.clone());
+    }
+    for file in files {
+        let (content, executable) = (file.text.clone().into_bytes(), file.executable);
+        let declared = DeclaredFile { content, executable };
+        recipe.files.insert(EntryPath::new(file.path.clone())?, declared);
+    }
+    for made in concatenations {
+        recipe.concatenations.push(Concatenation {
+            path: EntryPath::new(made.path.clone())?,
+            folder: EntryPath::new(made.folder.clone())?,
+            suffix: made.suffix.clone(),
+        });
+    }
+    Ok(recipe)
+}
+
 /// Says whether a file is executable, where the archive does not know.
-trait Executable: Fn(&str) -> Option<bool> {}
+pub(crate) trait Executable: Fn(&str) -> Option<bool> {}
 
 impl<F: Fn(&str) -> Option<bool>> Executable for F {}
 
 /// Writes entries below a folder, and never through a link that leads out of it.
-struct Unpacking<'a, F> {
+pub(crate) struct Unpacking<'a, F> {
     folder: &'a Path,
     made: BTreeSet<PathBuf>,
     executable: F,
 }
 
 impl<'a, F: Executable> Unpacking<'a, F> {
-    fn new(folder: &'a Path, executable: F) -> Self {
+    pub(crate) fn new(folder: &'a Path, executable: F) -> Self {
         Self { folder, made: BTreeSet::new(), executable }
     }
 
-    fn add(&mut self, entry: Entry<'_>) -> Result<(), TreeError> {
+    pub(crate) fn add(&mut self, entry: Entry<'_>) -> Result<(), TreeError> {
         let path = self.folder.join(entry.path.as_str());
         match entry.kind {
             EntryKind::Directory { .. } => self.directory(&path)?,
@@ -292,7 +310,8 @@ impl<'a, F: Executable> Unpacking<'a, F> {
         Ok(())
     }
 
-    fn parent(&mut self, path: &Path) -> Result<(), TreeError> {
+    /// Makes the folder of a path, and never through a link.
+    pub(crate) fn parent(&mut self, path: &Path) -> Result<(), TreeError> {
         path.parent().map_or(Ok(()), |parent| self.directory(parent))
     }
 

@@ -24,6 +24,7 @@ pub(super) fn run(context: &Context, release: &ReleaseName, reason: &str) -> Res
     let trust = place.trust()?;
     let signing = place.signing(context);
     let publisher = Publisher {
+        registry: &place.registry,
         store: &place.store,
         content: &context.content,
         signing: &signing,

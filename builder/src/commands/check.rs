@@ -4,10 +4,10 @@ use serde::Serialize;
 
 use super::{
     Answer, Result,
-    output::{print, print_json},
+    output::{count, print, print_json},
 };
 use crate::{
-    config::Workspace,
+    config::{Workspace, environment},
     context::{self, Context},
 };
 
@@ -19,9 +19,11 @@ struct Found {
 }
 
 pub(super) fn run(context: &Context) -> Result {
-    let files = context::read_files(&context.top()?)?;
-    let count = files.len();
-    let problems = Workspace::read(files).err().unwrap_or_default();
+    let top = context.top()?;
+    let (files, environments) = (context::read_files(&top)?, context::read_environments(&top)?);
+    let all = files.len() + environments.len();
+    let mut problems = Workspace::read(files).err().unwrap_or_default();
+    problems.extend(environment::check(&environments));
     if context.json {
         let found = problems.iter().map(|problem| Found {
             file: problem.file.clone(),
@@ -34,9 +36,8 @@ pub(super) fn run(context: &Context) -> Result {
             print(problem.to_string())?;
         }
         let verdict = match problems.len() {
-            0 => format!("{count} files, no problem"),
-            1 => "1 problem".to_owned(),
-            many => format!("{many} problems"),
+            0 => format!("{}, no problem", count(all, "file")),
+            some => count(some, "problem"),
         };
         print(verdict)?;
     }

@@ -1,12 +1,12 @@
 //! `kdistro cut` and `kdistro build`.
 
-use std::collections::BTreeMap;
-
-use kdistro_formats::{ChannelName, CommitId, layout};
+use kdistro_formats::{ChannelName, CommitId, ReleaseName, layout};
+use serde_json::{Value, json};
 
 use super::{
     Answer, Result,
-    output::{print, print_json},
+    channels::{self, Said},
+    output::print,
     plan::{configured, selection},
 };
 use crate::{
@@ -18,29 +18,31 @@ use crate::{
 
 pub(super) fn run(
     context: &Context,
-    channel: &ChannelName,
+    wanted: &[ChannelName],
     part: &Part,
     (until, date): (Stage, Option<&str>),
 ) -> Result {
     if let Some(date) = date.filter(|date| !time::is_rfc3339(date)) {
         return Err(format!("`{date}` is not a date such as 2026-11-21T10:00:00Z").into());
     }
-    configured(&context.workspace()?, channel)?;
-    let order = Order {
-        channel: channel.clone(),
-        selection: selection(part),
-        until,
-        date: date.map(str::to_owned),
-        commit: commit(context)?,
-    };
-    let outcome = cut::cut(context, &order)?;
-    context.reporter.clear();
-    say(context, &outcome)?;
-    Ok(Answer::Yes)
+    let commit = commit(context)?;
+    channels::each(context, wanted, |channel| {
+        configured(&context.workspace()?, channel)?;
+        let order = Order {
+            channel: channel.clone(),
+            selection: selection(part),
+            until,
+            date: date.map(str::to_owned),
+            commit: commit.clone(),
+        };
+        let outcome = cut::cut(context, &order)?;
+        context.reporter.clear();
+        say(context, &outcome)
+    })
 }
 
-pub(super) fn build(context: &Context, channel: &ChannelName, part: &Part) -> Result {
-    run(context, channel, part, (Stage::Build, None))
+pub(super) fn build(context: &Context, wanted: &[ChannelName], part: &Part) -> Result {
+    run(context, wanted, part, (Stage::Build, None))
 }
 
 /// The build repository's commit, when its tree is clean.
@@ -48,35 +50,33 @@ pub(super) fn commit(context: &Context) -> Result<Option<CommitId>> {
     Ok(kdistro_source::checkout::clean_commit(&context.top()?, &context.environment)?)
 }
 
-fn say(context: &Context, outcome: &Outcome) -> Result<()> {
+fn say(context: &Context, outcome: &Outcome) -> Result<Said> {
     let store = context.home.resolve(&context.target()?.store.directory);
-    let mut facts = BTreeMap::new();
-    let text = match outcome {
+    let manifest = |name: &ReleaseName| store.join(layout::manifest(name)).display().to_string();
+    let (summary, json): (String, Value) = match outcome {
         Outcome::Until(stage) => {
-            facts.insert("outcome", "until".to_owned());
-            format!(
-                "done until stage {}; nothing was published",
-                format!("{stage:?}").to_lowercase()
-            )
+            let stage = format!("{stage:?}").to_lowercase();
+            let text = format!("done until stage {stage}; nothing was published");
+            (text, json!({"outcome": "until"}))
         }
-        Outcome::Unchanged(name) => {
-            facts.insert("outcome", "unchanged".to_owned());
-            facts.insert("release", name.to_string());
-            facts.insert("manifest", store.join(layout::manifest(name)).display().to_string());
-            format!("nothing changed: release {name} has this plan already")
-        }
+        Outcome::Unchanged(name) => (
+            format!("nothing changed: release {name} has this plan already"),
+            json!({"outcome": "unchanged", "release": name.to_string(), "manifest": manifest(name)}),
+        ),
         Outcome::Released { name, digest, repeated } => {
-            let manifest = store.join(layout::manifest(name));
-            facts.insert("outcome", "released".to_owned());
-            facts.insert("release", name.to_string());
-            facts.insert("digest", digest.to_string());
-            facts.insert("manifest", manifest.display().to_string());
             let again = if *repeated { " (announced before)" } else { "" };
-            format!("released {name}{again}\nmanifest {}\ndigest   {digest}", manifest.display())
+            let json = json!({
+                "outcome": "released", "release": name.to_string(), "digest": digest,
+                "manifest": manifest(name),
+            });
+            (format!("released {name}{again}"), json)
         }
     };
-    if context.json {
-        return print_json(&facts);
+    if !context.json {
+        print(&summary)?;
+        if let Outcome::Released { name, digest, .. } = outcome {
+            print(format!("manifest {}\ndigest   {digest}", manifest(name)))?;
+        }
     }
-    Ok(print(text)?)
+    Ok(Said { answer: Answer::Yes, summary, json })
 }

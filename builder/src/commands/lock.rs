@@ -1,8 +1,13 @@
 //! `kdistro lock`: pins the content of every input of a channel.
 
 use kdistro_formats::ChannelName;
+use serde_json::json;
 
-use super::{Answer, Result, output::print};
+use super::{
+    Answer, Result,
+    channels::{self, Said},
+    output::print,
+};
 use crate::{
     config::{self, lock::Lock},
     context::Context,
@@ -20,7 +25,11 @@ pub(super) struct Options {
     pub(super) partial: bool,
 }
 
-pub(super) fn run(context: &Context, channel: &ChannelName, options: Options) -> Result {
+pub(super) fn run(context: &Context, wanted: &[ChannelName], options: Options) -> Result {
+    channels::each(context, wanted, |channel| lock(context, channel, options))
+}
+
+fn lock(context: &Context, channel: &ChannelName, options: Options) -> Result<Said> {
     let workspace = context.workspace()?;
     super::plan::configured(&workspace, channel)?;
     let _lock =
@@ -33,20 +42,24 @@ pub(super) fn run(context: &Context, channel: &ChannelName, options: Options) ->
     let old = workspace.locks.get(channel);
     let differences = differences(old, &new);
     let file = config::lock_file(channel);
-    if differences.is_empty() {
-        print(format!("{file} is current"))?;
-        return Ok(Answer::Yes);
+    let json = json!({"file": &file, "differences": &differences});
+    if !context.json {
+        for difference in &differences {
+            print(difference)?;
+        }
     }
-    for difference in &differences {
-        print(difference)?;
+    let (answer, summary) = if differences.is_empty() {
+        (Answer::Yes, format!("{file} is current"))
+    } else if check {
+        (Answer::No, format!("{file} is not current"))
+    } else {
+        locking::write(&context.top()?.join(&file), &new)?;
+        (Answer::Yes, format!("wrote {file}"))
+    };
+    if !context.json {
+        print(&summary)?;
     }
-    if check {
-        print(format!("{file} is not current"))?;
-        return Ok(Answer::No);
-    }
-    locking::write(&context.top()?.join(&file), &new)?;
-    print(format!("wrote {file}"))?;
-    Ok(Answer::Yes)
+    Ok(Said { answer, summary, json })
 }
 
 /// Lists what a new lock changes, a line each.
@@ -81,6 +94,9 @@ fn differences(old: Option<&Lock>, new: &Lock) -> Vec<String> {
     found.extend(gone.map(|toolchain| format!("Go {}: no longer used", toolchain.version)));
     if old.roots != new.roots {
         found.push("build roots: other packages".to_owned());
+    }
+    if old.bases != new.bases {
+        found.push("image bases: other packages".to_owned());
     }
     if found.is_empty() && old != new {
         found.push("the order of entries".to_owned());

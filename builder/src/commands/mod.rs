@@ -1,12 +1,16 @@
 //! The commands, a file each: they read the command line, call the library and say what came out.
 
 mod abandon;
+mod channels;
 mod check;
 mod cut;
+mod diff;
 mod doctor;
+mod image;
 mod key;
 mod lock;
 mod mirror;
+mod new_project;
 mod output;
 mod patch;
 mod plan;
@@ -20,7 +24,7 @@ use clap::CommandFactory;
 
 use self::output::{print, print_error};
 use crate::{
-    cli::{Cli, Command},
+    cli::{Cli, Command, NewCommand},
     content::ContentStore,
     context::{Context, ContextError, Surroundings},
     home::Home,
@@ -81,25 +85,29 @@ fn dispatch(cli: &Cli, context: &Context) -> Result {
         Command::Quickstart { fast, channel } => quickstart::run(context, *fast, channel.as_ref()),
         Command::Doctor { probe } => doctor::run(context, *probe),
         Command::Check => check::run(context),
-        Command::Status => status::run(context),
-        Command::Mirror { channel, refresh } => mirror::run(context, channel, *refresh),
+        Command::Status { channels, upstream } => status::run(context, channels, *upstream),
+        Command::New(NewCommand::Project { url, tag, name }) => {
+            new_project::run(context, url, tag, name.as_deref())
+        }
+        Command::Mirror { channels, refresh } => mirror::run(context, channels, *refresh),
         Command::Patch(command) => patch::run(context, command),
-        Command::Lock { channel, check, refresh, partial } => lock::run(
+        Command::Lock { channels, check, refresh, partial } => lock::run(
             context,
-            channel,
+            channels,
             lock::Options { check: *check, refresh: *refresh, partial: *partial },
         ),
-        Command::Plan { channel, from, part } => match (channel, from) {
-            (_, Some(manifest)) => plan::from_release(context, manifest),
-            (Some(channel), None) => plan::run(context, channel, part),
-            (None, None) => Ok(Answer::Unknown),
+        Command::Plan { channels, from, part } => match from {
+            Some(manifest) => plan::from_release(context, manifest),
+            None => plan::run(context, channels, part),
         },
-        Command::Build { channel, part } => cut::build(context, channel, part),
-        Command::Cut { channel, part, until, date } => {
-            cut::run(context, channel, part, (*until, date.as_deref()))
+        Command::Build { channels, part } => cut::build(context, channels, part),
+        Command::Cut { channels, part, until, date } => {
+            cut::run(context, channels, part, (*until, date.as_deref()))
         }
         Command::Abandon { release, reason } => abandon::run(context, release, reason),
         Command::Rebuild(arguments) => rebuild::run(context, arguments),
+        Command::Diff { from, to, markdown } => diff::run(context, (from, to), *markdown),
+        Command::Image(command) => image::run(context, command),
         Command::Key(command) => key::run(context, command),
         Command::Completions { shell } => {
             let mut bytes = Vec::new();

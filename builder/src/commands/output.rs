@@ -10,8 +10,18 @@ use serde::Serialize;
 use crate::report::printable;
 
 /// Prints a result on standard output.
+///
+/// Whoever reads it may stop reading (`| head`): that ends neither the work nor changes the exit code.
 pub(super) fn print(text: impl AsRef<str>) -> io::Result<()> {
-    writeln!(io::stdout(), "{}", text.as_ref())
+    match writeln!(io::stdout(), "{}", text.as_ref()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
+}
+
+/// Writes how many there are of something whose plural ends with an s.
+pub(super) fn count(number: usize, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
 /// Prints a result as JSON.

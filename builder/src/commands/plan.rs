@@ -11,7 +11,8 @@ use serde::Serialize;
 
 use super::{
     Answer, Result,
-    output::{print, print_json},
+    channels::{self, Said},
+    output::{count, print, print_json},
 };
 use crate::{
     build::StepRecord,
@@ -44,17 +45,22 @@ struct Shown<'a> {
     steps: Vec<ShownStep<'a>>,
 }
 
+/// A step and whether it is cached.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct ShownStep<'a> {
-    name: &'a str,
+pub(super) struct ShownStep<'a> {
+    pub(super) name: &'a str,
     key: Digest,
-    cached: bool,
+    pub(super) cached: bool,
     seconds: Option<f64>,
-    changed: Vec<String>,
+    pub(super) changed: Vec<String>,
 }
 
-pub(super) fn run(context: &Context, channel: &ChannelName, part: &Part) -> Result {
+pub(super) fn run(context: &Context, wanted: &[ChannelName], part: &Part) -> Result {
+    channels::each(context, wanted, |channel| show(context, channel, part))
+}
+
+fn show(context: &Context, channel: &ChannelName, part: &Part) -> Result<Said> {
     let workspace = context.workspace()?;
     configured(&workspace, channel)?;
     let stale = plan::stale(&workspace, channel);
@@ -63,7 +69,29 @@ pub(super) fn run(context: &Context, channel: &ChannelName, part: &Part) -> Resu
     }
     let answer = if stale.is_empty() { Answer::Yes } else { Answer::No };
     let plan = plan::plan(&workspace, channel, &selection(part))?;
-    let before = last(context, channel);
+    let steps = steps(context, &plan)?;
+    let digest = hash::sha256(&canonical::to_vec(&plan)?);
+    let (all, inputs) = (count(steps.len(), "step"), count(plan.inputs.len(), "input"));
+    let left = steps.iter().filter(|step| !step.cached).count();
+    let summary = format!("{all}, {left} to build; {inputs}; plan {digest}");
+    if !context.json {
+        for step in &steps {
+            let state = match (step.cached, step.seconds) {
+                (true, Some(seconds)) => format!("cached (took {seconds:.1} s)"),
+                (true, None) => "cached".to_owned(),
+                (false, _) => format!("to build: {}", step.changed.join("; ")),
+            };
+            print(format!("{:44} {state}", step.name))?;
+        }
+        print(&summary)?;
+    }
+    let json = serde_json::to_value(Shown { plan: digest, steps })?;
+    Ok(Said { answer, summary, json })
+}
+
+/// Looks up which steps of a plan are cached, and what changed in the others since the last build.
+pub(super) fn steps<'a>(context: &Context, plan: &'a Plan) -> Result<Vec<ShownStep<'a>>> {
+    let before = last(context, &plan.channel);
     let mut steps = Vec::new();
     for step in &plan.steps {
         let record = StepRecord::read(&context.home, &step.key)?.filter(|record| {
@@ -74,31 +102,12 @@ pub(super) fn run(context: &Context, channel: &ChannelName, part: &Part) -> Resu
         let (cached, changed) = match (record.is_some(), checked) {
             (true, true) => (true, Vec::new()),
             (true, false) => (false, vec!["what its programs must print".to_owned()]),
-            (false, _) => (false, changes(before.as_ref(), &plan, step)),
+            (false, _) => (false, changes(before.as_ref(), plan, step)),
         };
         let seconds = record.map(|record| record.seconds);
         steps.push(ShownStep { name: &step.name, key: step.key, cached, seconds, changed });
     }
-    let digest = hash::sha256(&canonical::to_vec(&plan)?);
-    if context.json {
-        print_json(&Shown { plan: digest, steps })?;
-        return Ok(answer);
-    }
-    for step in &steps {
-        let state = match (step.cached, step.seconds) {
-            (true, Some(seconds)) => format!("cached (took {seconds:.1} s)"),
-            (true, None) => "cached".to_owned(),
-            (false, _) => format!("to build: {}", step.changed.join("; ")),
-        };
-        print(format!("{:44} {state}", step.name))?;
-    }
-    let left = steps.iter().filter(|step| !step.cached).count();
-    print(format!(
-        "{} steps, {left} to build; {} inputs; plan {digest}",
-        steps.len(),
-        plan.inputs.len()
-    ))?;
-    Ok(answer)
+    Ok(steps)
 }
 
 /// The plan that was built last on this machine.

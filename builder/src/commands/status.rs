@@ -1,64 +1,262 @@
-//! `kdistro status`: each channel at a glance.
+//! `kdistro status`: each channel at a glance, and what its next release would bring.
+
+mod upstream;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use kdistro_border::{Directory, Store};
-use kdistro_formats::{channel::ReleaseChannel, layout};
+use kdistro_formats::{
+    ChannelName, ReleaseName, canonical, channel::ReleaseChannel, layout, plan::Plan,
+    release::Release,
+};
 use serde::Serialize;
 
+use self::upstream::{Behind, Upstreams};
 use super::{
     Answer, Result,
     output::{print, print_json},
+    plan::{configured, steps},
 };
-use crate::{context::Context, plan};
+use crate::{
+    config::{Workspace, channel::Channel},
+    context::Context,
+    diff::{self, Difference, Facts, Style},
+    plan::{self, Selection},
+    publish::number,
+};
 
+/// A channel at a glance.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Line {
-    channel: String,
+    channel: ChannelName,
     active: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    supported_until: Option<String>,
     latest_release: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    date: Option<String>,
     components: Vec<String>,
     lock: Vec<String>,
+    /// Releases that were begun and neither finished nor given up.
+    unfinished: Vec<String>,
+    next: Next,
+    /// Only with `--upstream`, by project.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upstream: Option<BTreeMap<String, Behind>>,
 }
 
-pub(super) fn run(context: &Context) -> Result {
+/// What the next release would bring.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase", tag = "outcome")]
+enum Next {
+    /// There is no plan.
+    Unknown { why: String },
+    /// The last release has this very plan.
+    Unchanged,
+    /// There is something to release.
+    #[serde(rename_all = "camelCase")]
+    Changes {
+        /// Against the last release, where there is one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        difference: Option<Box<Difference>>,
+        /// Steps that the last release did not have, of which some may be cached.
+        new_steps: usize,
+        /// Steps of the whole plan.
+        steps: usize,
+        /// Steps that would have to run, by name.
+        to_build: Vec<String>,
+    },
+}
+
+pub(super) fn run(context: &Context, wanted: &[ChannelName], ask: bool) -> Result {
     let workspace = context.workspace()?;
+    for channel in wanted {
+        configured(&workspace, channel)?;
+    }
     let store = Directory::new(context.home.resolve(&context.target()?.store.directory));
+    let mut upstreams = Upstreams::default();
     let mut lines = Vec::new();
     for (name, channel) in &workspace.channels {
-        let index = store.read(&layout::channel_index(name))?;
-        let index = index.map(|bytes| ReleaseChannel::from_yaml(&String::from_utf8_lossy(&bytes)));
-        let latest = index.transpose()?.map_or(0, |index| index.status.latest_release);
-        let components = channel.components.iter().map(|c| format!("{} {}", c.project, c.tag));
-        let mut lock = plan::stale(&workspace, name);
-        let sources = workspace.locks.get(name).into_iter().flat_map(|lock| &lock.sources);
-        let partly = sources.filter(|source| source.content.is_none());
-        lock.extend(partly.map(|source| format!("knows only the commit of `{}`", source.project)));
-        lines.push(Line {
-            channel: name.to_string(),
-            active: channel.active,
-            latest_release: latest,
-            components: components.collect(),
-            lock,
-        });
+        if !wanted.is_empty() && !wanted.contains(name) {
+            continue;
+        }
+        let mut line = line(context, &workspace, channel, &store)?;
+        if ask {
+            line.upstream = Some(upstreams.behind(context, &workspace, channel));
+        }
+        lines.push(line);
     }
+    context.reporter.clear();
     if context.json {
         print_json(&lines)?;
-        return Ok(Answer::Yes);
-    }
-    for line in lines {
-        let latest = match line.latest_release {
-            0 => "no release yet".to_owned(),
-            number => format!("last release {}-{number}", line.channel),
-        };
-        let lock = if line.lock.is_empty() {
-            "lock current".to_owned()
-        } else {
-            format!("the lock {}", line.lock.join("; "))
-        };
-        print(format!("{:6} {latest}, {lock}", line.channel))?;
-        for component in line.components {
-            print(format!("         {component}"))?;
+    } else {
+        for line in &lines {
+            show(line)?;
         }
     }
-    Ok(Answer::Yes)
+    let asked = lines.iter().filter_map(|line| line.upstream.as_ref());
+    let silent = asked.flat_map(BTreeMap::values).any(|behind| behind.silent.is_some());
+    Ok(if silent { Answer::Unknown } else { Answer::Yes })
+}
+
+fn line(
+    context: &Context,
+    workspace: &Workspace,
+    channel: &Channel,
+    store: &dyn Store,
+) -> Result<Line> {
+    let name = &channel.channel;
+    let index = store.read(&layout::channel_index(name))?;
+    let index = index.map(|bytes| ReleaseChannel::from_yaml(&String::from_utf8_lossy(&bytes)));
+    let index = index.transpose()?;
+    let latest = index.as_ref().map_or(0, |index| index.status.latest_release);
+    let latest_release = ReleaseName { channel: name.clone(), number: latest };
+    let manifest = store.read(&layout::manifest(&latest_release))?;
+    let manifest = manifest.map(|bytes| Release::from_yaml(&String::from_utf8_lossy(&bytes)));
+    let components = channel.components.iter().map(|c| format!("{} {}", c.project, c.tag));
+    Ok(Line {
+        channel: name.clone(),
+        active: channel.active,
+        supported_until: channel.supported_until.clone(),
+        latest_release: latest,
+        date: manifest.transpose()?.and_then(|manifest| manifest.status.date),
+        components: components.collect(),
+        lock: lock(workspace, name),
+        unfinished: unfinished(store, name, index.as_ref())?,
+        next: next(context, workspace, &latest_release, store)?,
+        upstream: None,
+    })
+}
+
+fn lock(workspace: &Workspace, channel: &ChannelName) -> Vec<String> {
+    let mut lock = plan::stale(workspace, channel);
+    let sources = workspace.locks.get(channel).into_iter().flat_map(|lock| &lock.sources);
+    let partly = sources.filter(|source| source.content.is_none());
+    lock.extend(partly.map(|source| format!("knows only the commit of `{}`", source.project)));
+    lock
+}
+
+/// Lists the claims that the index knows nothing of.
+fn unfinished(
+    store: &dyn Store,
+    channel: &ChannelName,
+    index: Option<&ReleaseChannel>,
+) -> Result<Vec<String>> {
+    let status = index.map(|index| &index.status);
+    let released = status.into_iter().flat_map(|s| s.releases.iter().map(|r| r.number));
+    let withheld = status.into_iter().flat_map(|s| s.withheld.iter().map(|w| w.number));
+    let settled: BTreeSet<u32> = released.chain(withheld).collect();
+    let claimed = number::claimed(store, channel)?;
+    let open = claimed.into_iter().filter(|number| !settled.contains(number));
+    Ok(open.map(|number| ReleaseName { channel: channel.clone(), number }.to_string()).collect())
+}
+
+fn next(
+    context: &Context,
+    workspace: &Workspace,
+    latest: &ReleaseName,
+    store: &dyn Store,
+) -> Result<Next> {
+    let now = match plan::plan(workspace, &latest.channel, &Selection::default()) {
+        Ok(plan) => plan,
+        Err(error) => return Ok(Next::Unknown { why: one_line(&error) }),
+    };
+    let shown = steps(context, &now)?;
+    let waiting = shown.iter().filter(|step| !step.cached);
+    let to_build = waiting.map(|step| step.name.to_owned()).collect();
+    let Some(bytes) = store.read(&layout::plan(latest))? else {
+        let steps = shown.len();
+        return Ok(Next::Changes { difference: None, new_steps: steps, steps, to_build });
+    };
+    if bytes == canonical::to_vec(&now)? {
+        return Ok(Next::Unchanged);
+    }
+    let before: Plan = match canonical::from_slice(&bytes) {
+        Ok(plan) => plan,
+        Err(error) => {
+            let why = format!("the plan of {latest} cannot be read: {}", one_line(&error));
+            return Ok(Next::Unknown { why });
+        }
+    };
+    let (from, to) = (Facts::of_plan(&latest.to_string(), &before), Facts::of_plan("next", &now));
+    let new_steps = now.steps.iter().filter(|step| before.step(&step.key).is_none()).count();
+    let difference = Some(diff::diff(&from, &to));
+    Ok(Next::Changes {
+        difference: difference.map(Box::new),
+        new_steps,
+        steps: shown.len(),
+        to_build,
+    })
+}
+
+/// The first line of an error with everything that led to it.
+fn one_line(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut texts = Vec::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        texts.push(error.to_string().lines().next().unwrap_or_default().to_owned());
+        next = error.source();
+    }
+    texts.join(": ")
+}
+
+fn show(line: &Line) -> Result<()> {
+    let latest = match (line.latest_release, &line.date) {
+        (0, _) => "no release yet".to_owned(),
+        (number, None) => format!("last release {}-{number}", line.channel),
+        (number, Some(date)) => format!("last release {}-{number} of {date}", line.channel),
+    };
+    let lock = if line.lock.is_empty() {
+        "lock current".to_owned()
+    } else {
+        format!("the lock {}", line.lock.join("; "))
+    };
+    let active = if line.active { "" } else { ", not active" };
+    let until = line.supported_until.iter().map(|day| format!(", supported until {day}"));
+    let (name, until) = (line.channel.as_str(), until.collect::<String>());
+    print(format!("{name:6} {latest}, {lock}{active}{until}"))?;
+    for component in &line.components {
+        print(format!("         {component}"))?;
+    }
+    for release in &line.unfinished {
+        print(format!(
+            "       {release} was begun and is not finished: run `kdistro cut {}`, or give it up with `kdistro abandon {release}`",
+            line.channel
+        ))?;
+    }
+    show_next(&line.next)?;
+    for (project, behind) in line.upstream.iter().flatten() {
+        print(format!("       upstream {project}: {behind}"))?;
+    }
+    Ok(())
+}
+
+fn show_next(next: &Next) -> Result<()> {
+    match next {
+        Next::Unknown { why } => print(format!("       next: cannot tell: {why}"))?,
+        Next::Unchanged => print("       next: nothing would change")?,
+        Next::Changes { difference, new_steps, steps, to_build } => {
+            print(format!(
+                "       next: {new_steps} of {steps} steps are new, {} to build",
+                to_build.len()
+            ))?;
+            for name in to_build {
+                print(format!("         to build {name}"))?;
+            }
+            for line in difference.iter().flat_map(|difference| lines(difference)) {
+                print(format!("         {line}"))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The difference without its heading.
+fn lines(difference: &Difference) -> Vec<String> {
+    if difference.is_empty() {
+        return vec!["the same sources and assets, made in another way".to_owned()];
+    }
+    let text = diff::render(difference, Style::Plain);
+    text.lines().skip(1).map(str::to_owned).collect()
 }

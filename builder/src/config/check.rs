@@ -1,5 +1,7 @@
 //! Rules that hold between files. Pure: takes a workspace, gives its problems.
 
+mod images;
+
 use std::{collections::BTreeSet, fmt::Display};
 
 use kdistro_assemble::entry::EntryPath;
@@ -8,7 +10,7 @@ use super::{
     INPUTS, Problem, Workspace,
     channel::{Channel, Component},
     channel_file, inputs, lock_file,
-    project::{self, Project, Recipe},
+    project::{self, Project, Recipe, StepLimits},
     project_file,
     template::NAMES,
 };
@@ -105,10 +107,25 @@ fn check_inputs(workspace: &Workspace, problems: &mut Vec<Problem>) {
     if inputs.debian.keys.is_empty() {
         report.at("debian", "lists no key that may sign the suite".to_owned());
     }
-    let mut names = BTreeSet::new();
-    for root in &inputs.roots {
-        if !names.insert(&root.name) {
-            report.at(&root.name, format!("build root `{}` is listed twice", root.name));
+    for (what, roots) in [("build root", &inputs.roots), ("image base", &inputs.bases)] {
+        let mut names = BTreeSet::new();
+        for root in roots {
+            if !names.insert(&root.name) {
+                report.at(&root.name, format!("{what} `{}` is listed twice", root.name));
+            }
+            check_root(root, &mut report);
+        }
+    }
+}
+
+/// Whatever becomes a path in a root must stay in it.
+fn check_root(root: &inputs::Root, report: &mut Reporter<'_>) {
+    let links = root.links.iter().map(|link| &link.path);
+    let files = root.files.iter().map(|file| &file.path);
+    let joined = root.concatenations.iter().flat_map(|made| [&made.path, &made.folder]);
+    for path in links.chain(files).chain(joined).chain(&root.directories) {
+        if let Err(error) = EntryPath::new(path.clone()) {
+            report.at(path, error.to_string());
         }
     }
 }
@@ -123,6 +140,7 @@ fn check_project(project: &Project, report: &mut Reporter<'_>) {
     }
     for recipe in &project.recipes {
         check_recipe(recipe, report);
+        images::check(recipe, report);
     }
 }
 
@@ -141,7 +159,7 @@ fn check_recipe(recipe: &Recipe, report: &mut Reporter<'_>) {
             // `go build` names its outputs after the package, unless there is only one.
             let named =
                 program.package.rsplit('/').next() == Some(&program.name) || program.package == ".";
-            if !named && build.programs.len() > 1 {
+            if !named && !program.test && build.programs.len() > 1 {
                 let (name, package) = (&program.name, &program.package);
                 report.at(package, format!("program `{name}` is built from `{package}` with others: the names must agree"));
             }
@@ -164,6 +182,26 @@ fn check_recipe(recipe: &Recipe, report: &mut Reporter<'_>) {
     }
     check_paths(recipe, report);
     check_generate(recipe, report);
+    let limits = recipe.builds.iter().map(|build| &build.limits);
+    let limits = limits.chain(recipe.generate.iter().map(|step| &step.limits));
+    for limits in limits.chain(recipe.commands.iter().map(|command| &command.limits)) {
+        check_limits(limits, report);
+    }
+}
+
+fn check_limits(limits: &StepLimits, report: &mut Reporter<'_>) {
+    let most = &project::LIMITS;
+    for (name, asked, most) in [
+        ("seconds", limits.seconds, most.seconds),
+        ("memoryBytes", limits.memory_bytes, most.memory_bytes),
+        ("processes", limits.processes, most.processes),
+        ("diskBytes", limits.disk_bytes, most.disk_bytes),
+        ("logBytes", limits.log_bytes, most.log_bytes),
+    ] {
+        if let Some(asked) = asked.filter(|asked| *asked == 0 || *asked > most) {
+            report.at(asked, format!("`{name}` is {asked}, expected 1 to {most}"));
+        }
+    }
 }
 
 /// Whatever becomes a path must stay where it belongs.
@@ -232,6 +270,7 @@ fn check_channel(workspace: &Workspace, channel: &Channel, report: &mut Reporter
 }
 
 fn check_component(workspace: &Workspace, component: &Component, report: &mut Reporter<'_>) {
+    images::check_inputs(workspace, component, report);
     let (name, tag) = (&component.project, &component.tag);
     match workspace.projects.get(name) {
         None => {
@@ -271,7 +310,9 @@ fn check_component(workspace: &Workspace, component: &Component, report: &mut Re
 fn check_patches(workspace: &Workspace, problems: &mut Vec<Problem>) {
     for folder in &workspace.patches {
         let used = |channel: &Channel| {
-            let same = |c: &Component| c.project == folder.project && c.tag == folder.tag;
+            let same = |c: &Component| {
+                *workspace.source_of(&c.project) == folder.project && c.tag == folder.tag
+            };
             channel.components.iter().any(same)
         };
         if !workspace.channels.values().any(used) {

@@ -10,6 +10,8 @@ pub struct Distribution {
     pub name: String,
     /// Where the store is, seen from outside, without a slash at the end.
     pub url: String,
+    /// Where images are, seen from outside: the registry's name, and what stands before every repository.
+    pub registry: String,
     /// The topic on which releases are announced, when there is one.
     #[serde(default)]
     pub sns_topic_arn: Option<String>,

@@ -1,6 +1,6 @@
 //! `projects/inputs.yaml`: exact toolchains and build roots.
 
-use kdistro_formats::plan::Link;
+use kdistro_formats::plan::{Concatenation, Link, TextFile};
 use serde::Deserialize;
 
 /// Exact toolchains and build roots.
@@ -13,6 +13,9 @@ pub struct Inputs {
     pub go: Vec<Go>,
     /// Build roots.
     pub roots: Vec<Root>,
+    /// Bases of images.
+    #[serde(default)]
+    pub bases: Vec<Root>,
 }
 
 /// A Debian suite.
@@ -37,7 +40,7 @@ pub struct Go {
     pub root: String,
 }
 
-/// A build root: pinned Debian packages, or none for programs that are static.
+/// A build root or the base of images: pinned Debian packages, or none for programs that are static.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Root {
@@ -46,15 +49,40 @@ pub struct Root {
     /// The packages whose closure it holds.
     #[serde(default)]
     pub packages: Vec<String>,
+    /// Whether it holds what the packages depend on, too.
+    #[serde(default = "yes")]
+    pub closure: bool,
     /// Links that maintainer scripts would have made.
     #[serde(default)]
     pub links: Vec<Link>,
+    /// Files that they would have made.
+    #[serde(default)]
+    pub files: Vec<TextFile>,
+    /// Files that they would have made of others.
+    #[serde(default)]
+    pub concatenations: Vec<Concatenation>,
+    /// Empty directories; `tmp` and `var/tmp` are for everybody.
+    #[serde(default)]
+    pub directories: Vec<String>,
+    /// Packages whose maintainer scripts were read, and what matters of them is declared here. Of a base, packages
+    /// with scripts that are not listed are refused.
+    #[serde(default)]
+    pub scripts: Vec<String>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 impl Inputs {
     /// Returns the toolchain for a minor version.
     pub fn go(&self, minor: &str) -> Option<&Go> {
         self.go.iter().find(|go| go.minor == minor)
+    }
+
+    /// Returns the base of images by name.
+    pub fn base(&self, name: &str) -> Option<&Root> {
+        self.bases.iter().find(|base| base.name == name)
     }
 
     /// Returns a build root by name.

@@ -15,6 +15,21 @@ pub struct Lock {
     pub toolchains: Vec<Toolchain>,
     /// Packages of build roots, sorted by root.
     pub roots: Vec<Root>,
+    /// Packages of image bases, sorted by base and architecture.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bases: Vec<Base>,
+}
+
+/// The packages of an image base for one architecture.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Base {
+    /// The base's name.
+    pub name: String,
+    /// Debian's word for the architecture, such as `arm64`.
+    pub architecture: String,
+    /// Its packages, sorted by name.
+    pub packages: Vec<Package>,
 }
 
 /// The source of one component.
@@ -167,6 +182,11 @@ impl Lock {
     /// Returns a toolchain by version.
     pub fn toolchain(&self, version: &str) -> Option<&Toolchain> {
         self.toolchains.iter().find(|toolchain| toolchain.version == version)
+    }
+
+    /// Returns the packages of an image base.
+    pub fn base(&self, name: &str, architecture: &str) -> Option<&Base> {
+        self.bases.iter().find(|base| base.name == name && base.architecture == architecture)
     }
 
     /// Returns the packages of a build root.

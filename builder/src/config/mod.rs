@@ -15,7 +15,10 @@ pub mod template;
 
 use std::{collections::BTreeMap, fmt};
 
-use kdistro_formats::{ChannelName, ProjectName, yaml};
+use kdistro_formats::{
+    ChannelName, ProjectName,
+    yaml::{self, YamlError},
+};
 use serde::de::DeserializeOwned;
 
 use self::{
@@ -68,6 +71,15 @@ impl Problem {
     /// A problem of a file as a whole.
     pub fn new(file: impl Into<String>, message: impl Into<String>) -> Self {
         Self { file: file.into(), line: 0, message: message.into() }
+    }
+
+    /// What the reader of YAML found; the line stands beside the file, and is not said twice.
+    pub fn of_yaml(file: impl Into<String>, error: &YamlError) -> Self {
+        let YamlError { path, message, line, column } = error;
+        let place = if path == "." { String::new() } else { format!("at `{path}`: ") };
+        let column = if *line == 0 { String::new() } else { format!(" (column {column})") };
+        let message = format!("{place}{message}{column}");
+        Self { file: file.into(), line: *line, message }
     }
 }
 
@@ -138,6 +150,11 @@ impl Workspace {
         if problems.is_empty() { Ok(workspace) } else { Err(problems) }
     }
 
+    /// Returns the project whose source, patches and mirror a project uses: its own, unless it says otherwise.
+    pub fn source_of<'a>(&'a self, project: &'a ProjectName) -> &'a ProjectName {
+        self.projects.get(project).and_then(|project| project.source.as_ref()).unwrap_or(project)
+    }
+
     /// Returns the patch folder of a project and tag.
     pub fn patch_folder(&self, project: &ProjectName, tag: &str) -> Option<&PatchFolder> {
         let same = |folder: &&PatchFolder| folder.project == *project && folder.tag.as_str() == tag;
@@ -168,8 +185,7 @@ impl Reading<'_> {
         match yaml::from_str(text) {
             Ok(value) => Some(value),
             Err(error) => {
-                let (line, message) = (error.line, error.to_string());
-                self.problems.push(Problem { file: path.to_owned(), line, message });
+                self.problems.push(Problem::of_yaml(path, &error));
                 None
             }
         }

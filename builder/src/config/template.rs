@@ -2,17 +2,20 @@
 
 use std::collections::BTreeMap;
 
-/// The names that a recipe may use. `os` and `arch` only where a platform is known.
+/// The names that a recipe may use. `os`, `arch`, `triplet` and `cross` only where a platform is known.
 pub const NAMES: &[&str] = &[
     "arch",
     "buildDate",
     "commit",
     "commit7",
+    "cross",
     "gitVersion",
     "major",
     "minor",
     "os",
     "tag",
+    "tree12",
+    "triplet",
     "version",
 ];
 

@@ -4,6 +4,7 @@ use super::*;
 
 const PROJECT: &str = r#"name: etcd
 repository: https://github.com/etcd-io/etcd
+license: Apache-2.0
 recipes:
   - tags: ">=3.4.0, <3.5.0"
     licenses: [LICENSE]
@@ -25,6 +26,10 @@ recipes:
       - {programs: [etcd], arguments: [--version], expect: [$(version)]}
     archives:
       - {name: etcd-$(os)-$(arch).tar.gz, description: etcd, programs: [etcd, etcdctl]}
+    commands:
+      - {name: pause, root: static, argv: [/cc, -o, /out/pause, $(tag)], outputs: [pause]}
+    images:
+      - {name: etcd, base: small, files: {bin/etcd: etcd}, entrypoint: [/bin/etcd], user: "7", ports: [80/tcp], capabilities: {bin/etcd: [cap_kill]}}
 "#;
 
 const CHANNEL: &str = r#"channel: "1-20"
@@ -41,6 +46,8 @@ go:
   - {minor: "1.26", version: "1.26.8", root: static}
 roots:
   - name: static
+bases:
+  - {name: small, packages: [tzdata], directories: [tmp]}
 "#;
 
 const LOCK: &str = "channel: 1-20\nsources: []\ntoolchains: []\nroots: []\n";
@@ -52,7 +59,10 @@ const LOCK_FILE: &str = "release-manifests/1-20/channel.lock.yaml";
 fn files() -> Files {
     let file = |path: &str, text: &str| (path.to_owned(), text.as_bytes().to_vec());
     Files::from([
-        file(DISTRIBUTION, "name: kdistro\nurl: https://distro.example\n"),
+        file(
+            DISTRIBUTION,
+            "name: kdistro\nurl: https://distro.example\nregistry: registry.example\n",
+        ),
         file(INPUTS, INPUTS_FILE),
         file(PROJECT_FILE, PROJECT),
         file(CHANNEL_FILE, CHANNEL),
@@ -154,7 +164,7 @@ const RULES: &[Rule] = &[
         "[etcd, etcdctl]",
         "[etcd, etcdutl]",
         &[
-            "project.yaml:23: ",
+            "project.yaml:24: ",
             "uses program `etcdutl`, which no build makes; expected one of `etcd`, `etcdctl`",
         ],
     ),
@@ -162,31 +172,31 @@ const RULES: &[Rule] = &[
         PROJECT_FILE,
         "programs: [etcd], arguments",
         "programs: [etcx], arguments",
-        &["project.yaml:21: ", "uses program `etcx`"],
+        &["project.yaml:22: ", "uses program `etcx`"],
     ),
     (
         PROJECT_FILE,
         "$(gitVersion)",
         "$(gitVersoin)",
-        &["project.yaml:18: unknown name `$(gitVersoin)`, expected one of"],
+        &["project.yaml:19: unknown name `$(gitVersoin)`, expected one of"],
     ),
     (
         PROJECT_FILE,
         "uses: [tool]",
         "uses: [tol]",
-        &["project.yaml:11: step `source` uses `tol`, which is no step before it"],
+        &["project.yaml:12: step `source` uses `tol`, which is no step before it"],
     ),
     (
         PROJECT_FILE,
         "adds: {made.go: made.go}",
         "adds: {made.go: other.go}",
-        &["project.yaml:14: step `source` adds `other.go`, which is none of its outputs"],
+        &["project.yaml:15: step `source` adds `other.go`, which is none of its outputs"],
     ),
     (
         PROJECT_FILE,
         "package: ./etcdctl",
         "package: ./ctl",
-        &["project.yaml:19: ", "the names must agree"],
+        &["project.yaml:20: ", "the names must agree"],
     ),
     (
         PROJECT_FILE,
@@ -194,24 +204,24 @@ const RULES: &[Rule] = &[
         "name: etcd,",
         &["project.yaml", "program `etcd` is built twice"],
     ),
-    (PROJECT_FILE, ">=3.4.0, <3.5.0", "three", &["project.yaml:4: ", "recipes[0].tags"]),
+    (PROJECT_FILE, ">=3.4.0, <3.5.0", "three", &["project.yaml:5: ", "recipes[0].tags"]),
     (
         PROJECT_FILE,
         "etcd-$(os)-$(arch).tar.gz",
         "../etcd.tar.gz",
-        &["project.yaml:23: ", "no part that is `..`"],
+        &["project.yaml:24: ", "no part that is `..`"],
     ),
     (
         PROJECT_FILE,
         "outputs: [made.go]",
         "outputs: [/made.go, made.go]",
-        &["project.yaml:13: ", "a relative path"],
+        &["project.yaml:14: ", "a relative path"],
     ),
     (
         PROJECT_FILE,
         "licenses: [LICENSE]",
         "licenses: [../LICENSE]",
-        &["project.yaml:5: ", "no part that is `..`"],
+        &["project.yaml:6: ", "no part that is `..`"],
     ),
     (
         CHANNEL_FILE,
@@ -221,6 +231,56 @@ const RULES: &[Rule] = &[
             "channel.yaml:8: ",
             "Debian version `3.4.22-1` of `etcd-io/etcd` is not of tag `v3.4.23`",
         ],
+    ),
+    (
+        PROJECT_FILE,
+        "files: {bin/etcd: etcd}",
+        "files: {bin/etcd: etcx}",
+        &["project.yaml:28: ", "image `etcd` holds program `etcx`, which nothing makes"],
+    ),
+    (
+        PROJECT_FILE,
+        "entrypoint: [/bin/etcd]",
+        "entrypoint: [/bin/sh]",
+        &["project.yaml", "image `etcd` starts none of its files"],
+    ),
+    (
+        PROJECT_FILE,
+        "user: \"7\"",
+        "user: nobody",
+        &["project.yaml:28: ", "runs as `nobody`, expected a number"],
+    ),
+    (PROJECT_FILE, "80/tcp", "80", &["project.yaml", "port `80` is not such as `2379/tcp`"]),
+    (
+        PROJECT_FILE,
+        "{bin/etcd: [cap_kill]}",
+        "{bin/other: [cap_kill]}",
+        &["project.yaml:28: ", "gives capabilities to `bin/other`, which it does not hold"],
+    ),
+    (
+        PROJECT_FILE,
+        "base: small",
+        "base: large",
+        &["channel.yaml:5: ", "needs image base `large`, which projects/inputs.yaml does not list"],
+    ),
+    (
+        PROJECT_FILE,
+        "root: static, argv",
+        "root: libc, argv",
+        &["channel.yaml:5: ", "needs build root `libc`, which projects/inputs.yaml does not list"],
+    ),
+    (
+        PROJECT_FILE,
+        "license: Apache-2.0",
+        "license: Apache-2.0\nsource: etcd-io/other",
+        &["channel.yaml", "is built from the source of `etcd-io/other`, which is no project"],
+    ),
+    (INPUTS, "[tmp]", "[/tmp]", &["inputs.yaml:7: ", "a relative path"]),
+    (
+        PROJECT_FILE,
+        "outputs: [tool]",
+        "outputs: [tool]\n        limits: {seconds: 99999999}",
+        &["project.yaml", "`seconds` is 99999999, expected 1 to 7200"],
     ),
     (LOCK_FILE, "1-20", "1-21", &["channel.lock.yaml:1: locks channel `1-21`"]),
 ];

@@ -19,6 +19,14 @@ use crate::{
 /// Why a cut did not end well.
 #[derive(Debug, thiserror::Error)]
 pub enum CutError {
+    /// A document of the release cannot be made.
+    #[error("cannot make `{name}`")]
+    Document {
+        /// Its name.
+        name: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The command cannot begin.
     #[error(transparent)]
     Context(#[from] ContextError),

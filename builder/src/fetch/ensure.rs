@@ -88,13 +88,18 @@ impl Fetcher<'_> {
         Ok(())
     }
 
-    /// Reads the packages of a locked root again; each must still be what was pinned.
-    pub fn locked_root(&self, root: &lock::Root) -> Result<lock::Root, FetchError> {
+    /// Reads the packages of a locked root or base again; each must still be what was pinned.
+    pub fn locked_packages(
+        &self,
+        packages: &[lock::Package],
+        architecture: &str,
+    ) -> Result<Vec<lock::Package>, FetchError> {
+        self.progress("checking packages");
         let missing = |package: &&lock::Package| !self.content.has(&package.sha256);
-        let missing: BTreeSet<_> = root.packages.iter().filter(missing).map(|p| p.sha256).collect();
-        self.fetch_packages(root, &missing)?;
-        let mut seen = root.clone();
-        for package in &mut seen.packages {
+        let missing: BTreeSet<_> = packages.iter().filter(missing).map(|p| p.sha256).collect();
+        self.fetch_packages(packages, architecture, &missing)?;
+        let mut seen = packages.to_vec();
+        for package in &mut seen {
             self.content.check(&package.sha256)?;
             let path = self.content.path(&package.sha256);
             let size = path.metadata().map(|found| found.len());
@@ -108,15 +113,22 @@ impl Fetcher<'_> {
         channel: &Lock,
         missing: &BTreeSet<Digest>,
     ) -> Result<(), FetchError> {
-        channel.roots.iter().try_for_each(|root| self.fetch_packages(root, missing))
+        for root in &channel.roots {
+            self.fetch_packages(&root.packages, ARCHITECTURE, missing)?;
+        }
+        for base in &channel.bases {
+            self.fetch_packages(&base.packages, &base.architecture, missing)?;
+        }
+        Ok(())
     }
 
     fn fetch_packages(
         &self,
-        root: &lock::Root,
+        packages: &[lock::Package],
+        architecture: &str,
         missing: &BTreeSet<Digest>,
     ) -> Result<(), FetchError> {
-        let wanted = root.packages.iter().filter(|package| missing.contains(&package.sha256));
+        let wanted = packages.iter().filter(|package| missing.contains(&package.sha256));
         let pins: Vec<_> = wanted
             .map(|package| PackagePin {
                 name: package.name.clone(),
@@ -131,7 +143,7 @@ impl Fetcher<'_> {
         let scratch = self.home.scratch("packages")?;
         let progress = |message: &str| self.progress(message);
         let apt = self.apt()?;
-        for package in apt.fetch_packages(ARCHITECTURE, &pins, scratch.path(), &progress)? {
+        for package in apt.fetch_packages(architecture, &pins, scratch.path(), &progress)? {
             self.content.take_expected(&package.file, &package.digest)?;
         }
         Ok(())

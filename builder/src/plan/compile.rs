@@ -9,13 +9,14 @@ use kdistro_formats::{
 
 use super::{
     PlanError,
-    steps::{LIMITS, Recipes},
+    steps::{Recipes, limits},
 };
-use crate::config::project::{Build, Dependencies};
+use crate::config::project::{Build, Dependencies, Program};
 
 pub(super) fn compile_step(
     recipes: &Recipes<'_>,
     build: &Build,
+    programs: &[&Program],
     platform: &Platform,
 ) -> Result<(StepBody, String), PlanError> {
     let mut env = recipes.go_env(platform);
@@ -27,19 +28,22 @@ pub(super) fn compile_step(
     for (symbol, value) in &build.variables {
         linker = format!("{linker} -X {symbol}={}", recipes.fill(value, platform)?);
     }
-    let names = build.programs.iter().map(|program| output_name(&program.name, platform));
+    let names = programs.iter().map(|program| output_name(&program.name, platform));
     let mut outputs: Vec<_> = names.collect();
     // With one package, `-o` may name the program; with several, each is named after its package.
     let into = match outputs.as_slice() {
         [only] => format!("/out/{only}"),
         _ => "/out/".to_owned(),
     };
-    let mut argv: Vec<String> = ["/go/bin/go", "build", "-o", &into].map(str::to_owned).to_vec();
+    let test = programs.iter().find(|program| program.test);
+    let verb: &[&str] = if test.is_some() { &["test", "-c"] } else { &["build"] };
+    let argv = [&["/go/bin/go"], verb, &["-o", &into]].concat();
+    let mut argv: Vec<_> = argv.into_iter().map(str::to_owned).collect();
     if !build.tags.is_empty() {
         argv.extend(["-tags".to_owned(), build.tags.join(",")]);
     }
     argv.extend(["-ldflags".to_owned(), linker]);
-    argv.extend(build.programs.iter().map(|program| program.package.clone()));
+    argv.extend(programs.iter().map(|program| program.package.clone()));
     outputs.sort();
     let directory = match build.module.as_str() {
         "." => "/src".to_owned(),
@@ -50,28 +54,34 @@ pub(super) fn compile_step(
     if let Some(modules) = recipes.modules.filter(|_| build.dependencies == Dependencies::Modules) {
         mounts.insert("/modules".to_owned(), modules);
     }
-    let body =
-        StepBody { root: recipes.root, mounts, argv, env, directory, limits: LIMITS, outputs };
-    let project = &recipes.component.project;
-    let name = match build.module.as_str() {
-        "." => format!("{project} {platform}"),
-        module => format!("{project} {module} {platform}"),
+    let body = StepBody {
+        root: recipes.root,
+        mounts,
+        argv,
+        env,
+        directory,
+        limits: limits(&build.limits),
+        outputs,
     };
-    Ok((body, name))
+    let project = &recipes.component.project;
+    let part = match (test, build.module.as_str()) {
+        (Some(test), _) => format!(" {}", test.name),
+        (None, ".") => String::new(),
+        (None, module) => format!(" {module}"),
+    };
+    Ok((body, format!("{project}{part} {platform}")))
 }
 
 pub(super) fn checks(
     recipes: &Recipes<'_>,
-    build: &Build,
+    programs: &[&Program],
     platform: &Platform,
 ) -> Result<Vec<Check>, PlanError> {
     let mut found = Vec::new();
     for check in &recipes.recipe.checks {
         let expect = check.expect.iter().map(|text| recipes.fill(text, platform));
         let expect = expect.collect::<Result<Vec<_>, _>>()?;
-        for program in
-            build.programs.iter().filter(|program| check.programs.contains(&program.name))
-        {
+        for program in programs.iter().filter(|program| check.programs.contains(&program.name)) {
             found.push(Check {
                 output: output_name(&program.name, platform),
                 arguments: check.arguments.clone(),

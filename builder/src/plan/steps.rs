@@ -1,9 +1,9 @@
 //! The steps of one component: generate once, then one `go build` a module and platform.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use kdistro_formats::{
-    Digest, Platform, canonical,
+    Digest, Platform, ProjectName, canonical,
     plan::{self, Addition, Check, InputKind, Limits, Module, OutputRef, Step, StepBody, Tree},
     release::AppliedPatch,
 };
@@ -16,27 +16,35 @@ use super::{
 use crate::{
     config::{
         channel::Component,
-        inputs::Go,
+        inputs::{self, Go},
         lock::{Content, Source},
-        project::{self, Build, Dependencies, Generate, Project, Recipe},
+        project::{
+            self, Build, Dependencies, Generate, LIMITS, Program, Project, Recipe, StepLimits,
+        },
         project_file,
         template::{self, TemplateError},
     },
     time,
 };
 
-/// What every step may use. Generous: they catch run-aways, they do not tune.
-pub(super) const LIMITS: Limits = Limits {
-    seconds: 2 * 60 * 60,
-    memory_bytes: 12 << 30,
-    processes: 4096,
-    disk_bytes: 24 << 30,
-    log_bytes: 64 << 20,
-};
+/// What a step may use, where its recipe asks for less.
+pub(super) fn limits(asked: &StepLimits) -> Limits {
+    let less = |asked: Option<u64>, most: u64| asked.unwrap_or(most).min(most);
+    Limits {
+        seconds: less(asked.seconds, LIMITS.seconds),
+        memory_bytes: less(asked.memory_bytes, LIMITS.memory_bytes),
+        processes: less(asked.processes, LIMITS.processes),
+        disk_bytes: less(asked.disk_bytes, LIMITS.disk_bytes),
+        log_bytes: less(asked.log_bytes, LIMITS.log_bytes),
+    }
+}
 
 /// Everything that the steps of one component have in common.
 pub(super) struct Recipes<'a> {
     pub(super) component: &'a Component,
+    pub(super) project: &'a Project,
+    /// The project whose source it is.
+    pub(super) source: &'a ProjectName,
     pub(super) recipe: &'a Recipe,
     pub(super) content: &'a Content,
     go: &'a Go,
@@ -54,6 +62,8 @@ impl Recipes<'_> {
         let mut values = self.values.clone();
         values.insert("os", platform.os().to_owned());
         values.insert("arch", platform.arch().to_owned());
+        values.insert("triplet", triplet(platform).to_owned());
+        values.insert("cross", cross(platform));
         template::fill(text, &values).map_err(|source| self.template_error(source))
     }
 
@@ -109,12 +119,19 @@ impl Recipes<'_> {
     }
 }
 
+/// What configuration and lock say of one component.
+struct Found<'a> {
+    project: &'a Project,
+    recipe: &'a Recipe,
+    source: &'a Source,
+    content: &'a Content,
+    go: &'a Go,
+    root: &'a inputs::Root,
+}
+
 impl<'a> Making<'a> {
-    /// Plans one component: its steps are recorded, its assets returned.
-    pub(super) fn component(
-        &mut self,
-        component: &'a Component,
-    ) -> Result<plan::Component, PlanError> {
+    /// Finds everything that configuration and lock say of a component.
+    fn find(&self, component: &'a Component) -> Result<Found<'a>, PlanError> {
         let name = &component.project;
         let recipe_error = |what| PlanError::Recipe { file: project_file(name), what };
         let project = self.workspace.projects.get(name);
@@ -140,7 +157,16 @@ impl<'a> Making<'a> {
         let root = root.ok_or_else(|| {
             recipe_error(format!("needs build root `{}`, which is not listed", go.root))
         })?;
+        Ok(Found { project, recipe, source, content, go, root })
+    }
 
+    /// Plans one component: its steps are recorded, its assets returned.
+    pub(super) fn component(
+        &mut self,
+        component: &'a Component,
+    ) -> Result<plan::Component, PlanError> {
+        let name = &component.project;
+        let Found { project, recipe, source, content, go, root } = self.find(component)?;
         let (root, toolchain) = (self.root(root)?, self.toolchain(&go.version)?);
         let archive = content.archive;
         self.input(
@@ -152,13 +178,25 @@ impl<'a> Making<'a> {
         let modules = self.modules(recipe, content)?;
         let tree = self.tree(Tree::Source { archive, additions: Vec::new() })?;
         let values = values(component, content);
-        let mut recipes =
-            Recipes { component, recipe, content, go, root, toolchain, tree, modules, values };
+        let mut recipes = Recipes {
+            component,
+            project,
+            source: self.workspace.source_of(name),
+            recipe,
+            content,
+            go,
+            root,
+            toolchain,
+            tree,
+            modules,
+            values,
+        };
         let additions = self.generate(&recipes)?;
         if !additions.is_empty() {
             recipes.tree = self.tree(Tree::Source { archive, additions })?;
         }
-        let outputs = self.compile(&recipes)?;
+        let mut outputs = self.compile(&recipes)?;
+        let packages = self.commands(&recipes, &mut outputs)?;
         Ok(plan::Component {
             name: project.name.clone(),
             project: name.clone(),
@@ -167,12 +205,23 @@ impl<'a> Making<'a> {
             source_tree: content.patched_tree.clone(),
             patches: self.applied(component),
             toolchain: format!("go{}", go.version),
-            assets: super::assets::assets(&recipes, &outputs)?,
+            repository: project.repository.clone(),
+            commit_time: content.commit_time,
+            licensing: plan::Licensing {
+                source: archive,
+                files: recipe.licenses.clone(),
+                toolchain: self.toolchain_zip(&go.version)?,
+                modules,
+                exceptions: recipe.unlicensed.clone(),
+                packages,
+            },
+            assets: self.assets(&recipes, &outputs)?,
         })
     }
 
     fn applied(&self, component: &Component) -> Vec<AppliedPatch> {
-        let folder = self.workspace.patch_folder(&component.project, component.tag.as_str());
+        let source = self.workspace.source_of(&component.project);
+        let folder = self.workspace.patch_folder(source, component.tag.as_str());
         let patches = folder.iter().flat_map(|folder| &folder.series.patches);
         let applied = patches.map(|patch| AppliedPatch {
             name: patch.name.clone(),
@@ -259,7 +308,7 @@ impl<'a> Making<'a> {
             argv,
             env,
             directory: step.source.clone(),
-            limits: LIMITS,
+            limits: limits(&step.limits),
             outputs,
         };
         let name = format!("{} {}", recipes.component.project, step.name);
@@ -270,33 +319,32 @@ impl<'a> Making<'a> {
     fn compile(&mut self, recipes: &Recipes<'_>) -> Result<Outputs, PlanError> {
         let mut outputs = Outputs::new();
         for build in &recipes.recipe.builds {
-            for platform in self.platforms_of(build) {
-                let (body, name) = compile_step(recipes, build, &platform)?;
-                let checks = checks(recipes, build, &platform)?;
-                let key = self.step(recipes, name, platform.clone(), (body, checks))?;
-                for program in &build.programs {
-                    let output =
-                        OutputRef { step: key, name: output_name(&program.name, &platform) };
-                    outputs.insert((platform.clone(), program.name.clone()), output);
+            for platform in self.platforms.clone() {
+                let wanted = build.programs.iter().filter(|p| self.is_wanted(build, p, &platform));
+                let (tests, programs): (Vec<_>, Vec<_>) = wanted.partition(|program| program.test);
+                let alone = tests.into_iter().map(|test| vec![test]);
+                for programs in alone.chain([programs]).filter(|programs| !programs.is_empty()) {
+                    let (body, name) = compile_step(recipes, build, &programs, &platform)?;
+                    let checks = checks(recipes, &programs, &platform)?;
+                    let key = self.step(recipes, name, platform.clone(), (body, checks))?;
+                    for program in programs {
+                        let name = output_name(&program.name, &platform);
+                        let output = OutputRef { step: key, name };
+                        outputs.insert((platform.clone(), program.name.clone()), output);
+                    }
                 }
             }
         }
         Ok(outputs)
     }
 
-    fn platforms_of(&self, build: &Build) -> BTreeSet<Platform> {
-        if build.platforms.is_empty() {
-            return self.platforms.clone();
-        }
-        build
-            .platforms
-            .iter()
-            .filter(|platform| self.platforms.contains(platform))
-            .cloned()
-            .collect()
+    fn is_wanted(&self, build: &Build, program: &Program, platform: &Platform) -> bool {
+        let usual =
+            if build.platforms.is_empty() { self.usual } else { build.platforms.as_slice() };
+        usual.contains(platform) || program.also.contains(platform)
     }
 
-    fn step(
+    pub(super) fn step(
         &mut self,
         recipes: &Recipes<'_>,
         name: String,
@@ -323,6 +371,24 @@ fn build_platform() -> Result<Platform, PlanError> {
     BUILD_PLATFORM.parse().map_err(broken)
 }
 
+/// GNU's name of a platform, as compilers are named.
+pub(super) fn triplet(platform: &Platform) -> &'static str {
+    match platform.as_str() {
+        "linux/amd64" => "x86_64-linux-gnu",
+        "linux/arm64" => "aarch64-linux-gnu",
+        _ => "",
+    }
+}
+
+/// What Debian's packages of cross compilation are called more than others; empty for the platform that we build on.
+fn cross(platform: &Platform) -> String {
+    if platform.as_str() == BUILD_PLATFORM {
+        String::new()
+    } else {
+        format!("-{}-cross", platform.arch())
+    }
+}
+
 /// What `$(name)` stands for. Follows from the lock alone, so that nothing of today reaches a binary.
 fn values(component: &Component, content: &Content) -> BTreeMap<&'static str, String> {
     let tag = component.tag.as_str();
@@ -334,6 +400,7 @@ fn values(component: &Component, content: &Content) -> BTreeMap<&'static str, St
         ("tag", tag.to_owned()),
         ("version", tag.trim_start_matches('v').to_owned()),
         ("gitVersion", format!("{tag}+kd.t{tree}")),
+        ("tree12", tree.to_owned()),
         ("commit", commit.to_owned()),
         ("commit7", commit.get(..7).unwrap_or_default().to_owned()),
         ("buildDate", time::rfc3339(content.commit_time)),

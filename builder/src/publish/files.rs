@@ -37,7 +37,8 @@ impl Upload {
     }
 }
 
-/// Lists everything that must be there before the manifest: inputs, artifacts with their sums, CRDs, the plan.
+/// Lists everything that must be there before the manifest: inputs, artifacts with their sums, images, CRDs, documents,
+/// the plan.
 pub fn uploads(ready: &Ready<'_>, name: &ReleaseName) -> Vec<Upload> {
     let mut uploads = Vec::new();
     for input in &ready.plan.inputs {
@@ -54,6 +55,14 @@ pub fn uploads(ready: &Ready<'_>, name: &ReleaseName) -> Vec<Upload> {
             uploads.push(Upload::Bytes { name: layout::crd(file), bytes: bytes.clone() });
         }
     }
+    for (digest, size) in ready.packaged.images.values().flat_map(|image| &image.blobs) {
+        let (name, digest, size) = (layout::image_blob(digest), *digest, *size);
+        uploads.push(Upload::Stored { name, digest, size });
+    }
+    for (document, hashes) in ready.documents {
+        let (digest, size) = (hashes.sha256, hashes.size);
+        uploads.push(Upload::Stored { name: layout::document(name, document), digest, size });
+    }
     uploads.push(Upload::Bytes { name: layout::plan(name), bytes: ready.plan_bytes.to_vec() });
     uploads
 }
@@ -62,7 +71,10 @@ pub fn uploads(ready: &Ready<'_>, name: &ReleaseName) -> Vec<Upload> {
 fn artifacts(ready: &Ready<'_>, name: &ReleaseName) -> Vec<Upload> {
     let mut uploads = Vec::new();
     let mut folders: BTreeMap<String, (String, String)> = BTreeMap::new();
-    for (path, hashes) in ready.packaged {
+    for (path, hashes) in &ready.packaged.assets {
+        if ready.packaged.images.contains_key(path) {
+            continue;
+        }
         let full = layout::artifact(name, path);
         let (folder, file) = full.rsplit_once('/').unwrap_or(("", &full));
         let short = format!("{}  {file}\n", hashes.sha256.hex());

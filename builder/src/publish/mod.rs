@@ -1,26 +1,36 @@
 //! Publishes a packaged release, stage by stage, so that it can be killed anywhere and run again.
 //!
-//! Order: inputs and artifacts, plan, manifest, log entry and bundle, channel index, announcement. Nothing names
-//! what is not there yet, and nothing is announced that is not published and signed.
+//! Order: inputs and artifacts, plan, provenances, images into the registry, manifest, log entry and bundle, channel
+//! index, announcement. Nothing names what is not there yet, and nothing is announced that is not published and signed.
 
 pub mod announce;
 pub mod files;
+mod images;
 pub mod index;
 pub mod number;
+mod provenance;
 
+use std::collections::BTreeMap;
+
+use kdistro_assemble::image::ImageError;
 use kdistro_border::{
-    Content, Store, StoreError,
+    Content, Registry, RegistryError, Store, StoreError,
     store::{self},
 };
 use kdistro_formats::{
     Digest, ReleaseName, canonical::CanonicalError, claim::Claim, layout, plan::Plan,
     release::ManifestError, yaml::WriteError,
 };
-use kdistro_verify::{bundle::BundleError, hash, trust::TrustError};
+use kdistro_verify::{
+    bundle::BundleError,
+    hash::{self, Hashes},
+    trust::TrustError,
+};
 
 use self::files::Upload;
 use crate::{
-    config::Files,
+    build::Records,
+    config::{Files, distribution::Distribution},
     content::{ContentError, ContentStore},
     journal::{Entry, Journal, JournalError},
     package::Packaged,
@@ -35,6 +45,17 @@ pub enum PublishError {
     /// The store refused.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The registry refused.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// What is said about an image cannot be written.
+    #[error("cannot write what refers to image `{repository}`")]
+    Image {
+        /// Its repository.
+        repository: String,
+        /// Why.
+        source: ImageError,
+    },
     /// A document could not be signed.
     #[error("cannot sign `{document}`")]
     Sign {
@@ -120,8 +141,12 @@ pub struct Ready<'a> {
     pub packaged: &'a Packaged,
     /// The claim on the number.
     pub claim: &'a Claim,
-    /// The public address of the store.
-    pub url: &'a str,
+    /// The public names and addresses.
+    pub distribution: &'a Distribution,
+    /// Files of the release as a whole, by name.
+    pub documents: &'a BTreeMap<String, Hashes>,
+    /// What the steps gave, and what isolated them.
+    pub records: &'a Records,
     /// The configuration files; the custom resource definitions among them are published by name too.
     pub files: &'a Files,
 }
@@ -130,6 +155,8 @@ pub struct Ready<'a> {
 pub struct Publisher<'a> {
     /// The store.
     pub store: &'a dyn Store,
+    /// The registry.
+    pub registry: &'a dyn Registry,
     /// Inputs and assets by digest.
     pub content: &'a ContentStore,
     /// Signer and log.
@@ -163,8 +190,12 @@ impl Publisher<'_> {
         let header = &ready.claim.header;
         let name = ReleaseName { channel: header.channel.clone(), number: header.number };
         let plan_digest = hash::sha256(ready.plan_bytes);
-        let manifest =
-            release::manifest(ready.plan, &plan_digest, ready.packaged, header, ready.url)?;
+        let manifest = release::manifest(
+            (ready.plan, &plan_digest),
+            (ready.packaged, ready.documents),
+            header,
+            ready.distribution,
+        )?;
         let uploads = files::uploads(ready, &name);
         for (done, upload) in uploads.iter().enumerate() {
             self.reporter.progress(format!(
@@ -176,6 +207,8 @@ impl Publisher<'_> {
             self.upload(upload, journal)?;
         }
         self.refuse_gaps(&name, &uploads)?;
+        let provenances = self.attest(ready, &name, journal)?;
+        self.push_images(ready, &name, (&provenances, journal))?;
         let document = layout::manifest(&name);
         self.create(&document, manifest.as_bytes(), journal)?;
         let bundle = self.sign(&document, manifest.as_bytes(), journal)?;

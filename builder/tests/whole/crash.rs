@@ -13,7 +13,7 @@ use std::{
 use crate::tiny::{CHANNEL, MANIFEST, Tiny};
 
 /// Starts a cut that tells each event on a line of standard error.
-fn start(tiny: &Tiny) -> Child {
+pub(crate) fn start(tiny: &Tiny) -> Child {
     let mut cut = tiny.kdistro(&["cut", CHANNEL, "--json"]);
     cut.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
 }
@@ -67,7 +67,7 @@ fn scratch_left(tiny: &Tiny) -> usize {
 }
 
 /// Forgets everything that was published.
-fn forget(tiny: &Tiny) {
+pub(crate) fn forget(tiny: &Tiny) {
     for name in ["store", "announcements", "keys", "journals", "log-heads"] {
         let _ = fs::remove_dir_all(tiny.path("home").join(name));
     }
@@ -129,7 +129,7 @@ fn a_cut_that_is_killed_while_it_fetches_or_builds_is_finished_by_the_next_run()
 }
 
 /// What the killed program started ends with it.
-fn no_step_runs_on(tiny: &Tiny) {
+pub(crate) fn no_step_runs_on(tiny: &Tiny) {
     let home = tiny.path("home").display().to_string();
     for _ in 0..50 {
         if !runs(Path::new("/proc"), &home) {

@@ -6,6 +6,7 @@
 #![cfg(test)]
 
 mod bad_input;
+mod channels;
 mod crash;
 mod disk;
 mod e2e;
@@ -13,6 +14,8 @@ mod faults;
 mod golden;
 mod hostile;
 mod judges;
+mod newcomer;
+mod releases;
 mod run;
 mod same_bytes;
 mod shared;

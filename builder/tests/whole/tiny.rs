@@ -55,8 +55,35 @@ import (
 )
 
 func main() {
+	// It would harm the host.
+	if name, _ := os.Hostname(); name != "kdistro" {
+		os.Exit(9)
+	}
 	var err error
 	switch os.Args[1] {
+	case "sleep":
+		for {
+			syscall.Nanosleep(&syscall.Timespec{Sec: 1}, nil)
+		}
+	case "fork":
+		for {
+			os.StartProcess(os.Args[0], os.Args, &os.ProcAttr{})
+		}
+	case "fill":
+		// Many files, none of them large.
+		for number := byte(0); err == nil; number++ {
+			err = os.WriteFile("/tmp/"+string('a'+rune(number)), make([]byte, 1<<20), 0o644)
+		}
+	case "grow":
+		var file *os.File
+		file, err = os.Create("/out/made")
+		for err == nil {
+			_, err = file.Write(make([]byte, 1<<20))
+		}
+	case "talk":
+		for {
+			os.Stdout.WriteString("and so on, and so on, and so on, and so on, and so on\n")
+		}
 	case "network":
 		var socket int
 		socket, err = syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
@@ -80,6 +107,7 @@ func main() {
 "#;
 const RECIPE: &str = r#"name: hello
 repository: https://upstream.example/tiny/hello
+license: LicenseRef-as-you-please
 recipes:
   - tags: ">=1.0.0"
     licenses: [LICENSE]
@@ -112,6 +140,7 @@ roots:
 const ENVIRONMENT: &str = r"name: local
 development: true
 store: {directory: store}
+registry: {directory: registry}
 announcements: {directory: announcements}
 keys: {directory: keys}
 logOrigin: log.local.kdistro.dev
@@ -145,7 +174,10 @@ impl Tiny {
         for (name, text) in [
             (PROJECT, RECIPE),
             ("projects/inputs.yaml", INPUTS),
-            ("release-manifests/distribution.yaml", "name: tiny\nurl: https://tiny.example\n"),
+            (
+                "release-manifests/distribution.yaml",
+                "name: tiny\nurl: https://tiny.example\nregistry: registry.tiny.example\n",
+            ),
             ("release-manifests/9-1/channel.yaml", CHANNEL_FILE),
             ("infra/environments/local.yaml", ENVIRONMENT),
         ] {
@@ -213,7 +245,8 @@ impl Tiny {
     /// Lays out a module proxy with the one module; returns its lines of go.sum.
     fn write_proxy(&self) -> String {
         let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
-        for (name, text) in [("go.mod", MODULE_GO_MOD), ("greeting.go", MODULE_CODE)] {
+        let license = ("LICENSE", "do as you please with this greeting\n");
+        for (name, text) in [license, ("go.mod", MODULE_GO_MOD), ("greeting.go", MODULE_CODE)] {
             let name = format!("example.org/greeting@v1.0.0/{name}");
             zip.start_file(name, SimpleFileOptions::default()).unwrap();
             zip.write_all(text.as_bytes()).unwrap();
@@ -258,10 +291,21 @@ impl Tiny {
 
     /// Adds recipe steps that make `made` in a mode of the hostile program.
     pub(crate) fn generate_by(&self, mode: &str) {
+        self.generate_within(mode, "{}");
+    }
+
+    /// The same, with limits for the step that runs the hostile program.
+    pub(crate) fn generate_within(&self, mode: &str, limits: &str) {
         let steps = format!(
-            "generate:\n      - name: hostile\n        argv: [/go/bin/go, build, -mod=mod, -o, /out/hostile, ./hostile]\n        outputs: [hostile]\n      - name: attempt\n        uses: [hostile]\n        argv: [/tools/hostile, {mode}]\n        outputs: [made]\n        adds: {{made.txt: made}}\n    builds:"
+            "generate:\n      - name: hostile\n        argv: [/go/bin/go, build, -mod=mod, -o, /out/hostile, ./hostile]\n        outputs: [hostile]\n      - name: attempt\n        uses: [hostile]\n        argv: [/tools/hostile, {mode}]\n        limits: {limits}\n        outputs: [made]\n        adds: {{made.txt: made}}\n    builds:"
         );
         self.write(PROJECT, &RECIPE.replace("builds:", &steps));
+        self.commit();
+    }
+
+    /// Puts the recipe back as it was.
+    pub(crate) fn mend(&self) {
+        self.write(PROJECT, RECIPE);
         self.commit();
     }
 

@@ -7,10 +7,10 @@ use std::{
 };
 
 use kdistro_formats::Digest;
-use kdistro_verify::hash::{Hasher, sha256, sha256_of};
+use kdistro_verify::hash::{sha256, sha256_of};
 
 use crate::{
-    durable::{self, Temporary},
+    durable::{self, CopyError, Temporary},
     store::{
         Content, Created, LARGEST_DOCUMENT, RESERVED, Store, StoreError, Stored, check_creation,
         check_name, check_swap,
@@ -108,21 +108,12 @@ impl Directory {
 
 /// Copies a file and hashes it on the way.
 fn copy(name: &str, from: &Path, to: &File, to_path: &Path) -> Result<Stored, StoreError> {
-    let mut source = File::open(from).map_err(|source| failed(name, "read", from, source))?;
-    let mut target = Hasher::new(to);
-    let mut buffer = vec![0; 256 * 1024];
-    loop {
-        let count = match source.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(source) => return Err(failed(name, "read", from, source)),
-        };
-        let written = target.write_all(buffer.get(..count).unwrap_or_default());
-        written.map_err(|source| failed(name, "write", to_path, source))?;
-    }
-    let (_, digest, size) = target.finish();
-    Ok(Stored { digest, size })
+    let source = File::open(from).map_err(|source| failed(name, "read", from, source))?;
+    let copied = durable::copy(source, to).map_err(|error| match error {
+        CopyError::Read(source) => failed(name, "read", from, source),
+        CopyError::Write(source) => failed(name, "write", to_path, source),
+    });
+    copied.map(|(digest, size)| Stored { digest, size })
 }
 
 fn failed(name: &str, action: &'static str, path: &Path, source: io::Error) -> StoreError {

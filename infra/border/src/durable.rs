@@ -6,18 +6,46 @@
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError},
-    io,
+    io::{self, Read, Write},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     process,
     sync::atomic::{AtomicU64, Ordering},
 };
 
+use kdistro_formats::Digest;
+use kdistro_verify::hash::Hasher;
+
 /// Distinguishes the temporary files of one process.
 static COUNTER: AtomicU64 = AtomicU64::new(0);
 
 /// How often a new temporary name is tried before giving up.
 const ATTEMPTS: usize = 1000;
+
+/// Which side of a copy failed.
+pub(crate) enum CopyError {
+    /// The source cannot be read.
+    Read(io::Error),
+    /// The target cannot be written.
+    Write(io::Error),
+}
+
+/// Copies all that a source yields, and hashes it on the way.
+pub(crate) fn copy(mut source: impl Read, target: impl Write) -> Result<(Digest, u64), CopyError> {
+    let mut target = Hasher::new(target);
+    let mut buffer = vec![0; 256 * 1024];
+    loop {
+        let count = match source.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(CopyError::Read(error)),
+        };
+        target.write_all(buffer.get(..count).unwrap_or_default()).map_err(CopyError::Write)?;
+    }
+    let (_, digest, size) = target.finish();
+    Ok((digest, size))
+}
 
 /// A file under a temporary name; removed when it is dropped.
 pub(crate) struct Temporary {
@@ -46,6 +74,40 @@ impl Temporary {
             // The mode given above was cut by the umask.
             temporary.file.set_permissions(Permissions::from_mode(mode))?;
             return Ok(temporary);
+        }
+        Err(io::Error::new(io::ErrorKind::AlreadyExists, "all temporary names are taken"))
+    }
+
+    /// Gives a file that lies elsewhere on the same file system a temporary name in `folder` too.
+    ///
+    /// Fails where that is impossible, whatever the reason: then the caller copies.
+    pub(crate) fn link(folder: &Path, original: &Path) -> io::Result<Self> {
+        for _ in 0..ATTEMPTS {
+            let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+            let path = folder.join(format!("{}{}-{number}", PREFIX, process::id()));
+            match fs::hard_link(original, &path) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                Err(error) => return Err(error),
+            }
+            // Others may hold the same file under other names of theirs, so the lock is shared. Should somebody
+            // clear up before it is taken, `publish` fails.
+            let opened = fs::symlink_metadata(&path).and_then(|metadata| {
+                // A link or pipe got another name, too.
+                if !metadata.is_file() {
+                    return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a plain file"));
+                }
+                let file = File::open(&path)?;
+                file.try_lock_shared()?;
+                Ok(file)
+            });
+            return match opened {
+                Ok(file) => Ok(Self { path, file }),
+                Err(error) => {
+                    let _ = fs::remove_file(&path);
+                    Err(error)
+                }
+            };
         }
         Err(io::Error::new(io::ErrorKind::AlreadyExists, "all temporary names are taken"))
     }

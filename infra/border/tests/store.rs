@@ -5,20 +5,24 @@
 
 #[path = "contract/store.rs"]
 mod contract;
+#[path = "contract/process.rs"]
+mod process;
 
 use std::{
-    env, fs,
+    fs,
     fs::File,
-    io::{self, BufRead, Write},
+    io,
     os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    path::Path,
+    process::Child,
     thread,
     time::{Duration, Instant},
 };
 
 use kdistro_border::{Content, Created, Directory, Store, StoreError};
 use kdistro_verify::hash::sha256_of;
+
+use crate::process::{large_file, order, outcome, small_disk, start};
 
 #[test]
 fn a_directory_keeps_the_promises_of_a_store() {
@@ -46,9 +50,8 @@ fn store(content: &Path, root: &Path, name: &str) -> Result<Created, StoreError>
 #[test]
 #[ignore = "a part of the other tests, which start it"]
 fn child() {
-    let mut line = String::new();
-    io::stdin().lock().read_line(&mut line).unwrap();
-    let words: Vec<&str> = line.trim_end().split('\t').collect();
+    let words = order();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let outcome = match words.as_slice() {
         ["store", content, root, name] => {
             format!("{:?}", store(Path::new(content), Path::new(root), name).ok())
@@ -65,40 +68,6 @@ fn child() {
         _ => "nothing to do".to_owned(),
     };
     println!("\noutcome: {outcome}");
-}
-
-/// Starts this program again as [`child`], behind some other command if need be.
-fn start(prefix: &[&str], words: &[&str]) -> Child {
-    let program = env::current_exe().unwrap();
-    let own = [program.to_str().unwrap(), "child", "--exact", "--ignored", "--nocapture"];
-    let all = [prefix, &own].concat();
-    let mut child = Command::new(all[0])
-        .args(&all[1..])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::inherit())
-        .spawn()
-        .unwrap();
-    let line = format!("{}\n", words.join("\t"));
-    child.stdin.take().unwrap().write_all(line.as_bytes()).unwrap();
-    child
-}
-
-/// Waits for a child and returns its outcome.
-fn outcome(child: Child) -> String {
-    let output = child.wait_with_output().unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success(), "{}: {text}", output.status);
-    text.lines().find_map(|line| line.strip_prefix("outcome: ")).unwrap().to_owned()
-}
-
-/// A file of `size` bytes that takes no room of its own.
-fn large_file(folder: &Path, name: &str, size: u64) -> PathBuf {
-    let path = folder.join(name);
-    let file = File::create(&path).unwrap();
-    (&file).write_all(name.as_bytes()).unwrap();
-    file.set_len(size).unwrap();
-    path
 }
 
 #[test]
@@ -223,16 +192,7 @@ fn a_link_or_folder_in_place_of_a_file_is_no_content() {
 fn on_a_full_disk_nothing_is_half_there() {
     let folder = tempfile::tempdir().unwrap();
     let content = large_file(folder.path(), "content", 4_000_000);
-    // As root a mount namespace is enough; an ordinary user needs a user namespace too.
-    let works = |option: &str| {
-        Command::new("unshare").args([option, "true"]).status().is_ok_and(|s| s.success())
-    };
-    let Some(option) = ["-m", "-rm"].into_iter().find(|option| works(option)) else {
-        println!(
-            "SKIPPED: no test of a full disk, since this user may not mount a small one here (unshare -rm)"
-        );
-        return;
-    };
+    let Some(option) = small_disk() else { return };
     let disk = folder.path().join("disk");
     fs::create_dir(&disk).unwrap();
     let disk = disk.to_str().unwrap();

@@ -6,6 +6,8 @@ use crate::{ChannelName, Digest, ReleaseName};
 
 /// What the name of a Sigstore bundle ends with.
 pub const BUNDLE: &str = ".sigstore.json";
+/// What follows the component's name in the name of its provenance.
+pub const PROVENANCE: &str = ".provenance.sigstore.json";
 /// The head of the log.
 pub const CHECKPOINT: &str = "log/checkpoint";
 /// The folder of the log.
@@ -18,6 +20,8 @@ pub const LOG_KEY: &str = "keys/log.pub";
 pub const TRUSTED_ROOT: &str = "keys/trusted_root.json";
 /// Folder of all inputs, named by digest.
 pub const INPUTS: &str = "inputs/sha256";
+/// Folder of the blobs of all images, named by digest; a registry can answer with a redirect to it.
+pub const IMAGES: &str = "containers/images";
 
 /// The manifest of a release.
 pub fn manifest(release: &ReleaseName) -> String {
@@ -54,6 +58,16 @@ pub fn attestations(release: &ReleaseName) -> String {
     format!("{}/attestations", self::release(release))
 }
 
+/// The provenance of a component, a bundle with a statement about all its assets.
+pub fn provenance(release: &ReleaseName, component: &str) -> String {
+    format!("{}/{component}{PROVENANCE}", attestations(release))
+}
+
+/// A file of the release as a whole, such as `kubeadm.yaml`.
+pub fn document(release: &ReleaseName, name: &str) -> String {
+    format!("{}/{name}", self::release(release))
+}
+
 /// An asset's file; `path` as the plan has it, such as `etcd/v3.4.23/etcd-linux-amd64-v3.4.23.tar.gz`.
 pub fn artifact(release: &ReleaseName, path: &str) -> String {
     format!("{}/artifacts/{path}", self::release(release))
@@ -72,6 +86,11 @@ pub fn channel_bundle(index: &Digest) -> String {
 /// An input by digest.
 pub fn input(digest: &Digest) -> String {
     format!("{INPUTS}/{}", digest.hex())
+}
+
+/// A blob of an image: index, manifest, configuration or layer.
+pub fn image_blob(digest: &Digest) -> String {
+    format!("{IMAGES}/{digest}")
 }
 
 /// A custom resource definition.
@@ -96,6 +115,13 @@ mod tests {
             artifact(&release, "etcd/v3.6.12/etcd-linux-amd64-v3.6.12.tar.gz"),
             "kubernetes-1-36/releases/7/artifacts/etcd/v3.6.12/etcd-linux-amd64-v3.6.12.tar.gz"
         );
+        assert_eq!(
+            provenance(&release, "etcd"),
+            "kubernetes-1-36/releases/7/attestations/etcd.provenance.sigstore.json"
+        );
+        assert_eq!(document(&release, "kubeadm.yaml"), "kubernetes-1-36/releases/7/kubeadm.yaml");
+        let blob = image_blob(&Digest::from_bytes([0xab; 32]));
+        assert_eq!(blob, format!("containers/images/sha256:{}", "ab".repeat(32)));
         assert_eq!(channel_index(&release.channel), "releasechannels/1-36.yaml");
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! No I/O and no cryptography: an auditor reads this crate first. In the order of a release's life:
 //! [`plan`] says what is built, [`claim`] takes a number, [`release`] is the manifest, [`channel`] the index,
-//! [`announcement`] what subscribers hear, [`statement`] what a rebuilder signs; [`layout`] says where each lies.
+//! [`announcement`] what subscribers hear, [`statement`] what a rebuilder signs; [`layout`] says where each lies,
+//! and [`oci`] how an image is written.
 
 pub mod announcement;
 pub mod canonical;
@@ -11,6 +12,7 @@ pub mod claim;
 pub mod digest;
 pub mod layout;
 pub mod names;
+pub mod oci;
 pub mod plan;
 pub mod release;
 pub mod statement;

@@ -151,6 +151,11 @@ impl Platform {
 }
 
 impl ProjectName {
+    /// Returns the owner, such as `etcd-io`.
+    pub fn owner(&self) -> &str {
+        self.0.split_once('/').map_or("", |(owner, _)| owner)
+    }
+
     /// Returns the repository's own name, such as `etcd`.
     pub fn repository(&self) -> &str {
         self.0.split_once('/').map_or("", |(_, name)| name)

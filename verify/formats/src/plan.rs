@@ -3,7 +3,7 @@
 //! It knows no release number, no date and no address of today, so the same configuration gives the same
 //! plan everywhere. Its digest stands in the manifest; its inputs are published by digest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -117,7 +117,43 @@ pub enum Tree {
         links: Vec<Link>,
         /// Empty directories, such as mount points, sorted.
         directories: Vec<String>,
+        /// Files that maintainer scripts would have made, sorted by path.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        files: Vec<TextFile>,
+        /// Files made of other files of the root, sorted by path.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        concatenations: Vec<Concatenation>,
     },
+}
+
+/// A small file by its text.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct TextFile {
+    /// Where it is, from the root, without a leading slash.
+    pub path: String,
+    /// What it holds.
+    pub text: String,
+    /// True for mode 0755, false for 0644.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub executable: bool,
+}
+
+/// A file made of all files below a folder whose names end alike, in bytewise order of their paths.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Concatenation {
+    /// The file to make, such as `etc/ssl/certs/ca-certificates.crt`.
+    pub path: String,
+    /// Where the parts lie.
+    pub folder: String,
+    /// How the names of the parts end, such as `.crt`.
+    pub suffix: String,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// A file that a step made, laid into a tree.
@@ -249,8 +285,57 @@ pub struct Component {
     pub patches: Vec<AppliedPatch>,
     /// The toolchain, such as `go1.26.8`.
     pub toolchain: String,
+    /// The public git address of upstream.
+    pub repository: String,
+    /// Committer time of the upstream commit, in seconds since 1970.
+    pub commit_time: u64,
+    /// Whose licences its programs carry.
+    pub licensing: Licensing,
     /// What is shipped, sorted by name.
     pub assets: Vec<PlannedAsset>,
+}
+
+/// Where the licences of everything that is linked into a component's programs stand.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Licensing {
+    /// The canonical tar of the source; vendored modules lie in it.
+    pub source: Digest,
+    /// Licence files of the source itself.
+    pub files: Vec<String>,
+    /// The module zip of the Go toolchain, whose standard library is linked.
+    pub toolchain: Digest,
+    /// The [`Tree::Modules`] that programs are linked from, where they are not vendored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub modules: Option<Digest>,
+    /// Modules without a licence file, sorted by module.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exceptions: Vec<Unlicensed>,
+    /// Debian packages whose code is linked into outputs, sorted by output.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub packages: Vec<LinkedPackages>,
+}
+
+/// A Go module that carries no licence file, and why it may be shipped all the same.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Unlicensed {
+    /// The module's path.
+    pub module: String,
+    /// Its licence, as an SPDX expression.
+    pub license: String,
+    /// Where that is known from.
+    pub reason: String,
+}
+
+/// Debian packages whose code ends up in an output.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct LinkedPackages {
+    /// The output.
+    pub output: OutputRef,
+    /// The `.deb` files.
+    pub packages: Vec<Digest>,
 }
 
 /// An asset before its bytes are known.
@@ -263,11 +348,11 @@ pub struct PlannedAsset {
     pub description: String,
     /// The finer kind.
     pub media_type: MediaType,
-    /// The operating system.
+    /// The operating system; empty for what is the same on all.
     pub os: String,
-    /// The architectures.
+    /// The architectures; empty for what is the same on all.
     pub arch: Vec<String>,
-    /// Its path below the release's `artifacts/`.
+    /// Its path below the release's `artifacts/`; of an image, its repository.
     pub path: String,
     /// What it holds.
     pub content: Content,
@@ -289,6 +374,120 @@ pub enum Content {
         /// Its entries, sorted by path.
         entries: Vec<ArchiveEntry>,
     },
+    /// The patched source as one gzipped tar.
+    Source {
+        /// The canonical tar.
+        archive: Digest,
+    },
+    /// An image for several platforms.
+    Image(Image),
+    /// One platform of an image, as `docker save` writes it.
+    DockerArchive(DockerArchive),
+    /// A small text.
+    Text {
+        /// What it holds.
+        text: String,
+    },
+    /// What another asset consists of, as an SPDX document.
+    Sbom {
+        /// The asset's name in the component.
+        asset: String,
+    },
+}
+
+/// One platform of an image under a name for `docker load`.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct DockerArchive {
+    /// The image asset's name in the component.
+    pub image: String,
+    /// Which platform.
+    pub platform: Platform,
+    /// Repository and tag, such as `registry.k8s.io/kube-apiserver-amd64:v1.20.2`.
+    pub tag: String,
+}
+
+/// An image for several platforms.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Image {
+    /// Its repository below the registry's name, such as `kubernetes/kube-apiserver`.
+    pub repository: String,
+    /// When it was made: committer time of the source, in seconds since 1970.
+    pub created: u64,
+    /// The name under which kubeadm asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flat: Option<FlatName>,
+    /// OCI annotations of index and manifests.
+    pub annotations: BTreeMap<String, String>,
+    /// One image a platform, sorted by platform.
+    pub platforms: Vec<PlatformImage>,
+}
+
+/// A name in the flat repository of a release, where kubeadm looks for images.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct FlatName {
+    /// The name, such as `kube-apiserver`.
+    pub name: String,
+    /// The tag, such as `v1.36.2_kd.t0123456789ab`.
+    pub tag: String,
+}
+
+/// An image for one platform: a base, and a layer of ours.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct PlatformImage {
+    /// The platform.
+    pub platform: Platform,
+    /// The [`Tree::Root`] of the lowest layer; none for an image from nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<Digest>,
+    /// What our layer holds, sorted by path.
+    pub entries: Vec<ImageEntry>,
+    /// How it is started.
+    pub config: ImageConfig,
+}
+
+/// A file of our layer of an image.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ImageEntry {
+    /// Its path, without a leading slash.
+    pub path: String,
+    /// True for mode 0755, false for 0644.
+    pub executable: bool,
+    /// Capabilities of the file, such as `cap_net_bind_service`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub capabilities: Vec<String>,
+    /// What it holds.
+    pub from: EntryContent,
+}
+
+/// How a container of an image is started.
+///
+/// Source: OCI image-spec, config.md, "Properties".
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ImageConfig {
+    /// The program and its first arguments.
+    pub entrypoint: Vec<String>,
+    /// Arguments that are used when none are given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
+    /// User, as a number; empty for root.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub user: String,
+    /// The environment.
+    pub env: BTreeMap<String, String>,
+    /// The working directory; empty for the root.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub working_directory: String,
+    /// Ports that it listens on, such as `2379/tcp`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<String>,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
 }
 
 /// A file in an archive.
@@ -316,6 +515,11 @@ pub enum EntryContent {
         /// The path in it.
         path: String,
     },
+    /// The licence texts of everything that is linked into these outputs.
+    Attribution {
+        /// The outputs, sorted.
+        programs: Vec<OutputRef>,
+    },
 }
 
 /// How archives are made of outputs: part of the plan, since encoders age.
@@ -326,6 +530,32 @@ pub struct AssemblyRules {
     pub rules: String,
     /// The gzip encoder and its version.
     pub gzip: String,
+    /// The list of licences that texts are compared with, and its version.
+    pub licenses: String,
+}
+
+impl Content {
+    /// Returns every output of a step that goes into the asset.
+    pub fn outputs(&self) -> BTreeSet<&OutputRef> {
+        let sources: Vec<&EntryContent> = match self {
+            Self::File { output } => return BTreeSet::from([output]),
+            Self::Archive { entries, .. } => entries.iter().map(|entry| &entry.from).collect(),
+            Self::Image(image) => {
+                let entries = image.platforms.iter().flat_map(|platform| &platform.entries);
+                entries.map(|entry| &entry.from).collect()
+            }
+            Self::Source { .. }
+            | Self::DockerArchive(_)
+            | Self::Text { .. }
+            | Self::Sbom { .. } => Vec::new(),
+        };
+        let outputs = sources.into_iter().flat_map(|from| match from {
+            EntryContent::Output(output) => std::slice::from_ref(output),
+            EntryContent::Attribution { programs } => programs,
+            EntryContent::Source { .. } => &[],
+        });
+        outputs.collect()
+    }
 }
 
 impl Plan {

@@ -3,6 +3,8 @@
 //! Source: EKS Distro, `distro.eks.amazonaws.com/v1alpha1`; field names and meaning are the same, so that
 //! existing scripts and users of the CRD can read ours.
 
+mod bare_hex;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -91,6 +93,26 @@ pub struct ReleaseStatus {
     pub date: Option<String>,
     /// The components, sorted by name.
     pub components: Vec<Component>,
+    /// Files that belong to the release as a whole, sorted by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub documents: Vec<Document>,
+}
+
+/// A file that belongs to the release as a whole, such as `kubeadm.yaml`. It lies in the release's folder.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Document {
+    /// Its name: letters, digits, `.`, `_` and `-`, the first a letter or digit.
+    pub name: String,
+    /// Its public address.
+    pub uri: String,
+    /// 64 hex digits, as of an asset.
+    #[serde(with = "bare_hex")]
+    pub sha256: Digest,
+    /// 128 hex digits.
+    pub sha512: Sha512,
+    /// Length in bytes.
+    pub size: u64,
 }
 
 /// One upstream project in a release.
@@ -139,7 +161,7 @@ pub struct Asset {
     /// File or image.
     #[serde(rename = "type")]
     pub kind: AssetKind,
-    /// The finer kind of a file.
+    /// The finer kind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub media_type: Option<MediaType>,
     /// A sentence for people.
@@ -151,7 +173,7 @@ pub struct Asset {
     /// The architectures. Some assets of EKS-D lack them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub arch: Vec<String>,
-    /// Length in bytes.
+    /// Length in bytes; of an image, of everything that its index names, each blob once, and of the index.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
     /// Where the file is, when it is one.
@@ -171,7 +193,7 @@ pub enum AssetKind {
     Image,
 }
 
-/// The finer kind of a file.
+/// The finer kind of an asset.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub enum MediaType {
     /// A gzipped tar.
@@ -180,6 +202,18 @@ pub enum MediaType {
     /// A program.
     #[serde(rename = "application/octet-stream")]
     Program,
+    /// A tar, not compressed.
+    #[serde(rename = "application/x-tar")]
+    Tar,
+    /// A small text.
+    #[serde(rename = "text/plain")]
+    Text,
+    /// An SBOM: what another asset consists of.
+    #[serde(rename = "application/spdx+json")]
+    Spdx,
+    /// An image for several platforms.
+    #[serde(rename = "application/vnd.oci.image.index.v1+json")]
+    Index,
 }
 
 /// A published file.
@@ -199,9 +233,9 @@ pub struct AssetArchive {
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct AssetImage {
-    /// Repository and tag.
+    /// Registry, repository and tag.
     pub uri: String,
-    /// The index digest.
+    /// The digest of its index. Some of EKS-D lack it, ours never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_digest: Option<Digest>,
 }
@@ -236,9 +270,28 @@ pub enum ManifestError {
     /// An asset is neither a file nor an image, or both.
     #[error("asset `{0}` must have exactly the `archive` or `image` that its type says")]
     Shape(String),
+    /// One of our images does not say what it is.
+    #[error("image `{name}` has no {lacks}")]
+    Image {
+        /// The asset.
+        name: String,
+        /// What it lacks.
+        lacks: &'static str,
+    },
+    /// A document's name would lead out of the release's folder.
+    #[error("`{0}` is not the name of a document; expected letters, digits, `.`, `_` and `-`")]
+    Document(String),
     /// A name is not well formed.
     #[error(transparent)]
     Grammar(#[from] ParseNameError),
+}
+
+impl Asset {
+    /// Returns the SHA-256 of the file, or of the image's index.
+    pub fn digest(&self) -> Option<Digest> {
+        let archive = self.archive.as_ref().map(|archive| archive.sha256);
+        archive.or(self.image.as_ref().and_then(|image| image.image_digest))
+    }
 }
 
 impl Release {
@@ -294,29 +347,40 @@ impl Release {
                 if !right.contains(&shape) {
                     return Err(ManifestError::Shape(asset.name.clone()));
                 }
+                if let (true, Some(image)) = (ours, &asset.image) {
+                    check_image(asset, image)?;
+                }
+            }
+        }
+        self.check_documents()
+    }
+
+    fn check_documents(&self) -> Result<(), ManifestError> {
+        let mut names = std::collections::BTreeSet::new();
+        for Document { name, .. } in &self.status.documents {
+            let is_right = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+            let first = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
+            if !first || !name.bytes().all(is_right) {
+                return Err(ManifestError::Document(name.clone()));
+            }
+            if !names.insert(name) {
+                return Err(ManifestError::Twice(name.clone()));
             }
         }
         Ok(())
     }
 }
 
-/// Sixty-four hex digits without `sha256:`, as EKS-D writes them.
-mod bare_hex {
-    use serde::{Deserialize, Deserializer, Serializer, de};
-
-    use crate::Digest;
-
-    pub(super) fn serialize<S: Serializer>(
-        digest: &Digest,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&digest.hex())
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Digest, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Digest::from_hex(&text).map_err(de::Error::custom)
-    }
+/// Without digest and platforms nothing could be said about an image.
+fn check_image(asset: &Asset, image: &AssetImage) -> Result<(), ManifestError> {
+    let lacks = if image.image_digest.is_none() {
+        "imageDigest"
+    } else if asset.arch.is_empty() {
+        "arch"
+    } else if asset.os.is_empty() {
+        "os"
+    } else {
+        return Ok(());
+    };
+    Err(ManifestError::Image { name: asset.name.clone(), lacks })
 }

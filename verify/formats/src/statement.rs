@@ -1,6 +1,6 @@
-//! Signed statements: in-toto Statement v1, and our predicate about a rebuild.
+//! Signed statements: in-toto Statement v1, SLSA's predicate about a build, and ours about a rebuild.
 //!
-//! Source: in-toto attestation framework, `spec/v1/statement.md`.
+//! Source: in-toto attestation framework, `spec/v1/statement.md`; SLSA v1.0, "Provenance".
 
 use std::collections::BTreeMap;
 
@@ -12,6 +12,14 @@ use crate::Digest;
 pub const STATEMENT: &str = "https://in-toto.io/Statement/v1";
 /// `predicateType` of a rebuild.
 pub const REBUILD: &str = "https://kdistro.dev/rebuild/v1";
+/// `predicateType` of a build: SLSA's.
+///
+/// Source: <https://slsa.dev/spec/v1.0/provenance>.
+pub const PROVENANCE: &str = "https://slsa.dev/provenance/v1";
+/// `buildType` of every [`Provenance`]: the steps of a plan, run without a network, each seeing only what its key names.
+pub const BUILD_TYPE: &str = "https://kdistro.dev/build/v1";
+/// `builder.id` of a cut on somebody's own machine, which is SLSA Build L1 and no more.
+pub const LOCAL_BUILDER: &str = "https://kdistro.dev/builder/local";
 /// The DSSE payload type of a statement.
 pub const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
 
@@ -89,4 +97,173 @@ pub enum RebuildVerdict {
     SameContentOtherCompression,
     /// Different content.
     Different,
+}
+
+/// How the assets of one component were built.
+///
+/// Source: SLSA v1.0, "Provenance", "Model". Of its optional fields, `logs` of the metadata's extensions and the
+/// builder's `builderDependencies` are not used: the plan names every tool that touched the content.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Provenance {
+    /// What was built, and from what.
+    pub build_definition: BuildDefinition,
+    /// This one run of it.
+    pub run_details: RunDetails,
+}
+
+/// What was built, and from what: the part that is the same in every rebuild, but for the isolation.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct BuildDefinition {
+    /// [`BUILD_TYPE`].
+    pub build_type: String,
+    /// What the one who cut the release decided.
+    pub external_parameters: ExternalParameters,
+    /// What the builder decided.
+    pub internal_parameters: InternalParameters,
+    /// Every input, sorted by name.
+    pub resolved_dependencies: Vec<ResourceDescriptor>,
+}
+
+/// What the one who cut a release decided: all else follows from the plan.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ExternalParameters {
+    /// The release, such as `1-20-1`.
+    pub release: String,
+    /// The component that the subjects belong to.
+    pub component: String,
+    /// The digest of the plan, which is the one in the manifest.
+    pub plan: Digest,
+}
+
+/// What the builder decided.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct InternalParameters {
+    /// What the build container really isolated, sorted by name.
+    pub isolation: Vec<Isolation>,
+}
+
+/// One promise of the build container, and whether it was kept.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Isolation {
+    /// Such as `network` or `memory limit`.
+    pub name: String,
+    /// Whether it was enforced.
+    pub enforced: bool,
+    /// By what it was enforced, or why it was not.
+    pub how: String,
+}
+
+/// Something by name and content.
+///
+/// Source: in-toto attestation framework, `spec/v1/resource_descriptor.md`; a name or URI, or both, and a digest.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ResourceDescriptor {
+    /// A name, such as the path of a configuration file.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// Where it comes from, as the plan's `origin`: `pkg:…` or `git+https://…@<commit>`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub uri: String,
+    /// Hex digests by algorithm: `sha256`, of git objects also `gitCommit` and `gitTree`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub digest: BTreeMap<String, String>,
+    /// What else is to be said of it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// One run of a build.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct RunDetails {
+    /// Who ran it.
+    pub builder: Builder,
+    /// Which run it was.
+    pub metadata: BuildMetadata,
+    /// What came out besides the subjects, such as logs; sorted by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub byproducts: Vec<ResourceDescriptor>,
+}
+
+/// Who ran a build.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Builder {
+    /// What vouches for the run, such as [`LOCAL_BUILDER`].
+    pub id: String,
+    /// Versions by program, such as `kdistro`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub version: BTreeMap<String, String>,
+}
+
+/// Which run of a build it was.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct BuildMetadata {
+    /// What the builder calls the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invocation_id: Option<String>,
+    /// When it started, RFC 3339 in UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_on: Option<String>,
+    /// When it ended, RFC 3339 in UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_on: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// The names of the fields are SLSA's; the values are those of a small release.
+    #[test]
+    fn a_provenance_has_the_form_that_slsa_gives_it() {
+        let digest = json!({ "sha256": "ab".repeat(32) });
+        let document = json!({
+            "_type": STATEMENT,
+            "subject": [{ "name": "etcd.tar.gz", "digest": digest }],
+            "predicateType": PROVENANCE,
+            "predicate": {
+                "buildDefinition": {
+                    "buildType": BUILD_TYPE,
+                    "externalParameters": {
+                        "release": "1-20-1",
+                        "component": "etcd",
+                        "plan": format!("sha256:{}", "cd".repeat(32)),
+                    },
+                    "internalParameters": {
+                        "isolation": [{ "name": "network", "enforced": true, "how": "none" }],
+                    },
+                    "resolvedDependencies": [{
+                        "name": "etcd",
+                        "uri": "git+https://git.example/etcd@1",
+                        "digest": digest,
+                        "annotations": { "kind": "source" },
+                    }],
+                },
+                "runDetails": {
+                    "builder": { "id": LOCAL_BUILDER, "version": { "kdistro": "0.1.0" } },
+                    "metadata": {
+                        "invocationId": "1",
+                        "startedOn": "2026-08-01T00:00:00Z",
+                        "finishedOn": "2026-08-01T00:01:00Z",
+                    },
+                    "byproducts": [{ "name": "log", "digest": digest }],
+                },
+            },
+        });
+        let read: Statement<Provenance> = serde_json::from_value(document.clone()).unwrap();
+        assert_eq!(serde_json::to_value(&read).unwrap(), document);
+        let mut odd = document;
+        odd["predicate"]["runDetails"]["level"] = json!(4);
+        assert!(serde_json::from_value::<Statement<Provenance>>(odd).is_err());
+    }
 }

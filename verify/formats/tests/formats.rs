@@ -58,6 +58,8 @@ fn a_manifest_that_contradicts_itself_is_refused() {
             ManifestError::Name { .. } => "Name",
             ManifestError::Twice(_) => "Twice",
             ManifestError::Shape(_) => "Shape",
+            ManifestError::Image { .. } => "Image",
+            ManifestError::Document(_) => "Document",
             ManifestError::Grammar(_) => "Grammar",
         };
         assert_eq!(found, *kind, "{from:?} -> {to:?}");

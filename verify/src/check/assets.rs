@@ -1,10 +1,10 @@
-//! The assets: every file that the manifest names, its sidecars, and the sums of its folder.
+//! The files: every asset that is one with its sidecars and the sums of its folder, and the documents of the release.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use kdistro_formats::{
-    layout,
-    release::{Asset, AssetArchive},
+    Digest, Sha512, layout,
+    release::{Asset, AssetKind, Document},
 };
 
 use super::{
@@ -14,19 +14,20 @@ use super::{
 use crate::store;
 
 /// A file of the release and what the manifest says about it.
-struct Listed<'a> {
+struct Listed {
     file: String,
     size: u64,
-    archive: &'a AssetArchive,
+    sha256: Digest,
+    sha512: Sha512,
 }
 
 impl Checker<'_> {
-    /// Checks digests and sizes of all assets, their sidecars and the sums of their folders.
+    /// Checks digests and sizes of all files, and the sidecars of assets and the sums of their folders.
     pub(super) fn check_assets(&mut self, signed: &SignedManifest) {
         let mut listed = Vec::new();
         let mut seen = BTreeSet::new();
         for component in &signed.release.status.components {
-            for asset in &component.assets {
+            for asset in component.assets.iter().filter(|asset| asset.kind == AssetKind::Archive) {
                 let path = format!("{}/{}", component.name, asset.name);
                 let Some(found) = self.locate_asset(signed, &path, asset) else { continue };
                 if seen.insert(found.file.clone()) {
@@ -38,18 +39,31 @@ impl Checker<'_> {
         }
         self.check_content(&listed);
         self.check_sums(&listed);
+        let documents = &signed.release.status.documents;
+        let documents: Vec<_> =
+            documents.iter().map(|document| self.locate_document(signed, document)).collect();
+        self.check_content(&documents);
     }
 
-    fn locate_asset<'m>(
+    fn locate_document(&mut self, signed: &SignedManifest, document: &Document) -> Listed {
+        let Document { name, uri, sha256, sha512, size } = document;
+        let file = layout::document(&signed.name, name);
+        if !uri.ends_with(&format!("/{file}")) {
+            self.differs(
+                &signed.file,
+                format!("the address of document `{name}` does not end with /{file}"),
+            );
+        }
+        Listed { file, size: *size, sha256: *sha256, sha512: *sha512 }
+    }
+
+    fn locate_asset(
         &mut self,
         signed: &SignedManifest,
         path: &str,
-        asset: &'m Asset,
-    ) -> Option<Listed<'m>> {
-        let Some(archive) = &asset.archive else {
-            self.check_image(signed, path, asset);
-            return None;
-        };
+        asset: &Asset,
+    ) -> Option<Listed> {
+        let archive = asset.archive.as_ref()?;
         let folder = layout::artifact(&signed.name, "");
         let inner = archive.uri.rsplit_once(&format!("/{folder}")).map(|(_, inner)| inner);
         let Some(inner) = inner.filter(|inner| store::is_plain(inner)) else {
@@ -60,22 +74,11 @@ impl Checker<'_> {
             self.differs(&signed.file, format!("`{path}` has no size"));
             return None;
         };
-        Some(Listed { file: layout::artifact(&signed.name, inner), size, archive })
+        let file = layout::artifact(&signed.name, inner);
+        Some(Listed { file, size, sha256: archive.sha256, sha512: archive.sha512 })
     }
 
-    fn check_image(&mut self, signed: &SignedManifest, path: &str, asset: &Asset) {
-        match asset.image.as_ref().and_then(|image| image.image_digest) {
-            Some(digest) => {
-                self.note(
-                    &signed.file,
-                    format!("image `{path}` is {digest}: look for it in the registry"),
-                );
-            }
-            None => self.differs(&signed.file, format!("image `{path}` has no digest")),
-        }
-    }
-
-    fn check_content(&mut self, listed: &[Listed<'_>]) {
+    fn check_content(&mut self, listed: &[Listed]) {
         let files: Vec<_> = listed
             .iter()
             .map(|asset| Expected { name: asset.file.clone(), size: asset.size })
@@ -83,7 +86,7 @@ impl Checker<'_> {
         let hashes = self.hash_all(&files);
         for (asset, found) in listed.iter().zip(hashes) {
             let Some(found) = found else { continue };
-            let AssetArchive { sha256, sha512, .. } = asset.archive;
+            let Listed { sha256, sha512, .. } = asset;
             if found.size > asset.size {
                 self.differs(
                     &asset.file,
@@ -100,17 +103,17 @@ impl Checker<'_> {
         }
     }
 
-    fn check_sums(&mut self, listed: &[Listed<'_>]) {
-        let mut folders: BTreeMap<&str, BTreeMap<&str, &AssetArchive>> = BTreeMap::new();
+    fn check_sums(&mut self, listed: &[Listed]) {
+        let mut folders: BTreeMap<&str, BTreeMap<&str, &Listed>> = BTreeMap::new();
         for asset in listed {
             let (folder, name) = asset.file.rsplit_once('/').unwrap_or(("", &asset.file));
-            folders.entry(folder).or_default().insert(name, asset.archive);
+            folders.entry(folder).or_default().insert(name, asset);
         }
         for (folder, files) in folders {
             let (mut short, mut long) = (String::new(), String::new());
-            for (name, archive) in files {
-                let sha256 = format!("{}  {name}\n", archive.sha256.hex());
-                let sha512 = format!("{}  {name}\n", archive.sha512);
+            for (name, asset) in files {
+                let sha256 = format!("{}  {name}\n", asset.sha256.hex());
+                let sha512 = format!("{}  {name}\n", asset.sha512);
                 self.exact(
                     &format!("{folder}/{name}.sha256"),
                     &sha256,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use kdistro_formats::layout;
+use kdistro_formats::{layout, release::Asset};
 use serde::de::IgnoredAny;
 
 use super::{
@@ -13,15 +13,22 @@ use super::{
 use crate::{bundle, trust::Trust};
 
 impl Checker<'_> {
-    /// Checks every attestation that the store lists.
+    /// Checks every attestation that the store lists; provenances were checked before.
     pub(super) fn check_attestations(&mut self, signed: &SignedManifest, trust: &Trust) {
         let folder = layout::attestations(&signed.name);
-        let assets =
-            signed.release.status.components.iter().flat_map(|component| &component.assets);
-        let archives = assets.filter_map(|asset| asset.archive.as_ref());
-        let mut subjects: BTreeSet<_> = archives.map(|archive| archive.sha256.hex()).collect();
+        let status = &signed.release.status;
+        let assets = status.components.iter().flat_map(|component| &component.assets);
+        let mut subjects: BTreeSet<_> =
+            assets.filter_map(Asset::digest).map(|digest| digest.hex()).collect();
+        subjects.extend(status.documents.iter().map(|document| document.sha256.hex()));
         subjects.insert(signed.digest.hex());
         for file in self.listed(&folder) {
+            if file.ends_with(layout::PROVENANCE) {
+                if !self.known.contains(&file) {
+                    self.differs(&file, "is the provenance of no component of this release");
+                }
+                continue;
+            }
             let Some(json) = self.document(&file, SMALL) else { continue };
             if let Some(signer) = bundle::other_signer(&json, trust.key()) {
                 self.note(

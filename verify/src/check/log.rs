@@ -1,5 +1,7 @@
 //! The log: its head is signed, every leaf hashes to the tiles, and it contains every tree that a bundle proves.
 
+use std::collections::BTreeSet;
+
 use kdistro_formats::{Digest, layout};
 
 use super::{
@@ -138,7 +140,9 @@ impl Checker<'_> {
 
     /// Partial tiles that were superseded must be the start of what superseded them.
     fn check_old_tiles(&mut self, size: u64) {
-        for file in self.listed(layout::LOG) {
+        let files = self.listed(layout::LOG);
+        self.note_missing_entries(&files, size);
+        for file in files {
             if self.known.contains(&file) {
                 continue;
             }
@@ -154,6 +158,26 @@ impl Checker<'_> {
                 Some(TreeFile::Checkpoint) | None => self.differs(&file, "is not a file of a log"),
             }
         }
+    }
+
+    /// Entries tiles are never deleted, not even superseded ones: the exclusive creation of the next decides an append.
+    ///
+    /// The log proves the same without them, so that this is no forgery.
+    fn note_missing_entries(&mut self, files: &[String], size: u64) {
+        // A store that cannot list says nothing about what is missing.
+        if files.is_empty() {
+            return;
+        }
+        let there: BTreeSet<&str> = files.iter().map(String::as_str).collect();
+        let tiles = (0..size)
+            .map(|leaf| in_log(&tile_path("entries", leaf / TILE_WIDTH, leaf % TILE_WIDTH + 1)));
+        let mut missing = tiles.filter(|file| !there.contains(file.as_str()));
+        let Some(first) = missing.next() else { return };
+        let more = match missing.count() {
+            0 => String::new(),
+            more => format!(", and {more} more"),
+        };
+        self.note(&first, format!("is missing{more}: entries tiles of a log are never deleted"));
     }
 
     fn check_old_tile(&mut self, file: &str, level: &str, tile: (u64, u64), count: u64) {

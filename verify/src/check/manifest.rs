@@ -64,6 +64,9 @@ impl Checker<'_> {
             self.differs(file, format!("has apiVersion `{found}`, expected `{API_VERSION}`"));
             return None;
         }
+        if release.spec.build_repo_commit.is_none() {
+            self.note(file, "names no buildRepoCommit: it was cut from an uncommitted tree");
+        }
         let expected = layout::manifest(&name);
         if file != expected {
             self.differs(file, format!("is the manifest of `{name}`, whose name is {expected}"));

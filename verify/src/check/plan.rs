@@ -6,7 +6,7 @@ use kdistro_formats::{
     canonical,
     claim::{Claim, Header},
     layout,
-    plan::{self, Plan, PlannedAsset},
+    plan::{self, Content, Plan, PlannedAsset},
     release::{Asset, AssetKind, Component},
 };
 
@@ -105,11 +105,10 @@ impl Checker<'_> {
             let file = layout::plan(&signed.name);
             self.differs(&file, format!("lists an asset of `{}` twice", component.name));
         }
-        // Images are made from the same outputs, and are not in the plan's list of files.
-        for asset in component.assets.iter().filter(|asset| asset.kind == AssetKind::Archive) {
+        for asset in &component.assets {
             let path = format!("{}/{}", component.name, asset.name);
             match assets.remove(asset.name.as_str()) {
-                Some(planned) => self.compare_asset(signed, &path, asset, planned),
+                Some(planned) => self.compare_asset(signed, (&path, component), asset, planned),
                 None => {
                     self.differs(&signed.file, format!("lists `{path}`, which the plan does not"));
                 }
@@ -124,18 +123,27 @@ impl Checker<'_> {
     fn compare_asset(
         &mut self,
         signed: &SignedManifest,
-        path: &str,
+        (path, component): (&str, &Component),
         asset: &Asset,
         planned: &PlannedAsset,
     ) {
-        let place = format!("/{}", layout::artifact(&signed.name, &planned.path));
-        let uri = asset.archive.as_ref().map_or("", |archive| &archive.uri);
+        let is_image = matches!(planned.content, Content::Image(_));
+        let place = if is_image {
+            // A tag of an image has no `+`.
+            let tag = component.git_tag.replace('+', "_");
+            format!("/{}:{tag}-{}", planned.path, signed.name)
+        } else {
+            format!("/{}", layout::artifact(&signed.name, &planned.path))
+        };
+        let archive = asset.archive.as_ref().map(|archive| &archive.uri);
+        let uri = archive.or(asset.image.as_ref().map(|image| &image.uri));
         let same = [
+            ("type", is_image == (asset.kind == AssetKind::Image)),
             ("description", asset.description.as_ref() == Some(&planned.description)),
             ("mediaType", asset.media_type == Some(planned.media_type)),
             ("os", asset.os == planned.os),
             ("arch", asset.arch == planned.arch),
-            ("archive.uri", uri.ends_with(&place)),
+            ("uri", uri.is_some_and(|uri| uri.ends_with(&place))),
         ];
         for (field, _) in same.iter().filter(|(_, same)| !same) {
             self.differs(&signed.file, format!("`{field}` of `{path}` is not what the plan says"));

@@ -1,16 +1,16 @@
 //! Reads files of the store and records what was found: every name that was asked for, every problem, every bundle.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     io::{self, ErrorKind, Read},
-    num::NonZero,
-    sync::atomic::{AtomicUsize, Ordering},
-    thread,
 };
 
-use kdistro_formats::layout;
+use kdistro_formats::{Digest, layout};
 
-use super::report::{Note, Outcome, Problem, Report, chain, printable};
+use super::{
+    Scope, parallel,
+    report::{Note, Outcome, Problem, Report, chain, printable},
+};
 use crate::{
     bundle::{self, Logged},
     hash::{self, Hashes},
@@ -31,6 +31,12 @@ pub(super) struct Checker<'a> {
     pub(super) known: BTreeSet<String>,
     /// What every bundle says about the log, by the bundle's name.
     pub(super) logged: Vec<(String, Logged)>,
+    /// How much is checked.
+    pub(super) scope: Scope,
+    /// The length of every layer that was read and is what its digest says; images share layers.
+    pub(super) layers: BTreeMap<Digest, u64>,
+    /// What every gzipped layer that was unpacked is the archive of.
+    pub(super) diff_ids: BTreeMap<Digest, Digest>,
 }
 
 /// A failure that stands in the report already.
@@ -43,8 +49,16 @@ pub(super) struct Expected {
 }
 
 impl<'a> Checker<'a> {
-    pub(super) fn new(reader: &'a dyn Reader) -> Self {
-        Self { reader, report: Report::new(), known: BTreeSet::new(), logged: Vec::new() }
+    pub(super) fn new(reader: &'a dyn Reader, scope: Scope) -> Self {
+        Self {
+            reader,
+            report: Report::new(),
+            known: BTreeSet::new(),
+            logged: Vec::new(),
+            scope,
+            layers: BTreeMap::new(),
+            diff_ids: BTreeMap::new(),
+        }
     }
 
     pub(super) fn finish(self) -> Report {
@@ -159,7 +173,8 @@ impl<'a> Checker<'a> {
 
     /// Hashes many files on all cores; none in the result where one is missing or cannot be read.
     pub(super) fn hash_all(&mut self, files: &[Expected]) -> Vec<Option<Hashes>> {
-        let results = hash_in_parallel(self.reader, files);
+        let reader = self.reader;
+        let results = parallel::map(files, |file| hash_one(reader, file));
         let mut found = Vec::with_capacity(files.len());
         for (file, result) in files.iter().zip(results) {
             self.known.insert(file.name.clone());
@@ -205,25 +220,6 @@ impl<'a> Checker<'a> {
             }
         }
     }
-}
-
-fn hash_in_parallel(reader: &dyn Reader, files: &[Expected]) -> Vec<io::Result<Option<Hashes>>> {
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let mut done = Vec::new();
-        loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some(file) = files.get(index) else { return done };
-            done.push((index, hash_one(reader, file)));
-        }
-    };
-    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(files.len());
-    let mut done: Vec<_> = thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().flat_map(|worker| worker.join().unwrap_or_default()).collect()
-    });
-    done.sort_unstable_by_key(|(index, _)| *index);
-    done.into_iter().map(|(_, result)| result).collect()
 }
 
 /// Hashes one file, reading at most one byte more than it should have: a store may send without end.

@@ -151,11 +151,11 @@ fn is_loopback(authority: &str) -> bool {
         || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// Percent-encodes a name: some servers read a plain `+` as a space.
+/// Percent-encodes a name: some servers read a plain `+` as a space. A `:` may stand in a path (RFC 3986, section 3.3).
 fn escape(name: &str) -> String {
     let mut text = String::with_capacity(name.len());
     for byte in name.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
+        if byte.is_ascii_alphanumeric() || b"-._~/:".contains(&byte) {
             text.push(char::from(byte));
         } else {
             text.push('%');
@@ -203,7 +203,8 @@ mod tests {
     }
 
     #[test]
-    fn a_plus_stays_a_plus() {
+    fn a_plus_stays_a_plus_and_a_digest_a_digest() {
         assert_eq!(escape("a/v1.36.2+kd.x"), "a/v1.36.2%2Bkd.x");
+        assert_eq!(escape("containers/images/sha256:00"), "containers/images/sha256:00");
     }
 }

@@ -7,15 +7,17 @@ use kdistro_formats::{
     claim::{Claim, Header},
     layout,
     plan::{
-        self, AssemblyRules, ConfigurationFile, Content, Input, InputKind, OutputRef, Plan,
-        PlannedAsset,
+        self, AssemblyRules, ConfigurationFile, Content, Image, Input, InputKind, Licensing,
+        OutputRef, Plan, PlannedAsset,
     },
     release::{
-        API_VERSION, Asset, AssetArchive, AssetKind, Component, MediaType, Metadata, PlanRef,
-        Release, ReleaseRef, ReleaseSpec, ReleaseStatus,
+        API_VERSION, Asset, AssetArchive, AssetImage, AssetKind, Component, Document, MediaType,
+        Metadata, PlanRef, Release, ReleaseRef, ReleaseSpec, ReleaseStatus,
     },
 };
 use kdistro_verify::hash;
+
+use crate::image::{ARCHITECTURES, Blobs};
 
 const SITE: &str = "https://releases.example";
 const DATE: &str = "2026-08-01T00:00:00Z";
@@ -55,29 +57,6 @@ fn asset_name(component: &str, path: &str) -> String {
 }
 
 pub(crate) fn plan(configuration: &[(&str, &[u8])], input: &[u8]) -> Plan {
-    let output = || OutputRef { step: Digest::from_bytes([1; 32]), name: "etcd".to_owned() };
-    let component = |component: &str| plan::Component {
-        name: component.to_owned(),
-        project: format!("owner/{component}").parse().unwrap(),
-        tag: "v1.0.0".parse().unwrap(),
-        commit: "1".repeat(40).parse().unwrap(),
-        source_tree: "2".repeat(40).parse().unwrap(),
-        patches: Vec::new(),
-        toolchain: "go1.26.3".to_owned(),
-        assets: FILES
-            .iter()
-            .filter(|(of, _, _)| *of == component)
-            .map(|(_, path, _)| PlannedAsset {
-                name: asset_name(component, path),
-                description: format!("{component} for linux/amd64"),
-                media_type: media_type(path),
-                os: "linux".to_owned(),
-                arch: vec!["amd64".to_owned()],
-                path: (*path).to_owned(),
-                content: Content::File { output: output() },
-            })
-            .collect(),
-    };
     let file = |(path, content): &(&str, &[u8])| ConfigurationFile {
         path: (*path).to_owned(),
         sha256: hash::sha256(content),
@@ -97,8 +76,65 @@ pub(crate) fn plan(configuration: &[(&str, &[u8])], input: &[u8]) -> Plan {
         }],
         trees: BTreeMap::new(),
         steps: Vec::new(),
-        components: vec![component("etcd"), component("cni-plugins")],
-        assembly: AssemblyRules { rules: "1".to_owned(), gzip: "none".to_owned() },
+        components: vec![planned("etcd", input), planned("cni-plugins", input)],
+        assembly: AssemblyRules {
+            rules: "1".to_owned(),
+            gzip: "none".to_owned(),
+            licenses: "none".to_owned(),
+        },
+    }
+}
+
+fn planned(component: &str, input: &[u8]) -> plan::Component {
+    let output = || OutputRef { step: Digest::from_bytes([1; 32]), name: "etcd".to_owned() };
+    let files = FILES.iter().filter(|(of, _, _)| *of == component);
+    let files = files.map(|(_, path, _)| PlannedAsset {
+        name: asset_name(component, path),
+        description: format!("{component} for linux/amd64"),
+        media_type: media_type(path),
+        os: "linux".to_owned(),
+        arch: vec!["amd64".to_owned()],
+        path: (*path).to_owned(),
+        content: Content::File { output: output() },
+    });
+    let image = (component == "etcd").then(planned_image);
+    plan::Component {
+        name: component.to_owned(),
+        project: format!("owner/{component}").parse().unwrap(),
+        tag: "v1.0.0".parse().unwrap(),
+        commit: "1".repeat(40).parse().unwrap(),
+        source_tree: "2".repeat(40).parse().unwrap(),
+        patches: Vec::new(),
+        toolchain: "go1.26.3".to_owned(),
+        repository: format!("https://git.example/{component}"),
+        commit_time: 1,
+        licensing: Licensing {
+            source: hash::sha256(input),
+            files: Vec::new(),
+            toolchain: hash::sha256(input),
+            modules: None,
+            exceptions: Vec::new(),
+            packages: Vec::new(),
+        },
+        assets: files.chain(image).collect(),
+    }
+}
+
+fn planned_image() -> PlannedAsset {
+    PlannedAsset {
+        name: "etcd-image".to_owned(),
+        description: "etcd container image".to_owned(),
+        media_type: MediaType::Index,
+        os: "linux".to_owned(),
+        arch: ARCHITECTURES.map(ToOwned::to_owned).to_vec(),
+        path: "owner/etcd".to_owned(),
+        content: Content::Image(Image {
+            repository: "owner/etcd".to_owned(),
+            created: 1,
+            flat: None,
+            annotations: BTreeMap::new(),
+            platforms: Vec::new(),
+        }),
     }
 }
 
@@ -119,6 +155,7 @@ pub(crate) fn manifest(
             .iter()
             .filter(|(of, _, _)| *of == component)
             .map(|(_, path, content)| asset(release, component, path, content))
+            .chain((component == "etcd").then(|| image_asset(release)))
             .collect(),
     };
     Release {
@@ -135,6 +172,7 @@ pub(crate) fn manifest(
         status: ReleaseStatus {
             date: Some(DATE.to_owned()),
             components: vec![component("cni-plugins"), component("etcd")],
+            documents: vec![document(release)],
         },
     }
 }
@@ -155,5 +193,37 @@ fn asset(release: &ReleaseName, component: &str, path: &str, content: &[u8]) -> 
             sha512: hashes.sha512,
         }),
         image: None,
+    }
+}
+
+fn image_asset(release: &ReleaseName) -> Asset {
+    let image = Blobs::new();
+    Asset {
+        name: "etcd-image".to_owned(),
+        kind: AssetKind::Image,
+        media_type: Some(MediaType::Index),
+        description: Some("etcd container image".to_owned()),
+        os: "linux".to_owned(),
+        arch: ARCHITECTURES.map(ToOwned::to_owned).to_vec(),
+        size: Some(image.size()),
+        archive: None,
+        image: Some(AssetImage {
+            uri: format!("registry.example/owner/etcd:v1.0.0-{release}"),
+            image_digest: Some(image.index),
+        }),
+    }
+}
+
+/// What `kubeadm.yaml` holds.
+pub(crate) const KUBEADM: &[u8] = b"kind: ClusterConfiguration\n";
+
+fn document(release: &ReleaseName) -> Document {
+    let hashes = hash::hashes_of(KUBEADM).unwrap();
+    Document {
+        name: "kubeadm.yaml".to_owned(),
+        uri: format!("{SITE}/{}", layout::document(release, "kubeadm.yaml")),
+        sha256: hashes.sha256,
+        sha512: hashes.sha512,
+        size: hashes.size,
     }
 }

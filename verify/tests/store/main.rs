@@ -5,7 +5,12 @@
 mod content;
 mod defects;
 mod every_byte;
+mod explain;
 mod http;
+mod image;
+mod images;
 mod log;
+mod notes;
 mod program;
+mod provenance;
 mod publisher;

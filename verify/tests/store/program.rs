@@ -31,7 +31,7 @@ fn says_verified_forged_or_could_not_tell() {
     let arguments = ["--key", &key, "--all", "--json", "--store", &store, "kubernetes-1-20-3.yaml"];
     let (code, out, _) = run(&arguments);
     let json: serde_json::Value = serde_json::from_str(&out).unwrap();
-    assert_eq!((code, &json["outcome"], &json["assets"]), (0, &"verified".into(), &3.into()));
+    assert_eq!((code, &json["outcome"], &json["assets"]), (0, &"verified".into(), &4.into()));
     publisher.write(&layout::claim(&name(3)), "{}");
     let (code, out, _) = run(&["--key", &key, "--quiet", &manifest]);
     assert_eq!((code, out.as_str()), (1, "differs or forged: kubernetes-1-20/releases/3/claim\n"));

@@ -6,7 +6,7 @@ use kdistro_formats::{
     Digest, ReleaseName, canonical,
     channel::{ChannelSpec, ChannelStatus, ReleaseChannel, Withheld},
     layout,
-    release::{API_VERSION, Metadata, ReleaseRef},
+    release::{API_VERSION, Metadata, Release, ReleaseRef},
     statement::{PAYLOAD_TYPE, REBUILD, STATEMENT, Statement, Subject},
     yaml,
 };
@@ -17,12 +17,17 @@ use kdistro_verify::{
     store::Directory,
     trust::PublicKey,
 };
+use serde::Serialize;
 use serde_json::{Value, json};
 use sigstore_crypto::KeyPair;
 use sigstore_types::encoding::SignatureBytes;
 use tempfile::TempDir;
 
-use crate::content::{FILES, claim, manifest, name, plan};
+use crate::{
+    content::{FILES, KUBEADM, claim, manifest, name, plan},
+    image::Blobs,
+    provenance::provenance,
+};
 
 pub(crate) const ORIGIN: &str = "log.releases.example";
 
@@ -132,13 +137,17 @@ impl Publisher {
 
     /// Signs and logs a statement about `subject`.
     pub(crate) fn attest(&mut self, subject: Subject) -> Value {
-        let statement = Statement {
+        self.attest_statement(&Statement {
             kind: STATEMENT.to_owned(),
             subject: vec![subject],
             predicate_type: REBUILD.to_owned(),
             predicate: json!({ "release": "1-20-3" }),
-        };
-        let payload = canonical::to_vec(&statement).unwrap();
+        })
+    }
+
+    /// Signs and logs a statement.
+    pub(crate) fn attest_statement<P: Serialize>(&mut self, statement: &Statement<P>) -> Value {
+        let payload = canonical::to_vec(statement).unwrap();
         let signed = sigstore_types::dsse::pae(PAYLOAD_TYPE, &payload);
         let signature = base64(self.key.sign(&signed).unwrap().as_bytes());
         let envelope = json!({
@@ -264,6 +273,8 @@ impl Publisher {
             self.write_artifact(&release, path, content);
         }
         self.write_sums(&release);
+        self.write(&layout::document(&release, "kubeadm.yaml"), KUBEADM);
+        Blobs::new().write(self);
         let configuration = [
             ("projects/etcd-io/etcd/project.yaml", &b"name: etcd-io/etcd\n"[..]),
             ("release-manifests/crds/releases.yaml", b"kind: CustomResourceDefinition\n"),
@@ -279,7 +290,9 @@ impl Publisher {
         let digest = hash::sha256(&plan);
         let claim = claim(number, digest, previous.clone());
         self.write(&layout::claim(&release), claim);
-        let manifest = yaml::to_string(&manifest(&release, digest, previous)).unwrap();
+        let manifest = manifest(&release, digest, previous);
+        self.write_provenances(&manifest);
+        let manifest = yaml::to_string(&manifest).unwrap();
         self.write_signed(&layout::manifest(&release), &manifest);
         let digest = hash::sha256(manifest.as_bytes());
         let subject = Subject::new(release.to_string(), &digest);
@@ -300,6 +313,14 @@ impl Publisher {
         let bundle = canonical::to_vec(&self.sign(text.as_bytes())).unwrap();
         self.write(&layout::channel_bundle(&hash::sha256(text.as_bytes())), bundle);
         self.write(&layout::channel_index(&name(1).channel), text);
+    }
+
+    fn write_provenances(&mut self, manifest: &Release) {
+        for component in &manifest.status.components {
+            let bundle = self.attest_statement(&provenance(manifest, component));
+            let file = layout::provenance(&manifest.name(), &component.name);
+            self.write(&file, canonical::to_vec(&bundle).unwrap());
+        }
     }
 
     fn write_artifact(&self, release: &ReleaseName, path: &str, content: &[u8]) {

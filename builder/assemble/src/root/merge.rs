@@ -88,12 +88,12 @@ impl<S: Read + Write + Seek> Merge<S> {
         for (path, target) in &recipe.links {
             self.add(RECIPE, Entry::symlink(path.clone(), target.as_str()))?;
         }
-        for (path, content) in &recipe.files {
-            self.add_file(path, content)?;
+        for (path, file) in &recipe.files {
+            self.add_file(path, file.executable, &file.content)?;
         }
         for concatenation in &recipe.concatenations {
             let content = self.concatenate(concatenation)?;
-            self.add_file(&concatenation.path, &content)?;
+            self.add_file(&concatenation.path, false, &content)?;
         }
         Ok(())
     }
@@ -111,7 +111,7 @@ impl<S: Read + Write + Seek> Merge<S> {
             // dpkg ends each paragraph with an empty line.
             status.push('\n');
         }
-        self.add_file(&EntryPath::new("var/lib/dpkg/status")?, status.as_bytes())
+        self.add_file(&EntryPath::new("var/lib/dpkg/status")?, false, status.as_bytes())
     }
 
     /// Adds the directories that nobody named, and the links into `usr`, and checks what lies below what.
@@ -165,9 +165,14 @@ impl<S: Read + Write + Seek> Merge<S> {
         }
     }
 
-    fn add_file(&mut self, path: &EntryPath, content: &[u8]) -> Result<(), RootError> {
+    fn add_file(
+        &mut self,
+        path: &EntryPath,
+        executable: bool,
+        content: &[u8],
+    ) -> Result<(), RootError> {
         let mut reader = content;
-        self.add(RECIPE, Entry::file(path.clone(), false, content.len() as u64, &mut reader))
+        self.add(RECIPE, Entry::file(path.clone(), executable, content.len() as u64, &mut reader))
     }
 
     fn add(&mut self, owner: &str, entry: Entry<'_>) -> Result<(), RootError> {

@@ -13,10 +13,19 @@ pub struct RootRecipe {
     pub directories: BTreeSet<EntryPath>,
     /// Links and their targets, such as `usr/bin/awk` and `gawk`.
     pub links: BTreeMap<EntryPath, String>,
-    /// Files of mode 0644 and their content, such as `etc/passwd`.
-    pub files: BTreeMap<EntryPath, Vec<u8>>,
+    /// Files and their content, such as `etc/passwd`.
+    pub files: BTreeMap<EntryPath, DeclaredFile>,
     /// Files made of others, such as the bundle of certificate authorities.
     pub concatenations: Vec<Concatenation>,
+}
+
+/// A file that is declared by its content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeclaredFile {
+    /// What it holds.
+    pub content: Vec<u8>,
+    /// True for mode 0755, false for 0644.
+    pub executable: bool,
 }
 
 /// A file made of all files below a folder, in bytewise order of their paths, each ended by a line feed.

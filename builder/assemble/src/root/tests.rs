@@ -43,6 +43,10 @@ fn listing(debs: &[Vec<u8>], recipe: &RootRecipe) -> Result<Vec<String>, RootErr
     Ok(lines.into_iter().filter(|line| !line.starts_with("var/")).collect())
 }
 
+fn text(content: &[u8]) -> DeclaredFile {
+    DeclaredFile { content: content.to_vec(), executable: false }
+}
+
 #[test]
 fn directories_move_below_usr_and_leave_links() {
     let debs = [package("a", &[("bin/sh", "x"), ("lib64/ld.so", "y"), ("usr/bin/env", "z")])];
@@ -105,7 +109,7 @@ fn two_owners_of_different_files_are_named() {
 fn the_recipe_owns_no_file_of_a_package() {
     let debs = [package("a", &[("etc/passwd", "1")])];
     let recipe =
-        RootRecipe { files: [(path("etc/passwd"), b"2".to_vec())].into(), ..RootRecipe::default() };
+        RootRecipe { files: [(path("etc/passwd"), text(b"2"))].into(), ..RootRecipe::default() };
     assert!(listing(&debs, &recipe).unwrap_err().to_string().ends_with("of the recipe"));
 }
 
@@ -156,7 +160,7 @@ fn the_recipe_adds_what_scripts_would_have_made() {
         usrmerge: true,
         directories: [path("tmp"), path("proc"), path("sbin/x")].into(),
         links: [(path("usr/bin/awk"), "gawk".to_owned())].into(),
-        files: [(path("etc/passwd"), b"root\n".to_vec())].into(),
+        files: [(path("etc/passwd"), text(b"root\n"))].into(),
         concatenations: vec![Concatenation {
             path: path("etc/ssl/ca.crt"),
             folder: path("usr/share/ca"),

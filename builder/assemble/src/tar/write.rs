@@ -61,6 +61,14 @@ impl<W: Write> TarWriter<W> {
         Ok(())
     }
 
+    /// Adds a directory of mode 0755 at its first need, which may be after its place in bytewise order: `a` before
+    /// `a/b`, though `a-b` came already. The caller sees to it that it is not there yet.
+    pub(crate) fn append_parent(&mut self, path: &EntryPath) -> Result<(), TarError> {
+        let mut header = Header::new(self.mtime);
+        header.describe(path, &EntryKind::Directory { mode: ORDINARY_DIRECTORY })?;
+        self.put(&header.finish(self.mtime))
+    }
+
     /// Ends the archive and returns the writer.
     pub fn finish(mut self) -> Result<W, TarError> {
         self.put(&[0; 2 * BLOCK])?;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use kdistro_source::{
-    Apt, AptError, AptSettings, Environment, FilePin, Mirror, PackagePin, SourceRequest,
+    Apt, AptError, AptSettings, Environment, FilePin, Mirror, PackagePin, Reach, SourceRequest,
 };
 use kdistro_verify::hash::{sha256, sha256_of};
 use lzma_rust2::XzReader;
@@ -124,7 +124,8 @@ impl Copy {
         let folder = tempfile::tempdir().unwrap();
         let apt = Apt::open(settings(folder.path())).unwrap();
         let into = folder.path().join("into");
-        let found = apt.resolve("arm64", &["libc6".to_owned()], &into, &silent).unwrap();
+        let found =
+            apt.resolve("arm64", (&["libc6".to_owned()], Reach::Closure), &into, &silent).unwrap();
         let names: Vec<_> = found.iter().map(|package| package.name.as_str()).collect();
         assert_eq!(names, ["gcc-12-base", "libc6", "libgcc-s1"]);
         assert!(found.iter().all(|package| package.architecture == "arm64"));
@@ -177,7 +178,9 @@ impl Copy {
         let into = self.folder.path().join("copied");
         let apt = Apt::open(settings).map_err(|error| chain(&error))?;
         let names = ["gcc-12-base".to_owned()];
-        let found = apt.resolve("arm64", &names, &into, &silent).map_err(|error| chain(&error))?;
+        let found = apt
+            .resolve("arm64", (&names, Reach::Closure), &into, &silent)
+            .map_err(|error| chain(&error))?;
         assert_eq!(found.len(), 1);
         Ok(found[0].file.clone())
     }
@@ -240,7 +243,7 @@ fn pinned_packages_come_back_by_digest_only() {
     let apt = Apt::open(settings(folder.path())).unwrap();
     let into = folder.path().join("into");
     let names = ["gcc-12-base".to_owned()];
-    let found = apt.resolve("amd64", &names, &into, &silent).unwrap();
+    let found = apt.resolve("amd64", (&names, Reach::Closure), &into, &silent).unwrap();
     let mut pin = PackagePin {
         name: found[0].name.clone(),
         version: found[0].version.clone(),

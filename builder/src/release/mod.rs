@@ -1,20 +1,27 @@
 //! The manifest of a release: a pure function of plan, packaged assets, header and public address.
 
+use std::collections::BTreeMap;
+
 use kdistro_formats::{
     Digest, ReleaseName,
     announcement::Severity,
     claim::Header,
     layout,
-    plan::{self, Plan},
+    plan::{self, Content, Plan},
     release::{
-        API_VERSION, Asset, AssetArchive, AssetKind, Component, Metadata, PlanRef, Release,
-        ReleaseSpec, ReleaseStatus,
+        API_VERSION, Asset, AssetArchive, AssetImage, AssetKind, Component, Document, Metadata,
+        PlanRef, Release, ReleaseSpec, ReleaseStatus,
     },
     yaml::{self, WriteError},
 };
 use kdistro_verify::hash::Hashes;
 
-use crate::package::Packaged;
+use crate::{config::distribution::Distribution, package::Packaged};
+
+pub mod kubeadm;
+
+/// The name of the SBOM of a whole release.
+pub const SBOM: &str = "release.spdx.json";
 
 /// Why there is no manifest.
 #[derive(Debug, thiserror::Error)]
@@ -29,19 +36,20 @@ pub enum ReleaseError {
 
 /// Makes the manifest as it is published.
 ///
-/// `url` is the public address of the store, without a slash at the end.
+/// `documents` are the files of the release as a whole, by name.
 pub fn manifest(
-    plan: &Plan,
-    plan_digest: &Digest,
-    packaged: &Packaged,
+    plan: (&Plan, &Digest),
+    (packaged, documents): (&Packaged, &BTreeMap<String, Hashes>),
     header: &Header,
-    url: &str,
+    distribution: &Distribution,
 ) -> Result<String, ReleaseError> {
+    let (plan, plan_digest) = plan;
+    let url = &distribution.url;
     let name = ReleaseName { channel: header.channel.clone(), number: header.number };
     let mut components = plan
         .components
         .iter()
-        .map(|component| self::component(component, packaged, &name, url))
+        .map(|component| self::component(component, packaged, &name, distribution))
         .collect::<Result<Vec<_>, _>>()?;
     components.sort_by(|a, b| a.name.cmp(&b.name));
     let release = Release {
@@ -58,7 +66,20 @@ pub fn manifest(
             }),
             previous: header.previous.clone(),
         },
-        status: ReleaseStatus { date: Some(header.date.clone()), components },
+        status: ReleaseStatus {
+            date: Some(header.date.clone()),
+            components,
+            documents: documents
+                .iter()
+                .map(|(document, hashes)| Document {
+                    name: document.clone(),
+                    uri: format!("{url}/{}", layout::document(&name, document)),
+                    sha256: hashes.sha256,
+                    sha512: hashes.sha512,
+                    size: hashes.size,
+                })
+                .collect(),
+        },
     };
     Ok(yaml::to_string(&release)?)
 }
@@ -67,12 +88,12 @@ fn component(
     planned: &plan::Component,
     packaged: &Packaged,
     name: &ReleaseName,
-    url: &str,
+    distribution: &Distribution,
 ) -> Result<Component, ReleaseError> {
     let assets = planned.assets.iter().map(|asset| {
-        let hashes = packaged.get(&asset.path);
+        let hashes = packaged.assets.get(&asset.path);
         let hashes = hashes.ok_or_else(|| ReleaseError::Missing(asset.name.clone()))?;
-        Ok(self::asset(asset, hashes, name, url))
+        Ok(self::asset((planned, asset), hashes, name, distribution))
     });
     Ok(Component {
         name: planned.name.clone(),
@@ -85,8 +106,13 @@ fn component(
     })
 }
 
-fn asset(planned: &plan::PlannedAsset, hashes: &Hashes, name: &ReleaseName, url: &str) -> Asset {
-    Asset {
+fn asset(
+    (component, planned): (&plan::Component, &plan::PlannedAsset),
+    hashes: &Hashes,
+    name: &ReleaseName,
+    distribution: &Distribution,
+) -> Asset {
+    let mut asset = Asset {
         name: planned.name.clone(),
         kind: AssetKind::Archive,
         media_type: Some(planned.media_type),
@@ -94,13 +120,29 @@ fn asset(planned: &plan::PlannedAsset, hashes: &Hashes, name: &ReleaseName, url:
         os: planned.os.clone(),
         arch: planned.arch.clone(),
         size: Some(hashes.size),
-        archive: Some(AssetArchive {
-            uri: format!("{url}/{}", layout::artifact(name, &planned.path)),
+        archive: None,
+        image: None,
+    };
+    if let Content::Image(image) = &planned.content {
+        let tag = image_tag(component, name);
+        asset.kind = AssetKind::Image;
+        asset.image = Some(AssetImage {
+            uri: format!("{}/{}:{tag}", distribution.registry, image.repository),
+            image_digest: Some(hashes.sha256),
+        });
+    } else {
+        asset.archive = Some(AssetArchive {
+            uri: format!("{}/{}", distribution.url, layout::artifact(name, &planned.path)),
             sha256: hashes.sha256,
             sha512: hashes.sha512,
-        }),
-        image: None,
+        });
     }
+    asset
+}
+
+/// The tag of an image in its own repository, as EKS-D has it: upstream's tag, channel and number.
+pub fn image_tag(component: &plan::Component, name: &ReleaseName) -> String {
+    format!("{}-{name}", component.tag)
 }
 
 /// Lists the CVEs that a plan's patches fix, sorted.

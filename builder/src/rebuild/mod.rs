@@ -1,5 +1,7 @@
 //! Builds a published release again from its plan and inputs, in an empty cache, and compares the bytes.
 
+mod compare;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -12,12 +14,12 @@ use kdistro_formats::{
     canonical::{self, CanonicalError},
     layout,
     plan::{ConfigurationFile, Plan},
-    release::{AssetKind, ManifestError, Release},
+    release::{ManifestError, Release},
     statement::{REBUILD, Rebuild, RebuildVerdict, RebuiltAsset, STATEMENT, Statement, Subject},
+    yaml::WriteError,
 };
 use kdistro_verify::{
-    compare::{self, Verdict},
-    explain, hash,
+    hash,
     store::{self, Reader},
 };
 
@@ -39,6 +41,9 @@ const LARGEST_DOCUMENT: u64 = 64 << 20;
 /// Why a rebuild could not be made; that something differs is no error but a [`Rebuilt`].
 #[derive(Debug, thiserror::Error)]
 pub enum RebuildError {
+    /// A document of the release cannot be made again.
+    #[error("cannot make a document of the release again")]
+    Document(#[source] WriteError),
     /// The store does not answer.
     #[error("cannot read `{name}` in the store")]
     Store {
@@ -253,9 +258,9 @@ pub fn rebuild(
         differences: BTreeMap::new(),
         left_out: Vec::new(),
     };
-    let comparison = Comparison { subject, home, content: &content };
+    let comparison = compare::Comparison { subject, home, content: &content };
     for component in &subject.release.status.components {
-        for asset in component.assets.iter().filter(|asset| asset.kind == AssetKind::Archive) {
+        for asset in &component.assets {
             let name = format!("{}/{}", component.name, asset.name);
             if wanted.contains(&component.name) {
                 comparison.asset((&component.name, asset), &packaged, &mut rebuilt)?;
@@ -263,6 +268,10 @@ pub fn rebuild(
                 rebuilt.left_out.push(name);
             }
         }
+    }
+    if wanted.len() == subject.plan.components.len() {
+        let registry = &workspace.distribution.registry;
+        comparison.documents((&packaged, registry), &mut rebuilt)?;
     }
     Ok(rebuilt)
 }
@@ -292,75 +301,6 @@ fn fetch_published(
         }
     }
     Ok(())
-}
-
-struct Comparison<'a> {
-    subject: &'a Subjected,
-    home: &'a Home,
-    content: &'a ContentStore,
-}
-
-impl Comparison<'_> {
-    fn asset(
-        &self,
-        (component, asset): (&str, &kdistro_formats::release::Asset),
-        packaged: &crate::package::Packaged,
-        rebuilt: &mut Rebuilt,
-    ) -> Result<(), RebuildError> {
-        let name = format!("{component}/{}", asset.name);
-        let planned = self.subject.plan.components.iter().find(|c| c.name == component);
-        let planned = planned.and_then(|c| c.assets.iter().find(|a| a.name == asset.name));
-        let hashes = planned.and_then(|planned| packaged.get(&planned.path));
-        let (Some(planned), Some(hashes), Some(archive)) = (planned, hashes, &asset.archive) else {
-            let what = "published, but the plan does not make it";
-            rebuilt.differences.insert(name.clone(), what.to_owned());
-            let digest = asset.archive.as_ref().map_or(Digest::from_bytes([0; 32]), |a| a.sha256);
-            let verdict = RebuildVerdict::Different;
-            rebuilt.assets.push(RebuiltAsset {
-                name,
-                published: digest,
-                rebuilt: Digest::from_bytes([0; 32]),
-                verdict,
-            });
-            return Ok(());
-        };
-        let (published, ours) = (archive.sha256, hashes.sha256);
-        let verdict = if published == ours {
-            RebuildVerdict::Same
-        } else {
-            let path = layout::artifact(&self.subject.name, &planned.path);
-            let size = asset.size.unwrap_or(0);
-            let (verdict, difference) = self.look_closer((&path, size), &ours)?;
-            rebuilt.differences.insert(name.clone(), difference);
-            verdict
-        };
-        rebuilt.assets.push(RebuiltAsset { name, published, rebuilt: ours, verdict });
-        Ok(())
-    }
-
-    /// Fetches the published file and says where it differs first.
-    fn look_closer(
-        &self,
-        (name, size): (&str, u64),
-        ours: &Digest,
-    ) -> Result<(RebuildVerdict, String), RebuildError> {
-        let failed = |source| RebuildError::Store { name: name.to_owned(), source };
-        let file = self.subject.reader.open(name).map_err(failed)?;
-        let file = file.ok_or_else(|| RebuildError::Missing(name.to_owned()))?;
-        let io = |source| RebuildError::Io { path: self.home.path().to_owned(), source };
-        let mut published = tempfile::NamedTempFile::new_in(self.home.path()).map_err(io)?;
-        io::copy(&mut file.take(size + 1), &mut published).map_err(failed)?;
-        let ours = self.content.path(ours);
-        let verdict = compare::compare_files(published.path(), &ours).map_err(io)?;
-        let verdict = match verdict {
-            Verdict::Same | Verdict::SameContentOtherCompression => {
-                RebuildVerdict::SameContentOtherCompression
-            }
-            Verdict::Different => RebuildVerdict::Different,
-        };
-        let difference = explain::first_difference(published.path(), &ours).map_err(io)?;
-        Ok((verdict, difference.unwrap_or_default()))
-    }
 }
 
 /// Writes down what a rebuild found.

@@ -1,0 +1,127 @@
+//! The provenance of each component: how its assets were built, signed and logged like the manifest.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kdistro_formats::layout;
+use kdistro_formats::{
+    Digest, ReleaseName,
+    plan::{Component, InputKind},
+    statement::{
+        self, BUILD_TYPE, BuildDefinition, BuildMetadata, Builder, ExternalParameters,
+        InternalParameters, Isolation, LOCAL_BUILDER, Provenance, ResourceDescriptor, RunDetails,
+        STATEMENT, Statement, Subject,
+    },
+};
+use kdistro_verify::hash;
+
+use super::{PublishError, Publisher, Ready};
+use crate::{build, journal::Journal};
+
+impl Publisher<'_> {
+    /// Signs and publishes a provenance for each component; returns the bundles by component.
+    pub(super) fn attest(
+        &self,
+        ready: &Ready<'_>,
+        name: &ReleaseName,
+        journal: &mut Journal,
+    ) -> Result<BTreeMap<String, Vec<u8>>, PublishError> {
+        let mut bundles = BTreeMap::new();
+        for component in &ready.plan.components {
+            let document = layout::provenance(name, &component.name);
+            // Signing again would give other bytes: what is published stands.
+            let bundle = if let Some(there) = self.store.read(&document)? {
+                there
+            } else {
+                let statement = statement(ready, name, component);
+                let signed = self.signing.statement(&statement, journal);
+                let bundle = signed
+                    .map_err(|source| PublishError::Sign { document: document.clone(), source })?;
+                self.create(&document, &bundle, journal)?;
+                bundle
+            };
+            bundles.insert(component.name.clone(), bundle);
+        }
+        Ok(bundles)
+    }
+}
+
+/// Says how the assets of a component were built.
+fn statement(
+    ready: &Ready<'_>,
+    name: &ReleaseName,
+    component: &Component,
+) -> Statement<Provenance> {
+    let subjects = component.assets.iter().filter_map(|asset| {
+        let hashes = ready.packaged.assets.get(&asset.path)?;
+        Some(Subject::new(asset.name.clone(), &hashes.sha256))
+    });
+    let wanted = BTreeSet::from([component.name.clone()]);
+    let steps = build::needed(ready.plan, Some(&wanted));
+    let records = steps.iter().filter_map(|step| ready.records.record(&step.key));
+    let isolation: BTreeSet<Isolation> = records
+        .flat_map(|record| &record.isolation.facts)
+        .map(|fact| Isolation {
+            name: fact.name.clone(),
+            enforced: fact.enforced,
+            how: fact.how.clone(),
+        })
+        .collect();
+    let inputs = build::inputs_of(ready.plan, &steps, Some(&wanted));
+    let mut resolved: Vec<_> =
+        inputs.iter().filter_map(|digest| dependency(ready, component, digest)).collect();
+    resolved.sort();
+    Statement {
+        kind: STATEMENT.to_owned(),
+        subject: subjects.collect(),
+        predicate_type: statement::PROVENANCE.to_owned(),
+        predicate: Provenance {
+            build_definition: BuildDefinition {
+                build_type: BUILD_TYPE.to_owned(),
+                external_parameters: ExternalParameters {
+                    release: name.to_string(),
+                    component: component.name.clone(),
+                    plan: hash::sha256(ready.plan_bytes),
+                },
+                internal_parameters: InternalParameters {
+                    isolation: isolation.into_iter().collect(),
+                },
+                resolved_dependencies: resolved,
+            },
+            run_details: RunDetails {
+                builder: Builder {
+                    id: LOCAL_BUILDER.to_owned(),
+                    version: BTreeMap::from([(
+                        "kdistro".to_owned(),
+                        env!("CARGO_PKG_VERSION").to_owned(),
+                    )]),
+                },
+                metadata: BuildMetadata {
+                    invocation_id: Some(name.to_string()),
+                    started_on: Some(ready.claim.header.date.clone()),
+                    finished_on: None,
+                },
+                byproducts: Vec::new(),
+            },
+        },
+    }
+}
+
+/// An input as in-toto describes it.
+fn dependency(
+    ready: &Ready<'_>,
+    component: &Component,
+    digest: &Digest,
+) -> Option<ResourceDescriptor> {
+    let input = ready.plan.input(digest)?;
+    let mut digests = BTreeMap::from([("sha256".to_owned(), digest.hex())]);
+    if input.kind == InputKind::Source {
+        digests.insert("gitCommit".to_owned(), component.commit.to_string());
+        digests.insert("gitTree".to_owned(), component.source_tree.to_string());
+    }
+    Some(ResourceDescriptor {
+        name: layout::input(digest),
+        uri: input.origin.clone(),
+        digest: digests,
+        annotations: BTreeMap::new(),
+    })
+}

@@ -1,0 +1,118 @@
+//! What is said about releases: how two differ, what the next would bring, and where a new project begins.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::{
+    shared::{DATE, commit_all, git},
+    tiny::{CHANNEL, LOCK, PATCHES, PROJECT, Tiny, write},
+};
+
+/// A patch that fixes something, in the form that `kdistro patch refresh` writes.
+fn add_patch(tiny: &Tiny) {
+    let into = tiny.path("checkout");
+    let arguments = ["patch", "new", "tiny/hello", "v1.0.0", "--into", into.to_str().unwrap()];
+    tiny.run(&arguments).expect(0);
+    write(&into.join("notes.txt"), "fixed\n");
+    commit_all(
+        &into,
+        "hello: fix it\n\nFixes: CVE-2026-0001\nUpstream: not submitted, because it is made up\nDrop-when: v1.1.0",
+    );
+    let arguments = ["patch", "refresh", "tiny/hello", "v1.0.0", "--from", into.to_str().unwrap()];
+    tiny.run(&arguments).expect(0);
+    assert!(tiny.path("repository").join(PATCHES).is_dir());
+    tiny.run(&["lock", CHANNEL]).expect(0);
+    tiny.commit();
+}
+
+#[test]
+fn status_foretells_what_diff_finds() {
+    let tiny = Tiny::ready();
+    tiny.run(&["status", CHANNEL]).expect(0).prints(&["no release yet", "0 to build"]);
+    tiny.cut().expect(0);
+    tiny.run(&["status"]).expect(0).prints(&[
+        "9-1    last release 9-1-1 of 2026-11-21T10:00:00Z, lock current",
+        "next: nothing would change",
+    ]);
+    tiny.run(&["diff", "9-1-1", "9-1-1"]).expect(0).prints(&["nothing differs"]);
+    add_patch(&tiny);
+    let foretold = tiny.run(&["status", CHANNEL]).expect(0);
+    let patch = "patch      + 0001-hello-fix-it.patch";
+    foretold.prints(&["next: 1 of 1 steps are new, 1 to build", patch, "CVE-2026-0001 (hello)"]);
+    tiny.cut().expect(0).prints(&["released 9-1-2"]);
+    let found = tiny.run(&["diff", "9-1-1", "9-1-2"]).expect(1);
+    found.prints(&[
+        "9-1-1 -> 9-1-2",
+        "CVE-2026-0001 (hello)",
+        patch,
+        "~ hello-linux-amd64-v1.0.0.tar.gz",
+    ]);
+    // The other way round, by path, as JSON.
+    let manifest = |number| {
+        let name = format!("kubernetes-9-1/kubernetes-9-1-{number}.yaml");
+        tiny.store().join(name).display().to_string()
+    };
+    let json = tiny.run(&["diff", "--json", &manifest(2), &manifest(1)]).expect(1).out;
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["fixesLost"]["CVE-2026-0001"][0], "hello");
+    assert_eq!(json["changed"][0]["patches"]["removed"][0], "0001-hello-fix-it.patch");
+    tiny.run(&["diff", "--markdown", "9-1-1", "9-1-2"])
+        .expect(1)
+        .prints(&["# 9-1-1 -> 9-1-2", "## hello"]);
+    tiny.run(&["diff", "9-1-1", "9-1-7"])
+        .expect(2)
+        .says(&["`kubernetes-9-1/kubernetes-9-1-7.yaml` is missing"]);
+}
+
+#[test]
+fn status_names_what_was_begun_and_what_upstream_has() {
+    let tiny = Tiny::ready();
+    tiny.cut().expect(0);
+    let claim = tiny.store().join("kubernetes-9-1/releases");
+    fs::create_dir(claim.join("2")).unwrap();
+    fs::copy(claim.join("1/claim"), claim.join("2/claim")).unwrap();
+    tiny.run(&["status"])
+        .expect(0)
+        .prints(&["9-1-2 was begun and is not finished", "kdistro abandon 9-1-2"]);
+    let upstream = tiny.path("upstream");
+    for tag in ["v1.0.1", "v1.0.10", "v1.1.0", "v1.2.0-rc.1", "other"] {
+        git(&upstream, &["tag", tag]);
+    }
+    let asked = tiny.run(&["status", "--upstream"]).expect(0);
+    asked.prints(&["upstream tiny/hello: v1.0.10 is newer (2 tags); newest of all is v1.1.0"]);
+    // Nobody answers.
+    fs::rename(&upstream, tiny.path("gone")).unwrap();
+    let asked = tiny.run(&["status", "--upstream", "--json"]).expect(2);
+    let answer: Value = serde_json::from_str(&asked.out).unwrap();
+    assert!(answer[0]["upstream"]["tiny/hello"]["silent"].is_string(), "{answer:#}");
+    tiny.run(&["status", "9-7"]).expect(2).says(&["unknown channel `9-7`"]);
+}
+
+#[test]
+fn a_new_project_is_written_checked_locked_and_built() {
+    let tiny = Tiny::ready();
+    let by_hand = tiny.read(PROJECT);
+    fs::remove_file(tiny.path("repository").join(PROJECT)).unwrap();
+    let new = ["new", "project", "https://upstream.example/tiny/hello", "v1.0.0"];
+    let ran = tiny.run(&new).expect(0);
+    ran.prints(&[
+        "wrote projects/tiny/hello/project.yaml",
+        "{project: tiny/hello, tag: v1.0.0, go: \"1.21\"}",
+        "Go 1.21 is not in projects/inputs.yaml",
+    ]);
+    let written = tiny.read(PROJECT);
+    assert_ne!(written, by_hand);
+    assert!(written.contains("main.version: $(tag)"), "{written}");
+    for program in ["{name: tiny, package: .}", "{name: hostile, package: ./hostile}"] {
+        assert!(written.contains(program), "{written}");
+    }
+    tiny.run(&["check"]).expect(0);
+    tiny.run(&new).expect(2).says(&["projects/tiny/hello/project.yaml exists"]);
+    tiny.run(&["lock", CHANNEL]).expect(0);
+    tiny.commit();
+    tiny.run(&["build", CHANNEL]).expect(0);
+    assert!(tiny.read(LOCK).contains("tiny/hello"));
+    tiny.run(&["new", "project", "https://upstream.example/tiny/hello2", "v1.0.0"]).expect(2);
+    tiny.run(&["cut", CHANNEL, "--date", DATE, "--until", "package"]).expect(0);
+}

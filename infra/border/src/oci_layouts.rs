@@ -1,0 +1,386 @@
+//! A registry in a directory of this machine: an OCI image layout for each repository.
+
+mod index;
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{self, Write},
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use kdistro_formats::Digest;
+use kdistro_verify::hash::{sha256, sha256_of};
+
+use self::index::Index;
+use crate::{
+    durable::{self, CopyError, Temporary},
+    manifest::{Manifest, Part},
+    registry::{LARGEST_MANIFEST, Referrer, Registry, RegistryError, check_repository, check_tag},
+    store::{Content, Created, Stored},
+};
+
+/// Mode of blobs, and what a file must allow to become one without being copied.
+const FILE_MODE: u32 = 0o644;
+const READABLE: u32 = 0o444;
+
+/// How the folder is called that holds what is being written; no repository can be called so.
+const WORKSHOP: &str = ".kdistro-registry";
+
+/// The file that marks a layout, and its content.
+///
+/// Source: OCI image-spec, image-layout.md, "oci-layout file".
+const MARK: &str = "oci-layout";
+const MARK_CONTENT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
+
+/// The entry points of a layout.
+const INDEX: &str = "index.json";
+
+/// A registry in a directory: `<directory>/<repository>` is an OCI image layout, which skopeo, umoci and oras read.
+///
+/// A tag is an entry of `index.json` with `org.opencontainers.image.ref.name`; a referrer is one without. A blob that
+/// lies on the same file system already, in a store or another repository, is not copied but gets one more name.
+#[derive(Clone, Debug)]
+pub struct OciLayouts {
+    root: PathBuf,
+    /// Where this registry put blobs, or found them whole, since it was opened.
+    known: Arc<Mutex<BTreeMap<Digest, PathBuf>>>,
+}
+
+impl OciLayouts {
+    /// Takes the directory, which is made when the first blob is pushed.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into(), known: Arc::default() }
+    }
+
+    /// Returns the directory.
+    pub fn path(&self) -> &Path {
+        &self.root
+    }
+
+    /// Returns the layout of a repository, as skopeo takes it behind `oci:`.
+    pub fn layout(&self, repository: &str) -> Result<PathBuf, RegistryError> {
+        check_repository(repository)?;
+        let own = ["blobs", MARK, INDEX];
+        if repository.split('/').any(|part| own.contains(&part)) {
+            let expected = "no part `blobs`, `index.json` or `oci-layout`: layouts have their own";
+            let name = repository.to_owned();
+            return Err(RegistryError::Name { kind: "repository", name, expected });
+        }
+        Ok(self.root.join(repository))
+    }
+
+    fn blob(&self, repository: &str, digest: &Digest) -> Result<PathBuf, RegistryError> {
+        Ok(self.layout(repository)?.join("blobs/sha256").join(digest.hex()))
+    }
+
+    /// Returns the folder for what is being written, with the leftovers of dead writers removed.
+    fn workshop(&self, repository: &str) -> Result<PathBuf, RegistryError> {
+        let folder = self.root.join(WORKSHOP);
+        durable::create_directories(&folder)
+            .and_then(|()| durable::clear(&folder))
+            .map_err(|source| failed(repository, "prepare", &folder, source))?;
+        Ok(folder)
+    }
+
+    /// Tells whether a blob is there, by reading all of it: a damaged one is an error, not content.
+    fn is_whole(&self, repository: &str, digest: &Digest) -> Result<bool, RegistryError> {
+        let path = self.blob(repository, digest)?;
+        let Some(file) = open(repository, &path)? else { return Ok(false) };
+        let read = sha256_of(file).map_err(|source| failed(repository, "read", &path, source))?;
+        if read.0 != *digest {
+            return Err(damaged(repository, format!("{} is {}", path.display(), read.0)));
+        }
+        self.remember(digest, path);
+        Ok(true)
+    }
+
+    fn remember(&self, digest: &Digest, path: PathBuf) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(*digest, path);
+    }
+
+    /// Gives content that is known to be `digest` its name in the repository.
+    fn put(
+        &self,
+        repository: &str,
+        digest: &Digest,
+        temporary: Temporary,
+    ) -> Result<Created, RegistryError> {
+        let path = self.blob(repository, digest)?;
+        make_parent(repository, &path)?;
+        let published = temporary.publish(&path);
+        let is_new = published.map_err(|source| failed(repository, "write", &path, source))?;
+        self.remember(digest, path);
+        Ok(if is_new { Created::New } else { Created::Same })
+    }
+
+    /// Finds the content on this file system, in another repository or where the caller has it.
+    fn link(&self, folder: &Path, wanted: &Stored, file: Option<&Path>) -> Option<Temporary> {
+        let known =
+            self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&wanted.digest).cloned();
+        // Read under the name that gets published, so that nobody can put another file in its place meanwhile.
+        known.as_deref().into_iter().chain(file).find_map(|original| {
+            let temporary = Temporary::link(folder, original).ok()?;
+            let metadata = temporary.file.metadata().ok()?;
+            let is_readable = metadata.mode() & READABLE == READABLE;
+            let (digest, size) = (wanted.digest, wanted.size);
+            let is_it = is_readable && sha256_of(&temporary.file).ok()? == (digest, size);
+            is_it.then_some(temporary)
+        })
+    }
+
+    fn read_index(&self, repository: &str) -> Result<Index, RegistryError> {
+        let path = self.layout(repository)?.join(INDEX);
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if is_absent(&error) => return Ok(Index::default()),
+            Err(source) => return Err(failed(repository, "read", &path, source)),
+        };
+        let wrong = |what| damaged(repository, format!("{}: {what}", path.display()));
+        Index::read(&bytes).map_err(wrong)
+    }
+
+    /// Changes the index of a repository while nobody else does.
+    ///
+    /// `change` returns false when there is nothing to write.
+    fn change(
+        &self,
+        repository: &str,
+        change: impl FnOnce(&mut Index) -> Result<bool, RegistryError>,
+    ) -> Result<Created, RegistryError> {
+        let folder = self.workshop(repository)?;
+        let lock_path = folder.join("lock");
+        let lock = File::options().create(true).truncate(false).write(true).open(&lock_path);
+        // Held until the end of this function, or of this process.
+        let lock = lock.map_err(|source| failed(repository, "open", &lock_path, source))?;
+        lock.lock().map_err(|source| failed(repository, "lock", &lock_path, source))?;
+        let mut index = self.read_index(repository)?;
+        if !change(&mut index)? {
+            return Ok(Created::Same);
+        }
+        let layout = self.layout(repository)?;
+        let write = |path: &Path, bytes: &[u8], replace: bool| {
+            let temporary = Temporary::create(&folder, FILE_MODE)?;
+            (&temporary.file).write_all(bytes)?;
+            if replace { temporary.replace(path) } else { temporary.publish(path).map(drop) }
+        };
+        let (mark, path) = (layout.join(MARK), layout.join(INDEX));
+        let bytes = index.write().map_err(|what| damaged(repository, what))?;
+        write(&mark, MARK_CONTENT, false)
+            .map_err(|source| failed(repository, "write", &mark, source))?;
+        write(&path, &bytes, true).map_err(|source| failed(repository, "write", &path, source))?;
+        Ok(Created::New)
+    }
+
+    /// Refuses a manifest of which a part is not there, or has another size.
+    fn check_parts(
+        &self,
+        repository: &str,
+        digest: &Digest,
+        manifest: &Manifest,
+    ) -> Result<(), RegistryError> {
+        for Part { digest: missing, size } in &manifest.parts {
+            let path = self.blob(repository, missing)?;
+            let Some(file) = open(repository, &path)? else {
+                let (repository, by) = (repository.to_owned(), digest.to_string());
+                return Err(RegistryError::Missing { repository, missing: *missing, by });
+            };
+            let found = file.metadata().map(|metadata| metadata.len());
+            let found = found.map_err(|source| failed(repository, "read", &path, source))?;
+            if found != *size {
+                let what = format!("{missing} has {found} bytes, but it says {size}");
+                let repository = repository.to_owned();
+                return Err(RegistryError::Manifest { repository, digest: *digest, what });
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a manifest of the repository with its length.
+    fn manifest(
+        &self,
+        repository: &str,
+        digest: &Digest,
+    ) -> Result<Option<(Manifest, u64)>, RegistryError> {
+        let Some(bytes) = self.read_manifest(repository, digest)? else { return Ok(None) };
+        Ok(Some((Manifest::parse(repository, digest, &bytes)?, bytes.len() as u64)))
+    }
+}
+
+impl Registry for OciLayouts {
+    fn has_blob(&self, repository: &str, digest: &Digest) -> Result<bool, RegistryError> {
+        Ok(open(repository, &self.blob(repository, digest)?)?.is_some())
+    }
+
+    fn push_blob(&self, repository: &str, content: Content<'_>) -> Result<Created, RegistryError> {
+        let (wanted, file) = match content {
+            Content::Bytes(bytes) => {
+                (Stored { digest: sha256(bytes), size: bytes.len() as u64 }, None)
+            }
+            Content::File { path, digest, size } => (Stored { digest, size }, Some(path)),
+        };
+        let digest = wanted.digest;
+        if self.is_whole(repository, &digest)? {
+            return Ok(Created::Same);
+        }
+        let folder = self.workshop(repository)?;
+        if let Some(linked) = self.link(&folder, &wanted, file)
+            && let Ok(created) = self.put(repository, &digest, linked)
+        {
+            return Ok(created);
+        }
+        let temporary = write(repository, &folder, content)?;
+        self.put(repository, &digest, temporary)
+    }
+
+    fn push_manifest(&self, repository: &str, bytes: &[u8]) -> Result<Created, RegistryError> {
+        let digest = sha256(bytes);
+        let manifest = Manifest::parse(repository, &digest, bytes)?;
+        self.check_parts(repository, &digest, &manifest)?;
+        let created = self.push_blob(repository, Content::Bytes(bytes))?;
+        if manifest.subject.is_none() {
+            return Ok(created);
+        }
+        // Also when the blob was there: a writer may have died between the two.
+        let listed = self.change(repository, |index| {
+            if index.untagged().any(|untagged| untagged == digest) {
+                return Ok(false);
+            }
+            index.add_referrer(&manifest, digest, bytes.len() as u64);
+            Ok(true)
+        })?;
+        Ok(if listed == Created::New { listed } else { created })
+    }
+
+    fn read_manifest(
+        &self,
+        repository: &str,
+        digest: &Digest,
+    ) -> Result<Option<Vec<u8>>, RegistryError> {
+        let path = self.blob(repository, digest)?;
+        let Some(file) = open(repository, &path)? else { return Ok(None) };
+        let mut bytes = Vec::new();
+        io::Read::read_to_end(&mut io::Read::take(file, LARGEST_MANIFEST + 1), &mut bytes)
+            .map_err(|source| failed(repository, "read", &path, source))?;
+        let size = bytes.len() as u64;
+        if size > LARGEST_MANIFEST {
+            let what = format!("it is larger than {LARGEST_MANIFEST} bytes");
+            let repository = repository.to_owned();
+            return Err(RegistryError::Manifest { repository, digest: *digest, what });
+        }
+        let found = sha256(&bytes);
+        if found != *digest {
+            return Err(damaged(repository, format!("{} is {found}", path.display())));
+        }
+        Ok(Some(bytes))
+    }
+
+    fn tag(&self, repository: &str, tag: &str, digest: &Digest) -> Result<Created, RegistryError> {
+        check_tag(tag)?;
+        let Some((manifest, size)) = self.manifest(repository, digest)? else {
+            let (repository, by) = (repository.to_owned(), format!("`{tag}`"));
+            return Err(RegistryError::Missing { repository, missing: *digest, by });
+        };
+        self.change(repository, |index| match index.resolve(tag) {
+            Some(tagged) if tagged == *digest => Ok(false),
+            Some(tagged) => Err(RegistryError::Moved {
+                repository: repository.to_owned(),
+                tag: tag.to_owned(),
+                tagged,
+                digest: *digest,
+            }),
+            None => {
+                index.add_tag(tag, &manifest, *digest, size);
+                Ok(true)
+            }
+        })
+    }
+
+    fn resolve(&self, repository: &str, tag: &str) -> Result<Option<Digest>, RegistryError> {
+        check_tag(tag)?;
+        Ok(self.read_index(repository)?.resolve(tag))
+    }
+
+    fn referrers(
+        &self,
+        repository: &str,
+        subject: &Digest,
+    ) -> Result<Vec<Referrer>, RegistryError> {
+        let mut found = Vec::new();
+        for digest in self.read_index(repository)?.untagged() {
+            let Some((manifest, size)) = self.manifest(repository, &digest)? else {
+                let by = INDEX.to_owned();
+                let repository = repository.to_owned();
+                return Err(RegistryError::Missing { repository, missing: digest, by });
+            };
+            if manifest.subject == Some(*subject) {
+                found.push(manifest.referrer(digest, size));
+            }
+        }
+        found.sort_by_key(|referrer| referrer.digest);
+        Ok(found)
+    }
+}
+
+/// Writes content under a temporary name, and refuses a file that is not what was said.
+fn write(
+    repository: &str,
+    folder: &Path,
+    content: Content<'_>,
+) -> Result<Temporary, RegistryError> {
+    let unwritten = |source| failed(repository, "write", folder, source);
+    let temporary = Temporary::create(folder, FILE_MODE).map_err(unwritten)?;
+    match content {
+        Content::Bytes(bytes) => (&temporary.file).write_all(bytes).map_err(unwritten)?,
+        Content::File { path, digest, size } => {
+            let unread = |source| failed(repository, "read", path, source);
+            let copied = durable::copy(File::open(path).map_err(unread)?, &temporary.file);
+            let (found, length) = copied.map_err(|error| match error {
+                CopyError::Read(source) => unread(source),
+                CopyError::Write(source) => unwritten(source),
+            })?;
+            if (found, length) != (digest, size) {
+                return Err(RegistryError::Changed {
+                    repository: repository.to_owned(),
+                    file: path.display().to_string(),
+                    expected: Box::new(Stored { digest, size }),
+                    found: Box::new(Stored { digest: found, size: length }),
+                });
+            }
+        }
+    }
+    Ok(temporary)
+}
+
+/// Opens a plain file: `None` when there is nothing.
+fn open(repository: &str, path: &Path) -> Result<Option<File>, RegistryError> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_file() => {
+            File::open(path).map(Some).map_err(|source| failed(repository, "read", path, source))
+        }
+        Ok(_) => Err(damaged(repository, format!("{} is not a plain file", path.display()))),
+        Err(error) if is_absent(&error) => Ok(None),
+        Err(source) => Err(failed(repository, "read", path, source)),
+    }
+}
+
+fn make_parent(repository: &str, path: &Path) -> Result<(), RegistryError> {
+    let Some(parent) = path.parent() else { return Ok(()) };
+    durable::create_directories(parent)
+        .map_err(|source| failed(repository, "make the directory", parent, source))
+}
+
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+fn damaged(repository: &str, what: String) -> RegistryError {
+    RegistryError::Damaged { repository: repository.to_owned(), what }
+}
+
+fn failed(repository: &str, action: &'static str, path: &Path, source: io::Error) -> RegistryError {
+    let path = path.display().to_string();
+    RegistryError::Io { repository: repository.to_owned(), action, path, source }
+}

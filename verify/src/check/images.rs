@@ -1,0 +1,192 @@
+//! The images: index, manifests, configurations and layers of each, as the store holds them for registries.
+
+mod layers;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kdistro_formats::{
+    Digest, Platform, layout,
+    oci::{self, Config, Descriptor, Index, Manifest, OciError},
+    release::{Asset, AssetKind},
+};
+
+use super::{
+    manifest::SignedManifest,
+    reading::{Checker, DOCUMENT},
+    report::chain,
+};
+use crate::hash;
+use layers::Layer;
+
+/// What the blobs of one image, and the layers of all images, are said to be.
+#[derive(Default)]
+struct Images {
+    /// What names a layer and what it says of it.
+    layers: Vec<Layer>,
+    /// The length of every blob of the image at hand.
+    sizes: BTreeMap<Digest, u64>,
+}
+
+impl Checker<'_> {
+    /// Checks every blob of every image, and that each image is for the platforms that its asset lists.
+    pub(super) fn check_images(&mut self, signed: &SignedManifest) {
+        let mut images = Images::default();
+        for component in &signed.release.status.components {
+            for asset in component.assets.iter().filter(|asset| asset.kind == AssetKind::Image) {
+                let path = format!("{}/{}", component.name, asset.name);
+                images.sizes.clear();
+                self.check_image(&path, asset, &mut images);
+            }
+        }
+        self.check_layers(&images.layers);
+    }
+
+    /// Checks an image but for what its layers hold; none where its index says nothing.
+    fn check_image(&mut self, path: &str, asset: &Asset, images: &mut Images) -> Option<()> {
+        let digest = asset.digest()?;
+        let file = layout::image_blob(&digest);
+        let bytes = self.document(&file, DOCUMENT)?;
+        let found = hash::sha256(&bytes);
+        if found != digest {
+            self.differs(&file, format!("is {found}, but image `{path}` {digest}"));
+            return None;
+        }
+        images.sizes.insert(digest, bytes.len() as u64);
+        let index = self.understood(&file, Index::from_slice(&bytes))?;
+        if index.artifact_type.is_some() || index.subject.is_some() {
+            self.differs(&file, "is about something else: no index of an image");
+        }
+        self.check_platforms(&file, path, asset, &index);
+        let mut is_complete = true;
+        for descriptor in &index.manifests {
+            is_complete &= self.check_manifest_blob(&file, descriptor, images).is_some();
+        }
+        let size: u64 = images.sizes.values().sum();
+        if let Some(said) = asset.size.filter(|said| is_complete && *said != size) {
+            let what = "with everything it names";
+            self.differs(&file, format!("has {size} bytes {what}, signed were {said}"));
+        }
+        Some(())
+    }
+
+    /// An index must list exactly the platforms that the asset does, each once.
+    fn check_platforms(&mut self, file: &str, path: &str, asset: &Asset, index: &Index) {
+        let mut expected = BTreeSet::new();
+        for arch in &asset.arch {
+            let platform = format!("{}/{arch}", asset.os);
+            // What has no name of ours has no variant either.
+            expected.insert(platform.parse::<Platform>().map_or_else(
+                |_| oci::Platform {
+                    architecture: arch.clone(),
+                    os: asset.os.clone(),
+                    variant: None,
+                },
+                |platform| oci::Platform::from(&platform),
+            ));
+        }
+        for descriptor in &index.manifests {
+            let Some(platform) = &descriptor.platform else {
+                self.differs(file, format!("says not what {} runs on", descriptor.digest));
+                continue;
+            };
+            if !expected.remove(platform) {
+                let words = words(platform);
+                self.differs(
+                    file,
+                    format!("is for {words}, which `{path}` does not list, or lists it twice"),
+                );
+            }
+        }
+        for platform in &expected {
+            self.differs(file, format!("is not for {}, which `{path}` lists", words(platform)));
+        }
+    }
+
+    fn check_manifest_blob(
+        &mut self,
+        named_by: &str,
+        descriptor: &Descriptor,
+        images: &mut Images,
+    ) -> Option<()> {
+        let (file, bytes) = self.blob(named_by, descriptor, images)?;
+        let manifest = self.understood(&file, Manifest::from_slice(&bytes))?;
+        if !manifest.is_image() || manifest.artifact_type.is_some() || manifest.subject.is_some() {
+            self.differs(&file, "is no manifest of an image");
+            return None;
+        }
+        let config_file = layout::image_blob(&manifest.config.digest);
+        let config = self.check_config(&file, descriptor, &manifest, images);
+        let diff_ids = config.as_ref().map_or(&[][..], |config| &config.rootfs.diff_ids);
+        for (number, descriptor) in manifest.layers.into_iter().enumerate() {
+            images.sizes.insert(descriptor.digest, descriptor.size);
+            images.layers.push(Layer {
+                named_by: file.clone(),
+                descriptor,
+                config: config_file.clone(),
+                diff_id: diff_ids.get(number).copied(),
+            });
+        }
+        config.map(drop)
+    }
+
+    /// Checks that a configuration is for the platform of its manifest, and has as many layers.
+    fn check_config(
+        &mut self,
+        named_by: &str,
+        descriptor: &Descriptor,
+        manifest: &Manifest,
+        images: &mut Images,
+    ) -> Option<Config> {
+        let (file, bytes) = self.blob(named_by, &manifest.config, images)?;
+        let config = self.understood(&file, Config::from_slice(&bytes))?;
+        let found = oci::Platform {
+            architecture: config.architecture.clone(),
+            os: config.os.clone(),
+            variant: config.variant.clone(),
+        };
+        if let Some(expected) = descriptor.platform.as_ref().filter(|&expected| *expected != found)
+        {
+            let (found, expected) = (words(&found), words(expected));
+            self.differs(&file, format!("is for {found}, but the index says {expected}"));
+        }
+        let (said, there) = (config.rootfs.diff_ids.len(), manifest.layers.len());
+        if said != there {
+            self.differs(&file, format!("has {said} layers, but its manifest {there}"));
+        }
+        Some(config)
+    }
+
+    /// Reads a small blob that another one names.
+    fn blob(
+        &mut self,
+        named_by: &str,
+        descriptor: &Descriptor,
+        images: &mut Images,
+    ) -> Option<(String, Vec<u8>)> {
+        let file = layout::image_blob(&descriptor.digest);
+        let bytes = self.document(&file, DOCUMENT)?;
+        let found = hash::sha256(&bytes);
+        if found != descriptor.digest {
+            self.differs(&file, format!("is {found}, which is not its name"));
+            return None;
+        }
+        if bytes.len() as u64 != descriptor.size {
+            let (has, said) = (bytes.len(), descriptor.size);
+            self.differs(named_by, format!("says that {file} has {said} bytes, it has {has}"));
+            return None;
+        }
+        images.sizes.insert(descriptor.digest, descriptor.size);
+        Some((file, bytes))
+    }
+
+    fn understood<T>(&mut self, file: &str, read: Result<T, OciError>) -> Option<T> {
+        read.map_err(|error| self.differs(file, chain(&error))).ok()
+    }
+}
+
+/// A platform as people write it, such as `linux/arm64/v8`.
+fn words(platform: &oci::Platform) -> String {
+    let oci::Platform { architecture, os, variant } = platform;
+    let variant = variant.as_ref().map(|variant| format!("/{variant}")).unwrap_or_default();
+    format!("{os}/{architecture}{variant}")
+}
