@@ -24,7 +24,7 @@ use crate::{
     fetch::Fetcher,
     home::{Lock, write_whole},
     journal::{Entry, Journal},
-    package::{Packaged, Packager},
+    package::{KnownPackages, Packaged, Packager},
     place::Place,
     plan::{self, Selection},
     publish::{
@@ -220,6 +220,7 @@ impl<'a> Cutting<'a> {
             content: &self.context.content,
             reporter: &self.context.reporter,
             jobs: self.context.surroundings.host.cores,
+            packages: KnownPackages::default(),
         };
         Ok(packager.package(None)?)
     }

@@ -86,14 +86,16 @@ pub enum PlanError {
         what: String,
     },
     /// Two assets would be published under one name.
-    #[error("`{path}` would be published twice, by {first} and by {second}")]
+    #[error(
+        "`{path}` would be published twice, by `{first}` and by `{second}`\nhelp:  give it another name in one of the two files projects/{first}/project.yaml and projects/{second}/project.yaml"
+    )]
     Collision {
-        /// Path below `artifacts/`.
+        /// Path below `artifacts/`, repository of an image, or name and tag that kubeadm asks for.
         path: String,
-        /// The component that came first.
-        first: String,
+        /// The project that came first.
+        first: ProjectName,
         /// The other.
-        second: String,
+        second: ProjectName,
     },
     /// The document cannot be written.
     #[error("cannot write the plan")]
@@ -367,7 +369,9 @@ impl Making<'_> {
         let mut packages = Vec::new();
         for package in locked {
             let lock::Package { name, version, architecture, sha256, size } = package;
-            let origin = format!("pkg:deb/debian/{name}@{version}?arch={architecture}");
+            let suite = &self.workspace.inputs.debian.suite;
+            let origin =
+                format!("pkg:deb/debian/{name}@{version}?arch={architecture}&distro={suite}");
             self.input(*sha256, *size, InputKind::DebianPackage, origin);
             packages.push(*sha256);
         }

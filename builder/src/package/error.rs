@@ -69,10 +69,10 @@ pub enum PackageError {
         source: ImageError,
     },
     /// The base of an image cannot be made of its packages.
-    #[error("cannot make the base {base} of an image")]
+    #[error("cannot make the base of {images}")]
     Base {
-        /// The digest of its definition.
-        base: Digest,
+        /// The images that want it, with their platforms.
+        images: String,
         /// Why.
         source: TreeError,
     },
@@ -135,6 +135,17 @@ pub enum PackageError {
         package: Digest,
         /// What is wrong.
         source: DebError,
+    },
+    /// A Debian package without a copyright file.
+    #[error(
+        "the Debian package `{package}` has no copyright file{}\nhelp:  list the package that has it beside it in `projects/inputs.yaml`, then lock again",
+        other.as_ref().map(|other| format!(": it is in `{other}`, which is not in the same root")).unwrap_or_default()
+    )]
+    Copyright {
+        /// Its name.
+        package: String,
+        /// In which package its copyright file is.
+        other: Option<String>,
     },
     /// Licence files cannot be read.
     #[error("cannot collect the licences of `{component}`")]

@@ -136,7 +136,7 @@ impl Packager<'_> {
     /// The layer of a base: everything in its packages, and what the recipe adds.
     fn base_layer(&self, base: &Digest) -> Result<Layer, PackageError> {
         let name = format!("base {base}");
-        let failed = |source| PackageError::Base { base: *base, source };
+        let failed = |source| PackageError::Base { images: self.images_on(base), source };
         let tree = self.plan.trees.get(base).ok_or_else(|| failed(TreeError::Undefined(*base)))?;
         let recipe = LayerRecipe {
             rules: &self.plan.assembly,
@@ -157,6 +157,17 @@ impl Packager<'_> {
                 },
             )
         })
+    }
+
+    /// Names the images that stand on a base.
+    fn images_on(&self, base: &Digest) -> String {
+        let mut names = Vec::new();
+        for asset in self.plan.components.iter().flat_map(|component| &component.assets) {
+            let Content::Image(image) = &asset.content else { continue };
+            let on = image.platforms.iter().filter(|image| image.base.as_ref() == Some(base));
+            names.extend(on.map(|image| format!("`{}` for {}", asset.name, image.platform)));
+        }
+        names.join(", ")
     }
 
     /// The layer of what we add to a base.

@@ -40,13 +40,17 @@ pub(super) struct Linked {
 /// Every program of a component that somebody asks about.
 pub(super) type Programs = BTreeMap<OutputRef, Program>;
 
+/// Debian packages that were read, each once.
+#[derive(Debug, Default)]
+pub struct KnownPackages(Mutex<BTreeMap<Digest, Arc<LinkedPackage>>>);
+
 /// What is linked into one program.
 #[derive(Clone, Debug)]
 pub(super) struct Program {
     /// What Go's linker wrote into it; none where Go did not build it.
     pub(super) go: Option<GoProgram>,
     /// Debian packages whose code it holds, with the digest of each `.deb`.
-    pub(super) packages: Vec<LinkedPackage>,
+    pub(super) packages: Vec<Arc<LinkedPackage>>,
 }
 
 /// A program that Go built.
@@ -66,6 +70,8 @@ pub(super) struct GoProgram {
 pub(super) struct LinkedModule {
     pub(super) module: Dependency,
     pub(super) folder: Option<String>,
+    /// As the program says it; of a vendored module as the source's `go.sum` does.
+    pub(super) sum: Option<String>,
     pub(super) license: Licensed,
 }
 
@@ -189,27 +195,58 @@ impl Packager<'_> {
         Ok(programs)
     }
 
-    /// Returns name, version and licence of a Debian package.
+    /// Returns name, version and licence of a Debian package, one of those `beside` each other in a root.
     pub(super) fn package_of(
         &self,
         component: &str,
         digest: &Digest,
-    ) -> Result<LinkedPackage, PackageError> {
-        let failed = Failed(component);
-        let bytes = self.content.read(digest).map_err(|error| failed.content(error))?;
+        beside: &[Digest],
+    ) -> Result<Arc<LinkedPackage>, PackageError> {
+        let known = || self.packages.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(package) = known().get(digest) {
+            return Ok(Arc::clone(package));
+        }
         let bad = |source| PackageError::Package { package: *digest, source };
+        let bytes = self.deb(component, digest)?;
         let control = deb::control(&bytes).map_err(bad)?;
         let name = &control.package;
-        let license = match debian_copyright(&bytes, name).map_err(bad)? {
-            DebianCopyright::Text(text) => {
-                debian_license(library()?, name, &control.version, &text)
-            }
-            // The text lies in a package beside it; what it is called is all that is known here.
-            DebianCopyright::In(_) | DebianCopyright::Missing => {
-                debian_license(library()?, name, &control.version, "")
+        let text = match debian_copyright(&bytes, name).map_err(bad)? {
+            DebianCopyright::Text(text) => text,
+            DebianCopyright::In(other) => self.copyright_in(component, name, &other, beside)?,
+            DebianCopyright::Missing => {
+                return Err(PackageError::Copyright { package: name.clone(), other: None });
             }
         };
-        Ok(LinkedPackage { control, sha256: *digest, license })
+        let license = debian_license(library()?, name, &control.version, &text);
+        let package = Arc::new(LinkedPackage { control, sha256: *digest, license });
+        known().insert(*digest, Arc::clone(&package));
+        Ok(package)
+    }
+
+    /// Returns the copyright file of a package that keeps it in another one.
+    fn copyright_in(
+        &self,
+        component: &str,
+        name: &str,
+        other: &str,
+        beside: &[Digest],
+    ) -> Result<String, PackageError> {
+        let origin = format!("pkg:deb/debian/{other}@");
+        let is_other = |digest: &&Digest| {
+            self.plan.input(digest).is_some_and(|input| input.origin.starts_with(&origin))
+        };
+        let missing =
+            || PackageError::Copyright { package: name.to_owned(), other: Some(other.to_owned()) };
+        let digest = beside.iter().find(is_other).ok_or_else(missing)?;
+        let found = debian_copyright(&self.deb(component, digest)?, other);
+        match found.map_err(|source| PackageError::Package { package: *digest, source })? {
+            DebianCopyright::Text(text) => Ok(text),
+            DebianCopyright::In(_) | DebianCopyright::Missing => Err(missing()),
+        }
+    }
+
+    fn deb(&self, component: &str, digest: &Digest) -> Result<Vec<u8>, PackageError> {
+        self.content.read(digest).map_err(|error| Failed(component).content(error))
     }
 }
 
@@ -290,7 +327,8 @@ impl<'a> Reading<'a> {
         let mut packages = Vec::new();
         for linked in self.component.licensing.packages.iter().filter(|l| l.output == *output) {
             for digest in &linked.packages {
-                packages.push(self.packager.package_of(&self.component.name, digest)?);
+                let beside = &linked.packages;
+                packages.push(self.packager.package_of(&self.component.name, digest, beside)?);
             }
         }
         let go = info.map(|info| self.go_program(output, info)).transpose()?;
@@ -313,7 +351,7 @@ impl<'a> Reading<'a> {
         let main = ModuleId { path, version: tag.clone() };
         let main = self.licensed(&main, Some(&folder), None)?;
         let mut modules = Vec::new();
-        for module in &info.dependencies {
+        for module in info.linked() {
             let inside = module.folder(&folder);
             let linked = module.linked();
             let id = match &inside {
@@ -322,7 +360,9 @@ impl<'a> Reading<'a> {
             };
             let vendored = Some(module.module.path.as_str());
             let license = self.licensed(&id, inside.as_deref(), vendored)?;
-            modules.push(LinkedModule { module: module.clone(), folder: inside, license });
+            let known = || self.source.sum(&linked.path, &linked.version).map(str::to_owned);
+            let sum = linked.sum.clone().or_else(known);
+            modules.push(LinkedModule { module: module.clone(), folder: inside, sum, license });
         }
         Ok(GoProgram { info, main, standard_library: self.standard_library.clone(), modules })
     }

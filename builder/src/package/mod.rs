@@ -21,7 +21,7 @@ use kdistro_verify::hash::{self, Hashes};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use self::{error::Failed, linked::Linked};
-pub use self::{error::PackageError, image::PackagedImage};
+pub use self::{error::PackageError, image::PackagedImage, linked::KnownPackages};
 use crate::{
     build::Records,
     content::ContentStore,
@@ -54,6 +54,8 @@ pub struct Packager<'a> {
     pub reporter: &'a Reporter,
     /// How many assets are made side by side.
     pub jobs: usize,
+    /// Packages that were read: none in the beginning.
+    pub packages: KnownPackages,
 }
 
 /// An asset and what is known for making it.

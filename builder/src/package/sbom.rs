@@ -92,6 +92,20 @@ impl Packager<'_> {
         Ok(facts)
     }
 
+    fn debian_package(&self, package: &LinkedPackage) -> DebianPackage {
+        let origin = self.plan.input(&package.sha256).map(|input| input.origin.as_str());
+        let suite =
+            origin.and_then(|origin| origin.rsplit_once("&distro=")).map(|(_, suite)| suite);
+        DebianPackage {
+            name: package.control.package.clone(),
+            version: package.control.version.clone(),
+            architecture: package.control.architecture.clone(),
+            suite: suite.unwrap_or_default().to_owned(),
+            sha256: Some(package.sha256),
+            license: License::from(&package.license),
+        }
+    }
+
     fn size_of(&self, failed: &Failed<'_>, digest: &Digest) -> Result<u64, PackageError> {
         let path = self.content.path(digest);
         Ok(path.metadata().map_err(failed.io(path.clone()))?.len())
@@ -213,7 +227,10 @@ impl Holder<'_> {
                 modules: go.modules.iter().map(go_module).collect(),
                 standard_library: License::from(&go.standard_library),
             }),
-            packages: packages.iter().map(debian_package).collect(),
+            packages: packages
+                .iter()
+                .map(|package| self.packager.debian_package(package))
+                .collect(),
             path,
         });
         Ok(())
@@ -223,8 +240,8 @@ impl Holder<'_> {
         let tree = base.and_then(|base| self.packager.plan.trees.get(base));
         let Some(Tree::Root { packages, .. }) = tree else { return Ok(()) };
         for digest in packages {
-            let package = self.packager.package_of(&self.component.name, digest)?;
-            let package = debian_package(&package);
+            let package = self.packager.package_of(&self.component.name, digest, packages)?;
+            let package = self.packager.debian_package(&package);
             // Packages for all architectures are in each of them.
             if !self.facts.packages.contains(&package) {
                 self.facts.packages.push(package);
@@ -238,18 +255,7 @@ fn go_module(module: &super::linked::LinkedModule) -> GoModule {
     GoModule {
         module: module.module.clone(),
         folder: module.folder.clone(),
-        sum: module.module.linked().sum.clone(),
+        sum: module.sum.clone(),
         license: License::from(&module.license),
-    }
-}
-
-fn debian_package(package: &LinkedPackage) -> DebianPackage {
-    DebianPackage {
-        name: package.control.package.clone(),
-        version: package.control.version.clone(),
-        architecture: package.control.architecture.clone(),
-        suite: String::new(),
-        sha256: Some(package.sha256),
-        license: License::from(&package.license),
     }
 }

@@ -245,8 +245,13 @@ impl Publisher<'_> {
         let signed = self.signing.message(bytes, journal);
         let bundle = signed
             .map_err(|source| PublishError::Sign { document: document.to_owned(), source })?;
-        self.create(&name, &bundle, journal)?;
-        Ok(bundle)
+        match self.create(&name, &bundle, journal) {
+            // Another run signed the same bytes meanwhile: no two signatures are alike, and either will do.
+            Err(PublishError::Store(StoreError::Conflict { .. })) => {
+                Ok(self.store.read(&name)?.unwrap_or(bundle))
+            }
+            created => created.map(|()| bundle),
+        }
     }
 
     /// Publishes the keys by which strangers verify, once a store.

@@ -31,7 +31,7 @@ use crate::{
     cut,
     fetch::{FetchError, Fetcher},
     home::Home,
-    package::{PackageError, Packager},
+    package::{KnownPackages, PackageError, Packager},
     plan::{self, PlanError, Selection},
 };
 
@@ -249,6 +249,7 @@ pub fn rebuild(
         content: &content,
         reporter: &context.reporter,
         jobs: context.surroundings.host.cores,
+        packages: KnownPackages::default(),
     };
     let packaged = packager.package(Some(&wanted))?;
     context.reporter.stage("compare");

@@ -32,7 +32,9 @@ fn one_changed_byte_in_any_file_of_the_release_is_found_and_its_file_named() {
 #[test]
 fn every_changed_input_and_definition_is_named() {
     let copied = scratch("inputs");
-    for name in ["keys", "kubernetes-1-20", "releasechannels", "log", "inputs", "crds"] {
+    for name in
+        ["containers", "crds", "inputs", "keys", "kubernetes-1-20", "log", "releasechannels"]
+    {
         if shared().store().join(name).is_dir() {
             copy(&shared().store().join(name), copied.path());
         }

@@ -28,8 +28,6 @@ pub(crate) struct Manifest {
     pub(crate) media_type: String,
     /// What it names and must be there: blobs of a manifest, manifests of an index.
     pub(crate) parts: BTreeSet<Part>,
-    /// True when the parts are manifests.
-    pub(crate) is_index: bool,
     /// What it is about.
     pub(crate) subject: Option<Digest>,
     artifact_type: String,
@@ -98,7 +96,6 @@ impl Manifest {
         Ok(Self {
             media_type,
             parts: named.iter().map(|n| Part { digest: n.digest, size: n.size }).collect(),
-            is_index,
             subject: document.subject.map(|subject| subject.digest),
             artifact_type: document.artifact_type.or(config_type).unwrap_or_default(),
             annotations: document.annotations,
@@ -148,7 +145,7 @@ mod tests {
         });
         let manifest = read(&document).unwrap();
         assert_eq!(manifest.parts.len(), 2);
-        assert_eq!((manifest.is_index, manifest.subject), (false, None));
+        assert_eq!(manifest.subject, None);
         document["subject"] = named(b"s", MANIFESTS[0]);
         document["annotations"] = json!({"a": "b"});
         let manifest = read(&document).unwrap();

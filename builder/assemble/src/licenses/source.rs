@@ -61,6 +61,8 @@ pub struct SourceLicenses {
     vendored: Vendored,
     /// Folders with a `go.mod`, the top as an empty text.
     modules: BTreeSet<String>,
+    /// What the `go.sum` files of the tree say of modules from elsewhere, by path and version.
+    sums: BTreeMap<(String, String), String>,
     code: GoFolders,
 }
 
@@ -75,6 +77,8 @@ impl SourceLicenses {
             found.code.add(path);
             if path == "vendor/modules.txt" {
                 found.vendored = Vendored::parse(&read_text(path, size, content)?);
+            } else if name == "go.sum" {
+                found.add_sums(&read_text(path, size, content)?);
             } else if name == "go.mod" {
                 found.modules.insert(folder_of(path).to_owned());
             } else if let Some(kind) = kind_of(name) {
@@ -86,6 +90,26 @@ impl SourceLicenses {
             Ok::<(), SourceError>(())
         })?;
         Ok(found)
+    }
+
+    /// Takes the lines of a `go.sum` that are about whole modules; those with `/go.mod` are about that file alone.
+    ///
+    /// Source: Go Modules Reference, "go.sum files".
+    fn add_sums(&mut self, text: &str) {
+        for line in text.lines() {
+            let mut words = line.split_whitespace();
+            if let (Some(path), Some(version), Some(sum), None) =
+                (words.next(), words.next(), words.next(), words.next())
+                && !version.ends_with("/go.mod")
+            {
+                self.sums.insert((path.to_owned(), version.to_owned()), sum.to_owned());
+            }
+        }
+    }
+
+    /// Returns Go's sum of a module from elsewhere, `h1:…`, as the tree's own `go.sum` files say it.
+    pub fn sum(&self, module: &str, version: &str) -> Option<&str> {
+        self.sums.get(&(module.to_owned(), version.to_owned())).map(String::as_str)
     }
 
     /// Returns the licence files of a module that the tree carries: below `vendor`, in a folder that stands in for it,

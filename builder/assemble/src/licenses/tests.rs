@@ -167,6 +167,17 @@ const TREE: &[(&str, &str)] = &[
 ];
 
 #[test]
+fn sums_of_modules_are_those_of_the_tree() {
+    let sums = "a.org/a v1.0.0 h1:AA=\na.org/a v1.0.0/go.mod h1:BB=\n";
+    let tree = [("go.sum", sums), ("server/go.sum", "c.org/c v1.0.0 h1:CC=\nbroken line\n")];
+    let tree = SourceLicenses::read(Cursor::new(tar(&tree))).unwrap();
+    assert_eq!(tree.sum("a.org/a", "v1.0.0"), Some("h1:AA="));
+    assert_eq!(tree.sum("c.org/c", "v1.0.0"), Some("h1:CC="));
+    assert_eq!(tree.sum("a.org/a", "v1.0.0/go.mod"), None);
+    assert_eq!(tree.sum("a.org/a", "v1.0.1"), None);
+}
+
+#[test]
 fn licences_of_a_source_tree_go_to_the_module_that_they_bind() {
     let tree = SourceLicenses::read(Cursor::new(tar(TREE))).unwrap();
     let paths = |files: Vec<LicenseFile>| -> Vec<String> {

@@ -258,8 +258,13 @@ impl Description {
         };
         package = package.purl(purl);
         if !sum.is_empty() {
+            let comment = if module.module.module.sum.is_some() || linked.sum.is_some() {
+                "Go's sum of the module: SHA-256 over the list of its files"
+            } else {
+                "Go's sum of the module, as the source's go.sum says it; the source carries the module"
+            };
             package.references.push(Reference {
-                comment: Some("Go's sum of the module: SHA-256 over the list of its files"),
+                comment: Some(comment),
                 category: "OTHER",
                 locator: sum.to_owned(),
                 kind: "go-sum",
