@@ -85,6 +85,18 @@ pub enum AptError {
     /// The update brought no signed index.
     #[error("the archives of suite `{0}` have no signed index")]
     NoIndex(String),
+    /// The lists cannot be had, or nobody who may has signed them, or they are too old.
+    #[error(
+        "cannot read the package lists of suite `{suite}`; expected archives that answer, signed in time by one of {keys}"
+    )]
+    Lists {
+        /// The suite.
+        suite: String,
+        /// The fingerprints.
+        keys: String,
+        /// What apt said.
+        source: CommandError,
+    },
     /// apt failed.
     #[error("{what}")]
     Command {
@@ -179,7 +191,11 @@ impl Apt {
         let session = Session { environment: &self.settings.environment, config, _lock: lock };
         if !updated.contains(name) {
             progress(&format!("reading the lists of {} ({name})", self.settings.suite));
-            session.run("cannot read the archive's lists", None, &["update"])?;
+            session.call(None, &["update"]).map_err(|source| AptError::Lists {
+                suite: self.settings.suite.clone(),
+                keys: self.settings.keys.join(", "),
+                source,
+            })?;
             self.check_releases(&folder.join("state/lists"))?;
             updated.insert(name.to_owned());
         }
@@ -258,11 +274,16 @@ impl Session<'_> {
         directory: Option<&Path>,
         arguments: &[&str],
     ) -> Result<Output, AptError> {
+        let failed = |source| AptError::Command { what: what.to_owned(), source };
+        self.call(directory, arguments).map_err(failed)
+    }
+
+    fn call(&self, directory: Option<&Path>, arguments: &[&str]) -> Result<Output, CommandError> {
         let mut call = Call::new(Path::new("apt-get"), self.environment);
         call.arguments = ["-q", "-y"].iter().chain(arguments).map(Into::into).collect();
         call.directory = directory;
         call.variables.push(("APT_CONFIG", self.config.clone().into()));
-        call.run().map_err(|source| AptError::Command { what: what.to_owned(), source })
+        call.run()
     }
 }
 

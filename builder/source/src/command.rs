@@ -132,6 +132,8 @@ pub(crate) enum Input<'a> {
 /// A program to start.
 pub(crate) struct Call<'a> {
     pub program: &'a Path,
+    /// Arguments before the others. They are the same in every call, so no error repeats them.
+    pub settings: Vec<OsString>,
     pub arguments: Vec<OsString>,
     pub directory: Option<&'a Path>,
     pub environment: &'a Environment,
@@ -143,6 +145,7 @@ impl<'a> Call<'a> {
     pub(crate) fn new(program: &'a Path, environment: &'a Environment) -> Self {
         Self {
             program,
+            settings: Vec::new(),
             arguments: Vec::new(),
             directory: None,
             environment,
@@ -177,7 +180,7 @@ impl<'a> Call<'a> {
         let failed = |source| CommandError::Start { program: program.clone(), source };
         let messages = tempfile::tempfile().map_err(failed)?;
         let mut command = Command::new(self.program);
-        command.args(&self.arguments).env_clear().envs(&self.environment.0);
+        command.args(&self.settings).args(&self.arguments).env_clear().envs(&self.environment.0);
         command.envs(FIXED.iter().copied());
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command.stdin(self.input.stdio().map_err(failed)?);
@@ -349,6 +352,15 @@ mod tests {
         assert!(text.ends_with("line 100"), "{text}");
         let missing = Call::new(Path::new("no-such-program"), &host).run();
         assert!(matches!(missing, Err(CommandError::Start { .. })));
+    }
+
+    #[test]
+    fn settings_come_first_and_no_error_repeats_them() {
+        let host = host();
+        let call = || Call { settings: vec!["-f".into()], ..shell("echo *; exit 1", &host) };
+        assert_eq!(call().try_run().unwrap().text(), "*", "-f leaves patterns as they are");
+        let Err(error) = call().run() else { panic!("exit code 1 was taken for success") };
+        assert!(error.to_string().starts_with("`sh -c echo *; exit 1` ended"), "{error}");
     }
 
     #[test]

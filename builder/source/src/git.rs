@@ -87,7 +87,7 @@ impl<'a> Git<'a> {
     ) -> Call<'a> {
         let mut call = Call::new(Path::new("git"), self.environment);
         for setting in SETTINGS.iter().chain(settings) {
-            call.arguments.extend(["-c".into(), OsString::from(setting)]);
+            call.settings.extend(["-c".into(), OsString::from(setting)]);
         }
         call.arguments.extend(arguments.into_iter().map(Into::into));
         call.variables.extend([
