@@ -65,7 +65,7 @@ pub struct Part {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Cut a release on this machine, verify it as a stranger, rebuild etcd and compare
+    /// Cut a release on this machine (but for the conformance tests), verify it as a stranger, rebuild etcd and compare
     Quickstart {
         /// Only etcd and the CNI plugins
         #[arg(long)]

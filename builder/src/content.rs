@@ -39,6 +39,19 @@ pub enum ContentError {
         /// What was asked for.
         expected: Digest,
     },
+    /// Content that changed where it is kept, and was removed.
+    #[error(
+        "{} has digest {found}, expected {expected}\nhelp:  it is removed: run this again, and it is fetched or made anew",
+        path.display()
+    )]
+    Damaged {
+        /// Which file.
+        path: PathBuf,
+        /// What was found.
+        found: Digest,
+        /// What is kept there.
+        expected: Digest,
+    },
     /// Nothing has this digest.
     #[error("{digest} is not in the content store")]
     Missing {
@@ -97,7 +110,7 @@ impl ContentStore {
         let path = self.path(expected);
         // Removing it is best effort: the error is about the digest.
         let _ = fs::remove_file(&path);
-        ContentError::Digest { name: path.display().to_string(), found, expected: *expected }
+        ContentError::Damaged { path, found, expected: *expected }
     }
 
     /// Stores bytes.
@@ -216,7 +229,7 @@ mod tests {
         let digest = store.insert_bytes(b"abc").unwrap();
         assert_eq!(store.read(&digest).unwrap(), b"abc");
         fs::write(store.path(&digest), b"abd").unwrap();
-        assert!(matches!(store.check(&digest), Err(ContentError::Digest { .. })));
+        assert!(matches!(store.check(&digest), Err(ContentError::Damaged { .. })));
         assert!(matches!(store.read(&digest), Err(ContentError::Missing { .. })));
     }
 

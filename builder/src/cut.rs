@@ -14,7 +14,10 @@ use kdistro_formats::{
     layout,
     plan::{Plan, Step},
 };
-use kdistro_verify::hash::{self, Hashes};
+use kdistro_verify::{
+    hash::{self, Hashes},
+    store,
+};
 
 pub use self::error::CutError;
 use crate::{
@@ -107,7 +110,7 @@ pub fn cut(context: &Context, order: &Order) -> Result<Outcome, CutError> {
     {
         return Ok(outcome);
     }
-    cutting.fetch()?;
+    cutting.fetch(&place)?;
     if order.until == Stage::Fetch {
         return Ok(Outcome::Until(Stage::Fetch));
     }
@@ -185,10 +188,15 @@ impl<'a> Cutting<'a> {
         }
     }
 
-    fn fetch(&self) -> Result<(), CutError> {
+    fn fetch(&self, place: &Place) -> Result<(), CutError> {
         self.context.reporter.stage("fetch");
         let fetcher = fetcher(self.context, &self.workspace);
         let wanted: BTreeSet<Digest> = self.plan.inputs.iter().map(|input| input.sha256).collect();
+        // What an earlier release was made from is published with it; upstream may not have it any more.
+        let published = self.context.home.resolve(&place.target.store.directory);
+        if published.is_dir() {
+            fetcher.take_published(&store::Directory::new(published), &self.plan, &wanted)?;
+        }
         if let Some(lock) = self.workspace.locks.get(&self.order.channel) {
             fetcher.ensure(lock, &wanted)?;
         }

@@ -3,6 +3,7 @@
 //! With a lock, anything else than what it pins is refused; without, what is found is what a new lock will pin.
 
 mod ensure;
+mod published;
 
 use std::{
     collections::BTreeMap,
@@ -60,6 +61,24 @@ pub enum FetchError {
     /// The Debian archive refused.
     #[error(transparent)]
     Apt(#[from] AptError),
+    /// The Debian archive has other packages than the lock, or none.
+    #[error(
+        "cannot have {packages} as locked\nhelp:  where the archive has other ones by now, `kdistro lock --refresh` takes those"
+    )]
+    Packages {
+        /// The packages that were missing.
+        packages: String,
+        /// Why.
+        source: AptError,
+    },
+    /// A store that publishes inputs does not answer.
+    #[error("cannot read `{name}` in the store")]
+    Store {
+        /// Which file.
+        name: String,
+        /// What the system said.
+        source: io::Error,
+    },
     /// Go refused.
     #[error(transparent)]
     Go(#[from] GoError),

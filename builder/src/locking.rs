@@ -133,7 +133,8 @@ pub fn lock(
             continue;
         }
         let pinned = old.and_then(|old| old.root(&name)).map(|root| root.packages.as_slice());
-        let packages = packages(fetcher, root, ARCHITECTURE, (pinned, refresh))?;
+        let what = format!("build root {name}");
+        let packages = packages(fetcher, (root, &what), ARCHITECTURE, (pinned, refresh))?;
         lock.roots.push(lock::Root { name, packages });
     }
     lock.bases = bases(fetcher, configured, (old, refresh))?;
@@ -163,7 +164,7 @@ fn recipe<'a>(fetcher: &Fetcher<'a>, component: &Component) -> Option<&'a Recipe
 /// The packages of a root or base. They move within a suite: old pins stay until somebody asks for new ones.
 fn packages(
     fetcher: &Fetcher<'_>,
-    root: &inputs::Root,
+    (root, what): (&inputs::Root, &str),
     architecture: &str,
     (pinned, refresh): (Option<&[lock::Package]>, bool),
 ) -> Result<Vec<lock::Package>, LockError> {
@@ -175,7 +176,7 @@ fn packages(
         Some(pinned) => fetcher.locked_packages(pinned, architecture),
         None => fetcher.packages(root, architecture),
     };
-    found.map_err(failed(&root.name))
+    found.map_err(failed(what))
 }
 
 /// The bases of all images of a channel, for every Linux platform.
@@ -196,7 +197,8 @@ fn bases(
             let architecture = platform.arch();
             let pinned = old.and_then(|old| old.base(name, architecture));
             let pinned = pinned.map(|base| base.packages.as_slice());
-            let packages = packages(fetcher, base, architecture, (pinned, refresh))?;
+            let what = format!("image base {name}");
+            let packages = packages(fetcher, (base, &what), architecture, (pinned, refresh))?;
             refuse_scripts(fetcher, base, &packages)?;
             let (name, architecture) = (name.to_owned(), architecture.to_owned());
             bases.push(lock::Base { name, architecture, packages });

@@ -3,6 +3,7 @@
 //! Source: Go's `debug/buildinfo` and `runtime/debug`, which `go version -m` uses.
 
 mod executable;
+mod sources;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -13,6 +14,7 @@ use std::{
 };
 
 use executable::{Executable, Reader};
+pub use sources::source_folders;
 
 /// What stands in front of the build information.
 const MAGIC: &[u8] = b"\xff Go buildinf:";
@@ -99,6 +101,11 @@ impl BuildInfo {
             }
         }
         once.into_values().collect()
+    }
+
+    /// True where the program names no module at all: a test that Go before 1.18 built.
+    pub fn is_silent(&self) -> bool {
+        self.package.is_empty() && self.main.is_none() && self.dependencies.is_empty()
     }
 
     /// Returns a setting of the build, such as that of `GOARCH`.

@@ -142,6 +142,8 @@ pub struct GoProgram {
     pub package: String,
     /// The main module. Its version is the component's tag: the program itself only says `(devel)`.
     pub main_module: String,
+    /// False where the program names no modules: they are then those whose files it names.
+    pub names_modules: bool,
     /// The modules, in any order.
     pub modules: Vec<GoModule>,
     /// The licence of Go's standard library.

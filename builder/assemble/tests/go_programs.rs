@@ -59,7 +59,8 @@ fn source(folder: &Path) {
     )
     .unwrap();
     fs::write(source.join("beside/go.mod"), "module example.org/beside\n\ngo 1.15\n").unwrap();
-    fs::write(source.join("beside/beside.go"), "package beside\n").unwrap();
+    let beside = "package beside\n\n//go:noinline\nfunc Seven() int { return 7 }\n";
+    fs::write(source.join("beside/beside.go"), beside).unwrap();
     go(Path::new("go"), folder, "linux/amd64", &["mod", "download", "golang.org/x/sync"]);
 }
 
@@ -166,4 +167,30 @@ fn programs_of_an_old_go_are_read_through_their_pointers() {
         assert_eq!(info.go_version, "go1.15.15");
         assert_eq!(info.settings, []);
     }
+    tells_its_folders_alone(&folder.path().join("go/bin/go"), folder.path());
+}
+
+/// A test that an old Go built names no module; the files that its functions come from are in it all the same.
+fn tells_its_folders_alone(compiler: &Path, folder: &Path) {
+    const TEST: &str = "package tested
+
+import (
+\t\"testing\"
+
+\t\"example.org/beside\"
+)
+
+func TestMain(m *testing.M) { println(beside.Seven() + m.Run()) }
+";
+    fs::create_dir_all(folder.join("source/tested")).unwrap();
+    fs::write(folder.join("source/tested/a_test.go"), TEST).unwrap();
+    let test = ["test", "-c", "-trimpath", "-ldflags=-s -w", "-o", "tests", "./tested"];
+    go(compiler, folder, "linux/amd64", &test);
+    let mut program = File::open(folder.join("source/tests")).unwrap();
+    let info = go_build_info::read(&mut program).unwrap().unwrap();
+    assert!(info.is_silent(), "{info:?}");
+    let mut program = File::open(folder.join("source/tests")).unwrap();
+    let folders = go_build_info::source_folders(&mut program).unwrap();
+    assert!(folders.contains("example.org/main/tested"), "{folders:?}");
+    assert!(folders.contains("example.org/beside"), "{folders:?}");
 }

@@ -84,6 +84,7 @@ fn program(path: &str, byte: u8) -> Program {
         sha256: Digest::from_bytes([byte; 32]),
         size: 12_345,
         go: Some(GoProgram {
+            names_modules: true,
             package: "k8s.io/kubernetes/cmd/kubelet".to_owned(),
             main_module: "k8s.io/kubernetes".to_owned(),
             modules: modules(),

@@ -21,15 +21,12 @@ use crate::{
 /// Where a host describes its archives.
 const HOST: &str = "/etc/apt";
 
-/// The host's settings that are taken over: how archives are reached and how old they may be.
-const TAKEN_OVER: &[&str] = &[
-    "Acquire::Check-Date",
-    "Acquire::Check-Valid-Until",
-    "Acquire::Max-ValidTime",
-    "Acquire::Retries",
-    "Acquire::http::",
-    "Acquire::https::",
-];
+/// The host's settings of how archives are reached, which are taken over.
+const REACHED: &[&str] = &["Acquire::Retries", "Acquire::http::", "Acquire::https::"];
+
+/// The host's settings of how old its own archives may be; a file that is named instead says that itself.
+const AGES: &[&str] =
+    &["Acquire::Check-Date", "Acquire::Check-Valid-Until", "Acquire::Max-ValidTime"];
 
 /// Where packages come from.
 #[derive(Clone, Debug)]
@@ -165,7 +162,7 @@ impl Apt {
             let keys = settings.keys.join(", ");
             return Err(AptError::NoArchive { origin, suite: settings.suite, keys });
         }
-        let host_settings = host_settings(&settings.environment)?;
+        let host_settings = host_settings(&settings)?;
         let updated = Mutex::default();
         Ok(Self { settings, archives: kept, host_settings, updated })
     }
@@ -316,13 +313,14 @@ Acquire::PDiffs "false";
 }
 
 /// Takes the host's proxies and the like out of `apt-config dump`.
-fn host_settings(environment: &Environment) -> Result<String, AptError> {
-    let mut call = Call::new(Path::new("apt-config"), environment);
+fn host_settings(settings: &AptSettings) -> Result<String, AptError> {
+    let mut call = Call::new(Path::new("apt-config"), &settings.environment);
     call.arguments = vec!["dump".into(), "Acquire".into()];
     let what = "cannot read this host's apt settings".to_owned();
     let dump = call.run().map_err(|source| AptError::Command { what, source })?.text();
+    let ages = if settings.sources.is_none() { AGES } else { &[] };
     let taken = dump.lines().filter(|line| {
-        TAKEN_OVER.iter().any(|name| {
+        REACHED.iter().chain(ages).any(|name| {
             let rest = line.strip_prefix(name);
             rest.is_some_and(|rest| name.ends_with("::") || rest.starts_with(' '))
         })

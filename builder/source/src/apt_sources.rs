@@ -10,7 +10,12 @@ pub(crate) struct Archive {
     pub components: Vec<String>,
     /// Paths of keyrings or fingerprints, separated by commas or spaces, or an armoured key; none for apt's own.
     pub signed_by: Option<String>,
+    /// Which of [`CHECKS`] it wants or does not want, with `yes` or `no`.
+    pub checks: Vec<(&'static str, String)>,
 }
+
+/// How old the index of an archive may be, and whether its date may lie ahead. Source: `sources.list(5)`.
+const CHECKS: [&str; 2] = ["Check-Date", "Check-Valid-Until"];
 
 /// Reads paragraphs of `Name: value` lines, as apt's indexes, `.sources` and `.dsc` files have them.
 ///
@@ -57,6 +62,7 @@ pub(crate) fn read_sources(text: &str) -> Vec<Archive> {
             suites: words("suites"),
             components: words("components"),
             signed_by: field(&paragraph, "signed-by").map(str::to_owned),
+            checks: checks(|name| field(&paragraph, name)),
         })
     });
     archives.collect()
@@ -79,13 +85,27 @@ fn read_line(line: &str) -> Option<Archive> {
         None => ("", rest),
     };
     let mut words = rest.split_whitespace().map(str::to_owned);
-    let option = options.split_whitespace().find_map(|option| option.strip_prefix("signed-by="));
+    let options = options.split_whitespace().filter_map(|option| option.split_once('='));
+    let options: Vec<_> = options.collect();
+    let option =
+        |name: &str| options.iter().find(|(found, _)| *found == name).map(|(_, text)| *text);
     Some(Archive {
         uris: vec![words.next()?],
         suites: vec![words.next()?],
         components: words.collect(),
-        signed_by: option.map(str::to_owned),
+        signed_by: option("signed-by").map(str::to_owned),
+        checks: checks(option),
     })
+}
+
+/// What an archive says of each check; its words for yes and no are apt's.
+fn checks<'a>(said: impl Fn(&str) -> Option<&'a str>) -> Vec<(&'static str, String)> {
+    let known = |text: &&str| ["yes", "no", "true", "false"].contains(text);
+    let found = |name: &'static str| {
+        let text = said(&name.to_ascii_lowercase()).filter(known)?;
+        Some((name, text.to_owned()))
+    };
+    CHECKS.into_iter().filter_map(found).collect()
 }
 
 /// The names under which a suite of Debian and its updates stand in the archives.
@@ -118,7 +138,10 @@ pub(crate) fn write_source(archive: &Archive, kind: &str, keyring: &str) -> Stri
         ("Suites", &archive.suites.join(" ")),
         ("Components", &archive.components.join(" ")),
         ("Signed-By", keyring),
-    ] {
+    ]
+    .into_iter()
+    .chain(archive.checks.iter().map(|(name, text)| (*name, text.as_str())))
+    {
         // Writing to a string does not fail.
         let _ = writeln!(text, "{name}: {value}");
     }
@@ -153,6 +176,18 @@ mod tests {
         let again = read_sources(&written);
         assert_eq!(again[0].signed_by.as_deref(), Some("/own.gpg"));
         assert_eq!((&again[0].uris, &again[0].components), (&kept[0].uris, &kept[0].components));
+    }
+
+    #[test]
+    fn an_archive_says_itself_whether_its_age_matters() {
+        let lines =
+            "deb [check-valid-until=no check-date=perhaps] http://a.example bookworm main\n";
+        let archive = &read_list(lines)[0];
+        assert_eq!(archive.checks, [("Check-Valid-Until", "no".to_owned())]);
+        let written = write_source(archive, "deb", "/own.gpg");
+        assert!(written.ends_with("Signed-By: /own.gpg\nCheck-Valid-Until: no\n\n"), "{written}");
+        assert_eq!(read_sources(&written)[0].checks, archive.checks);
+        assert_eq!(read_sources(HOST)[0].checks, []);
     }
 
     proptest! {

@@ -229,7 +229,11 @@ impl Trees<'_> {
     pub fn read_root(&self, tree: &Tree) -> Result<RootPlan<File>, TreeError> {
         let none = Vec::new();
         let packages = if let Tree::Root { packages, .. } = tree { packages } else { &none };
-        let debs = packages.iter().map(|digest| self.content.read(digest));
+        let read = |digest| {
+            let bytes = self.content.read(digest).map_err(TreeError::from);
+            self.archive(digest, bytes)
+        };
+        let debs = packages.iter().map(read);
         let debs = debs.collect::<Result<Vec<_>, _>>()?;
         let debs: Vec<&[u8]> = debs.iter().map(Vec::as_slice).collect();
         let home = self.home.path();

@@ -74,6 +74,9 @@ pub struct RunArgs {
     /// A program of the image in place of its entry point
     #[arg(long, value_name = "PROGRAM")]
     pub entrypoint: Option<String>,
+    /// End it after this time: a server would run for ever
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..))]
+    pub seconds: u64,
     /// Arguments in place of the image's command
     #[arg(last = true, value_name = "ARGS")]
     pub arguments: Vec<String>,

@@ -6,6 +6,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use kdistro_container::StepError;
 use kdistro_formats::{Platform, layout, release::Release};
 use kdistro_verify::store::{self, Reader};
 
@@ -18,7 +19,7 @@ use crate::{
     cli::{ExportArgs, ImageCommand, ImageFormat, ImageOf, RunArgs},
     context::Context,
     image::{
-        self, Images, PlatformImage, export,
+        self, ImageError, Images, PlatformImage, export,
         inspect::{self, Facts},
         run::{self, Start},
     },
@@ -138,17 +139,27 @@ fn start(context: &Context, arguments: &RunArgs) -> Result {
             entrypoint: arguments.entrypoint.as_deref(),
             arguments: &arguments.arguments,
             emulator: emulator.as_deref(),
+            seconds: arguments.seconds,
         },
     )?;
     context.reporter.clear();
     if context.json {
         let output = String::from_utf8_lossy(&ran.output);
-        print_json(&serde_json::json!({ "code": ran.code, "output": output }))?;
+        print_json(&serde_json::json!({ "code": ran.code(), "output": output }))?;
     } else {
         io::stdout().write_all(&ran.output)?;
     }
-    if ran.code != 0 {
-        context.reporter.note(format!("{} exited with code {}", listed.asset.name, ran.code));
+    let name = &listed.asset.name;
+    match ran.ended {
+        Ok(_) => return Ok(Answer::Yes),
+        Err(StepError::Exited { code }) => {
+            context.reporter.note(format!("{name} exited with code {code}"));
+        }
+        Err(StepError::Signal { signal, name: word }) => {
+            context.reporter.note(format!("{name} was ended by signal {signal} ({word})"));
+        }
+        Err(StepError::TimeLimit { limit }) => return Err(ImageError::AtWork(limit).into()),
+        Err(error) => return Err(ImageError::Step(error).into()),
     }
-    Ok(if ran.code == 0 { Answer::Yes } else { Answer::No })
+    Ok(Answer::No)
 }

@@ -23,6 +23,9 @@ const CHANNELS: (&str, &str) = ("1-36", "1-20");
 /// The components of `--fast`, by project.
 const FAST: &[&str] = &["etcd-io/etcd", "containernetworking/plugins"];
 
+/// What is left out, by project: conformance tests take as long to compile as Kubernetes, and show nothing new here.
+const LEFT_OUT: &[&str] = &["kubernetes/kubernetes-test"];
+
 /// The component that is rebuilt.
 const REBUILT: &str = "etcd";
 
@@ -100,16 +103,11 @@ fn cut_release(
     fast: bool,
 ) -> Result<ReleaseName> {
     let host: Platform = context.surroundings.host.platform.parse()?;
-    let shipped = &configured(workspace, channel)?.components;
-    let fast_ones = FAST
-        .iter()
-        .map(|name| name.parse::<ProjectName>())
-        .collect::<std::result::Result<Vec<_>, _>>()?;
-    let projects = shipped.iter().map(|component| component.project.clone());
-    let projects = projects.filter(|project| !fast || fast_ones.contains(project)).collect();
+    let selection =
+        Selection { projects: parts(configured(workspace, channel)?, fast), platforms: vec![host] };
     let order = Order {
         channel: channel.clone(),
-        selection: Selection { projects, platforms: vec![host] },
+        selection,
         until: Stage::Announce,
         date: None,
         commit: commit(context)?,
@@ -129,6 +127,16 @@ fn cut_release(
     }
 }
 
+/// The components that are cut.
+fn parts(channel: &Channel, fast: bool) -> Vec<ProjectName> {
+    let is_listed = |list: &[&str], project: &ProjectName| list.contains(&project.as_str());
+    let is_wanted = |project: &&ProjectName| {
+        if fast { is_listed(FAST, project) } else { !is_listed(LEFT_OUT, project) }
+    };
+    let shipped = channel.components.iter().map(|component| &component.project);
+    shipped.filter(is_wanted).cloned().collect()
+}
+
 /// What a stranger holds: a folder with the public key and nothing else.
 fn stranger(context: &Context) -> Result<std::path::PathBuf> {
     let folder = context.home.folder("stranger")?;
@@ -144,4 +152,27 @@ fn rebuild_cold(context: &Context, manifest: &Path, verified: Option<&Digest>) -
     let scratch = context.home.scratch("rebuild")?;
     let home = rebuild::home(scratch.path())?;
     Ok(rebuild::rebuild(context, &subject, (&[REBUILT.to_owned()], true), &home)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use kdistro_formats::yaml;
+
+    use super::*;
+
+    #[test]
+    fn conformance_tests_are_left_out_of_every_channel_and_nothing_else() {
+        let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        for name in [CHANNELS.0, CHANNELS.1] {
+            let file = top.join("release-manifests").join(name).join("channel.yaml");
+            let channel: Channel = yaml::from_str(&fs::read_to_string(file).unwrap()).unwrap();
+            let is_shipped =
+                |name: &str| channel.components.iter().any(|c| c.project.as_str() == name);
+            assert!(FAST.iter().chain(LEFT_OUT).all(|name| is_shipped(name)), "{name}");
+            let (all, fast) = (parts(&channel, false), parts(&channel, true));
+            assert_eq!(all.len(), channel.components.len() - LEFT_OUT.len());
+            assert!(all.iter().all(|project| project.as_str() != "kubernetes/kubernetes-test"));
+            assert_eq!(fast.len(), FAST.len());
+        }
+    }
 }

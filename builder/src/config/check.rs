@@ -2,7 +2,10 @@
 
 mod images;
 
-use std::{collections::BTreeSet, fmt::Display};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Display,
+};
 
 use kdistro_assemble::entry::EntryPath;
 
@@ -256,13 +259,19 @@ fn check_template(text: &str, report: &mut Reporter<'_>) {
 }
 
 fn check_channel(workspace: &Workspace, channel: &Channel, report: &mut Reporter<'_>) {
-    let mut projects = BTreeSet::new();
+    let (mut projects, mut names) = (BTreeSet::new(), BTreeMap::new());
     for component in &channel.components {
-        if !projects.insert(&component.project) {
-            let name = &component.project;
-            report.at(name, format!("ships `{name}` twice"));
+        let project = &component.project;
+        if !projects.insert(project) {
+            report.at(project, format!("ships `{project}` twice"));
+        } else if let Some(found) = workspace.projects.get(project)
+            && let Some(first) = names.insert(&found.name, project)
+        {
+            let name = &found.name;
+            report.at(project, format!("`{project}` and `{first}` are both called `{name}`, which is what a release lists components by; expected another `name` in {}", project_file(project)));
         }
         check_component(workspace, component, report);
+        images::check_platforms(workspace, channel, component, report);
     }
     if channel.platforms.is_empty() {
         report.whole("lists no platform".to_owned());

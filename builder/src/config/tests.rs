@@ -327,3 +327,55 @@ fn a_patch_folder_that_no_channel_uses_is_named() {
     let problems = Workspace::read(files).unwrap_err();
     assert!(problems[0].message.contains("Upstream"), "{problems:?}");
 }
+
+/// The problems after texts were replaced, each by file.
+fn problems_after(changes: &[(&str, &str, &str)]) -> Vec<String> {
+    let mut files = files();
+    for (file, from, to) in changes {
+        let text = String::from_utf8(files[*file].clone()).unwrap();
+        assert!(text.contains(from), "{file} has no {from:?}");
+        files.insert((*file).to_owned(), text.replace(from, to).into_bytes());
+    }
+    let problems = Workspace::read(files).err().unwrap_or_default();
+    problems.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn every_platform_that_the_toolchain_cannot_compile_for_is_named_with_its_programs() {
+    let old = [(INPUTS, "1.26", "1.15"), (CHANNEL_FILE, "1.26", "1.15")];
+    assert_eq!(problems_after(&old), [""; 0]);
+    let place = "release-manifests/1-20/channel.yaml:5: `etcd-io/etcd` is to build";
+    for (change, what) in [
+        (
+            (CHANNEL_FILE, "[linux/amd64]", "[linux/amd64, windows/arm64]"),
+            "`etcd`, `etcdctl` for windows/arm64, which Go 1.15 cannot; Go can from 1.17 on: ",
+        ),
+        (
+            (PROJECT_FILE, "package: .}", "package: ., also: [darwin/arm64]}"),
+            "`etcd` for darwin/arm64, which Go 1.15 cannot; Go can from 1.16 on: ",
+        ),
+        (
+            (PROJECT_FILE, "module: .", "module: .\n        platforms: [darwin/arm64]"),
+            "`etcd`, `etcdctl` for darwin/arm64, which Go 1.15 cannot; Go can from 1.16 on: ",
+        ),
+    ] {
+        assert_eq!(problems_after(&[change]), [""; 0], "Go 1.26 can");
+        let found = problems_after(&[old[0], old[1], change]);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].starts_with(&format!("{place} {what}")), "{found:?}");
+    }
+}
+
+#[test]
+fn two_projects_of_one_name_are_named_with_both_folders() {
+    let mut files = files();
+    files.insert("projects/other/etcd/project.yaml".to_owned(), PROJECT.as_bytes().to_vec());
+    let component = "  - project: other/etcd\n    tag: v3.4.23\n    go: \"1.26\"\n";
+    files.insert(CHANNEL_FILE.to_owned(), [CHANNEL, component].concat().into_bytes());
+    let found = Workspace::read(files).unwrap_err();
+    assert_eq!(found.len(), 1, "{found:?}");
+    let expected = "channel.yaml:8: `other/etcd` and `etcd-io/etcd` are both called `etcd`, ";
+    let found = found[0].to_string();
+    assert!(found.contains(expected), "{found}");
+    assert!(found.ends_with("another `name` in projects/other/etcd/project.yaml"), "{found}");
+}

@@ -142,8 +142,13 @@ impl Fetcher<'_> {
         }
         let scratch = self.home.scratch("packages")?;
         let progress = |message: &str| self.progress(message);
-        let apt = self.apt()?;
-        for package in apt.fetch_packages(architecture, &pins, scratch.path(), &progress)? {
+        let fetched = self.apt()?.fetch_packages(architecture, &pins, scratch.path(), &progress);
+        let fetched = fetched.map_err(|source| {
+            let names = pins.iter().map(|pin| format!("`{}`", pin.name));
+            let packages = names.collect::<Vec<_>>().join(", ");
+            FetchError::Packages { packages, source }
+        })?;
+        for package in fetched {
             self.content.take_expected(&package.file, &package.digest)?;
         }
         Ok(())

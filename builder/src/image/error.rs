@@ -124,6 +124,11 @@ pub enum ImageError {
     /// The container did not run the program to its end.
     #[error("cannot run the image")]
     Step(#[source] StepError),
+    /// The program did not end by itself.
+    #[error(
+        "the image was still at work after {0} s, and was ended\nhelp:  give it longer with --seconds"
+    )]
+    AtWork(u64),
     /// The image cannot be written in another form.
     #[error(transparent)]
     Assemble(#[from] AssembleError),

@@ -15,9 +15,9 @@ use kdistro_container::{Finished, Limits, Mount, StepError, StepSpec};
 use super::{ImageError, Images, PlatformImage, failed};
 use crate::home::Home;
 
-/// How much a started image may use.
+/// How much a started image may use. How long it may take is said with each.
 const LIMITS: Limits = Limits {
-    seconds: 600,
+    seconds: 0,
     memory_bytes: 4 << 30,
     processes: 1024,
     disk_bytes: 1 << 30,
@@ -43,17 +43,30 @@ pub struct Start<'a> {
     pub arguments: &'a [String],
     /// The emulator on this machine, where the image is for another architecture.
     pub emulator: Option<&'a Path>,
+    /// After how many seconds it is ended.
+    pub seconds: u64,
 }
 
 /// How a started image ended.
 #[derive(Debug)]
 pub struct Ran {
-    /// Its exit code; 0 when all went well.
-    pub code: i32,
-    /// What it wrote on standard output and standard error.
+    /// What it wrote on standard output and standard error, whatever the end.
     pub output: Vec<u8>,
-    /// What it used, and what held it in, when it ended with 0.
-    pub finished: Option<Finished>,
+    /// What it used, and what held it in, when it ended with 0; otherwise why it ended.
+    pub ended: Result<Finished, StepError>,
+}
+
+impl Ran {
+    /// Returns the exit code, as a shell has it where a signal ended the program; none where it did not come to its
+    /// own end.
+    pub fn code(&self) -> Option<i32> {
+        match &self.ended {
+            Ok(_) => Some(0),
+            Err(StepError::Exited { code }) => Some(*code),
+            Err(StepError::Signal { signal, .. }) => Some(signal.saturating_add(128)),
+            Err(_) => None,
+        }
+    }
 }
 
 /// Unpacks an image into a scratch folder of the home and starts it; waits until it ends.
@@ -72,19 +85,22 @@ pub fn run(home: &Home, images: &Images<'_>, start: &Start<'_>) -> Result<Ran, I
         argv: argv(start, &root)?,
         env: environment(start.image),
         directory: directory(start.image),
-        limits: LIMITS,
+        limits: Limits { seconds: start.seconds, ..LIMITS },
         root,
         out,
         scratch: temporary,
         log: log.clone(),
     };
-    let (code, finished) = match kdistro_container::run(&spec) {
-        Ok(finished) => (0, Some(finished)),
-        Err(StepError::Exited { code }) => (code, None),
-        Err(error) => return Err(ImageError::Step(error)),
-    };
-    let output = fs::read(&log).map_err(failed(&log))?;
-    Ok(Ran { code, output, finished })
+    match kdistro_container::run(&spec) {
+        // Nothing of the image ran.
+        Err(error @ (StepError::CannotStart { .. } | StepError::Engine { .. })) => {
+            Err(ImageError::Step(error))
+        }
+        ended => {
+            let output = fs::read(&log).map_err(failed(&log))?;
+            Ok(Ran { output, ended })
+        }
+    }
 }
 
 /// Finds the emulator of an architecture in the folders of `path`: a static program, since it must start anywhere.

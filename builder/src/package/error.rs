@@ -8,6 +8,7 @@ use kdistro_assemble::{
     go_build_info::BuildInfoError,
     image::ImageError,
     licenses::{LibraryError, LicenseError, SourceError},
+    root::RootError,
     spdx::SpdxError,
     tar::TarError,
 };
@@ -69,7 +70,7 @@ pub enum PackageError {
         source: ImageError,
     },
     /// The base of an image cannot be made of its packages.
-    #[error("cannot make the base of {images}")]
+    #[error("cannot make the base of {images}{}", advice(source))]
     Base {
         /// The images that want it, with their platforms.
         images: String,
@@ -120,6 +121,14 @@ pub enum PackageError {
         /// What.
         source: LicenseError,
     },
+    /// A program of Go that names no module, and holds nothing of those below `vendor`.
+    #[error(
+        "`{program}` does not say which modules are linked into it, and holds none of those in `vendor/modules.txt` of its source\nhelp:  build it with Go 1.18 or newer, or from a source with a `vendor` folder"
+    )]
+    Silent {
+        /// The program.
+        program: String,
+    },
     /// A program that Go did not build, and nobody said what it links.
     #[error(
         "nothing says what is linked into `{program}`\nhelp:  name the packages of the build root under `links` of its command"
@@ -166,6 +175,16 @@ pub enum PackageError {
         /// Why.
         source: SpdxError,
     },
+}
+
+/// What to do about a base that cannot be made.
+fn advice(source: &TreeError) -> &'static str {
+    match source {
+        TreeError::Root(RootError::Conflict { .. } | RootError::Below { .. }) => {
+            "\nhelp:  a base in projects/inputs.yaml can hold only one of the two: leave the other out of its `packages`"
+        }
+        _ => "",
+    }
 }
 
 /// Names the asset of a failure.

@@ -11,21 +11,22 @@ use std::{
 
 use kdistro_assemble::{
     attribution::attribution,
-    deb,
     go_build_info::{self, BuildInfo, Dependency},
     licenses::{
-        DebianCopyright, Exception, Library, LicenseFile, Licensed, ModuleId, SourceLicenses,
-        debian_copyright, debian_license, go_license, license, module_licenses,
+        Exception, Library, LicenseFile, Licensed, ModuleId, SourceLicenses, go_license, license,
+        module_licenses,
     },
 };
 use kdistro_formats::{
     Digest, canonical,
-    plan::{AssemblyRules, Component, Content, EntryContent, Licensing, OutputRef, Tree},
+    plan::{
+        AssemblyRules, Component, Content, EntryContent, InputKind, Licensing, OutputRef, Tree,
+    },
 };
 use kdistro_verify::hash;
 use serde::{Deserialize, Serialize};
 
-use super::{PackageError, Packager, error::Failed, read_kept, write_kept};
+use super::{PackageError, Packager, debian::LinkedPackage, error::Failed, read_kept, write_kept};
 
 /// What is linked into the programs of one component.
 pub(super) struct Linked {
@@ -40,10 +41,6 @@ pub(super) struct Linked {
 /// Every program of a component that somebody asks about.
 pub(super) type Programs = BTreeMap<OutputRef, Program>;
 
-/// Debian packages that were read, each once.
-#[derive(Debug, Default)]
-pub struct KnownPackages(Mutex<BTreeMap<Digest, Arc<LinkedPackage>>>);
-
 /// What is linked into one program.
 #[derive(Clone, Debug)]
 pub(super) struct Program {
@@ -57,6 +54,8 @@ pub(super) struct Program {
 #[derive(Clone, Debug)]
 pub(super) struct GoProgram {
     pub(super) info: BuildInfo,
+    /// False where the program names no modules: they are then those whose files it names.
+    pub(super) names_modules: bool,
     /// The source itself.
     pub(super) main: Licensed,
     /// Go's standard library.
@@ -75,20 +74,15 @@ pub(super) struct LinkedModule {
     pub(super) license: Licensed,
 }
 
-/// A Debian package that is linked or contained.
-#[derive(Clone, Debug)]
-pub(super) struct LinkedPackage {
-    pub(super) control: deb::Control,
-    pub(super) sha256: Digest,
-    pub(super) license: Licensed,
-}
-
+/// What licence texts and SBOMs follow from, in full.
 #[derive(Serialize)]
 struct Key<'a> {
     rules: &'a AssemblyRules,
-    tag: &'a str,
-    licensing: &'a Licensing,
+    /// All but its assets: each is known by its own digest.
+    component: Component,
     outputs: BTreeMap<String, Digest>,
+    /// The names of all Debian packages.
+    packages: Vec<&'a str>,
 }
 
 /// The kept form of attributions: the texts by position in the sorted list of what is asked for.
@@ -133,11 +127,12 @@ impl Packager<'_> {
             let digest = self.output(&component.name, output)?;
             outputs.insert(format!("{} {}", output.step, output.name), digest);
         }
+        let packages = self.plan.inputs.iter().filter(|i| i.kind == InputKind::DebianPackage);
         let key = Key {
             rules: &self.plan.assembly,
-            tag: component.tag.as_str(),
-            licensing: &component.licensing,
+            component: Component { assets: Vec::new(), ..component.clone() },
             outputs,
+            packages: packages.map(|input| input.origin.as_str()).collect(),
         };
         let facts = canonical::to_vec(&key).map_err(|error| failed.key(error))?;
         let facts = hash::sha256(&facts);
@@ -194,60 +189,6 @@ impl Packager<'_> {
         *kept = Some(Arc::clone(&programs));
         Ok(programs)
     }
-
-    /// Returns name, version and licence of a Debian package, one of those `beside` each other in a root.
-    pub(super) fn package_of(
-        &self,
-        component: &str,
-        digest: &Digest,
-        beside: &[Digest],
-    ) -> Result<Arc<LinkedPackage>, PackageError> {
-        let known = || self.packages.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(package) = known().get(digest) {
-            return Ok(Arc::clone(package));
-        }
-        let bad = |source| PackageError::Package { package: *digest, source };
-        let bytes = self.deb(component, digest)?;
-        let control = deb::control(&bytes).map_err(bad)?;
-        let name = &control.package;
-        let text = match debian_copyright(&bytes, name).map_err(bad)? {
-            DebianCopyright::Text(text) => text,
-            DebianCopyright::In(other) => self.copyright_in(component, name, &other, beside)?,
-            DebianCopyright::Missing => {
-                return Err(PackageError::Copyright { package: name.clone(), other: None });
-            }
-        };
-        let license = debian_license(library()?, name, &control.version, &text);
-        let package = Arc::new(LinkedPackage { control, sha256: *digest, license });
-        known().insert(*digest, Arc::clone(&package));
-        Ok(package)
-    }
-
-    /// Returns the copyright file of a package that keeps it in another one.
-    fn copyright_in(
-        &self,
-        component: &str,
-        name: &str,
-        other: &str,
-        beside: &[Digest],
-    ) -> Result<String, PackageError> {
-        let origin = format!("pkg:deb/debian/{other}@");
-        let is_other = |digest: &&Digest| {
-            self.plan.input(digest).is_some_and(|input| input.origin.starts_with(&origin))
-        };
-        let missing =
-            || PackageError::Copyright { package: name.to_owned(), other: Some(other.to_owned()) };
-        let digest = beside.iter().find(is_other).ok_or_else(missing)?;
-        let found = debian_copyright(&self.deb(component, digest)?, other);
-        match found.map_err(|source| PackageError::Package { package: *digest, source })? {
-            DebianCopyright::Text(text) => Ok(text),
-            DebianCopyright::In(_) | DebianCopyright::Missing => Err(missing()),
-        }
-    }
-
-    fn deb(&self, component: &str, digest: &Digest) -> Result<Vec<u8>, PackageError> {
-        self.content.read(digest).map_err(|error| Failed(component).content(error))
-    }
 }
 
 impl Program {
@@ -262,7 +203,7 @@ impl Program {
 }
 
 /// The licence list, read once: it does not change.
-fn library() -> Result<&'static Library, PackageError> {
+pub(super) fn library() -> Result<&'static Library, PackageError> {
     static LIBRARY: OnceLock<Library> = OnceLock::new();
     if let Some(library) = LIBRARY.get() {
         return Ok(library);
@@ -331,7 +272,15 @@ impl<'a> Reading<'a> {
                 packages.push(self.packager.package_of(&self.component.name, digest, beside)?);
             }
         }
+        let names_modules = info.as_ref().is_some_and(|info| !info.is_silent());
+        let info = match info {
+            Some(silent) if !names_modules => {
+                Some(self.packager.complete(output, silent, &self.source)?)
+            }
+            told => told,
+        };
         let go = info.map(|info| self.go_program(output, info)).transpose()?;
+        let go = go.map(|go| GoProgram { names_modules, ..go });
         if go.is_none() && packages.is_empty() {
             return Err(PackageError::Unknown { program: output.name.clone() });
         }
@@ -364,7 +313,8 @@ impl<'a> Reading<'a> {
             let sum = linked.sum.clone().or_else(known);
             modules.push(LinkedModule { module: module.clone(), folder: inside, sum, license });
         }
-        Ok(GoProgram { info, main, standard_library: self.standard_library.clone(), modules })
+        let standard_library = self.standard_library.clone();
+        Ok(GoProgram { info, names_modules: true, main, standard_library, modules })
     }
 
     /// Finds the licence of a module in the source, among the pinned modules or below `vendor`.

@@ -1,10 +1,12 @@
 //! Makes assets of outputs: loose programs as they are; archives, images and SBOMs by the plan's rules.
 
 mod archive;
+mod debian;
 mod error;
 mod image;
 mod linked;
 mod sbom;
+mod silent;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,8 +22,8 @@ use kdistro_formats::{
 use kdistro_verify::hash::{self, Hashes};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+pub use self::{debian::KnownPackages, error::PackageError, image::PackagedImage};
 use self::{error::Failed, linked::Linked};
-pub use self::{error::PackageError, image::PackagedImage, linked::KnownPackages};
 use crate::{
     build::Records,
     content::ContentStore,

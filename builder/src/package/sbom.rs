@@ -1,18 +1,23 @@
 //! SBOMs: what an asset or a whole release consists of, told from what was built and not from what a scanner guesses.
 
+use std::collections::BTreeMap;
+
 use kdistro_assemble::spdx::{
     self, ContainedFile, DebianPackage, Facts, GoModule, Kind, License, Stamp,
 };
 use kdistro_formats::{
-    Digest,
-    plan::{Component, Content, EntryContent, OutputRef, PlannedAsset, Tree},
+    Digest, canonical,
+    plan::{AssemblyRules, Component, Content, EntryContent, OutputRef, PlannedAsset, Tree},
 };
-use kdistro_verify::hash::Hashes;
+use kdistro_verify::hash::{self, Hashes};
+use serde::Serialize;
 
 use super::{
     Making, PackageError, Packaged, Packager,
+    debian::LinkedPackage,
     error::Failed,
-    linked::{Linked, LinkedPackage, Program, Programs},
+    linked::{Linked, Program, Programs},
+    read_kept, write_kept,
 };
 
 /// Under which address the namespaces of SBOMs lie. Nothing needs to be there.
@@ -20,6 +25,15 @@ const NAMESPACE: &str = "https://distro.kdistro.dev/spdx";
 
 /// Who makes the SBOMs.
 const ORGANIZATION: &str = "kdistro";
+
+/// What the SBOM of a release is made of, in full: the key under which it is kept.
+#[derive(Serialize)]
+struct ReleaseKey<'a> {
+    rules: &'a AssemblyRules,
+    channel: &'a str,
+    facts: Vec<Digest>,
+    assets: BTreeMap<&'a String, Digest>,
+}
 
 impl Packager<'_> {
     /// Writes the SBOM of one asset.
@@ -46,6 +60,17 @@ impl Packager<'_> {
         done: &Packaged,
     ) -> Result<Hashes, PackageError> {
         let name = format!("kubernetes-{}", self.plan.channel);
+        let failed = Failed(&name);
+        let key = canonical::to_vec(&ReleaseKey {
+            rules: &self.plan.assembly,
+            channel: name.as_str(),
+            facts: linked.iter().map(|linked| linked.facts).collect(),
+            assets: done.assets.iter().map(|(path, hashes)| (path, hashes.sha256)).collect(),
+        });
+        let record = self.record(&hash::sha256(&key.map_err(|error| failed.key(error))?));
+        if let Some(kept) = read_kept::<Digest>(&record).filter(|kept| self.content.has(kept)) {
+            return self.hashes(&name, &kept);
+        }
         let mut all = Vec::new();
         for (component, linked) in components.iter().zip(linked) {
             let assets = component.assets.iter();
@@ -56,8 +81,8 @@ impl Packager<'_> {
         let newest = components.iter().map(|component| component.commit_time).max();
         let bytes = spdx::release(&name, &all, &stamp(newest.unwrap_or(0)));
         let bytes = bytes.map_err(|source| PackageError::Sbom { asset: name.clone(), source })?;
-        let failed = Failed(&name);
         let digest = self.content.insert_bytes(&bytes).map_err(|error| failed.content(error))?;
+        write_kept(&record, &digest).map_err(failed.io(record.clone()))?;
         self.hashes(&name, &digest)
     }
 
@@ -224,6 +249,7 @@ impl Holder<'_> {
             go: go.as_ref().map(|go| spdx::GoProgram {
                 package: go.info.package.clone(),
                 main_module: go.main.name.clone(),
+                names_modules: go.names_modules,
                 modules: go.modules.iter().map(go_module).collect(),
                 standard_library: License::from(&go.standard_library),
             }),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kdistro_formats::{
-    Platform,
+    Platform, ProjectName,
     plan::{ArchiveEntry, Component, Content, EntryContent, PlannedAsset},
     release::MediaType,
 };
@@ -144,17 +144,21 @@ fn join(folder: &str, name: &str) -> String {
     if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
 }
 
-/// Two components must not publish under one name.
+/// Two projects must not publish under one name: neither a file, nor an image, nor what kubeadm asks for.
 pub(super) fn refuse_collisions(components: &[Component]) -> Result<(), PlanError> {
-    let mut owners: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut owners: BTreeMap<String, &ProjectName> = BTreeMap::new();
     for component in components {
         for asset in &component.assets {
-            if let Some(first) = owners.insert(&asset.path, &component.name) {
-                return Err(PlanError::Collision {
-                    path: asset.path.clone(),
-                    first: first.to_owned(),
-                    second: component.name.clone(),
-                });
+            let flat = match &asset.content {
+                Content::Image(image) => image.flat.as_ref(),
+                _ => None,
+            };
+            let flat = flat.map(|flat| format!("{}:{}", flat.name, flat.tag));
+            for path in [asset.path.clone()].into_iter().chain(flat) {
+                if let Some(first) = owners.insert(path.clone(), &component.project) {
+                    let (first, second) = (first.clone(), component.project.clone());
+                    return Err(PlanError::Collision { path, first, second });
+                }
             }
         }
     }

@@ -36,7 +36,8 @@ pub(super) fn compile_step(
         _ => "/out/".to_owned(),
     };
     let test = programs.iter().find(|program| program.test);
-    let verb: &[&str] = if test.is_some() { &["test", "-c"] } else { &["build"] };
+    // To run `go vet` is upstream's part.
+    let verb: &[&str] = if test.is_some() { &["test", "-c", "-vet=off"] } else { &["build"] };
     let argv = [&["/go/bin/go"], verb, &["-o", &into]].concat();
     let mut argv: Vec<_> = argv.into_iter().map(str::to_owned).collect();
     if !build.tags.is_empty() {

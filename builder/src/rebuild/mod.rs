@@ -4,8 +4,7 @@ mod compare;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
-    io::{self, Read},
+    fs, io,
     path::PathBuf,
 };
 
@@ -228,10 +227,10 @@ pub fn rebuild(
     let inputs = build::inputs_of(&subject.plan, &steps, Some(&wanted));
     let content = ContentStore::new(home.content());
     context.reporter.stage("fetch");
-    if from_publisher {
-        fetch_published(context, subject, &inputs, &content)?;
-    }
     let fetcher = Fetcher { home, content: &content, ..cut::fetcher(context, &workspace) };
+    if from_publisher {
+        fetcher.take_published(subject.reader.as_ref(), &subject.plan, &inputs)?;
+    }
     if let Some(lock) = workspace.locks.get(&subject.plan.channel) {
         fetcher.ensure(lock, &inputs)?;
     }
@@ -275,33 +274,6 @@ pub fn rebuild(
         comparison.documents((&packaged, registry), &mut rebuilt)?;
     }
     Ok(rebuilt)
-}
-
-/// Takes inputs out of the publisher's store; what it lacks is left for upstream.
-fn fetch_published(
-    context: &Context,
-    subject: &Subjected,
-    inputs: &BTreeSet<Digest>,
-    content: &ContentStore,
-) -> Result<(), RebuildError> {
-    for (done, digest) in inputs.iter().enumerate() {
-        if content.has(digest) {
-            continue;
-        }
-        context.reporter.progress(format!("fetching input {} of {}", done + 1, inputs.len()));
-        let name = layout::input(digest);
-        let failed = |source| RebuildError::Store { name: name.clone(), source };
-        let Some(file) = subject.reader.open(&name).map_err(failed)? else { continue };
-        let mut new = content.create()?;
-        let size = subject.plan.input(digest).map_or(0, |input| input.size);
-        // One byte more than the plan says is enough to see that it is another file.
-        io::copy(&mut file.take(size + 1), &mut new).map_err(failed)?;
-        let (found, _) = new.keep()?;
-        if found != *digest {
-            return Err(RebuildError::Digest { name, found, expected: *digest });
-        }
-    }
-    Ok(())
 }
 
 /// Writes down what a rebuild found.

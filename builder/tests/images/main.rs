@@ -117,6 +117,24 @@ fn an_image_starts_from_its_unpacked_layers() {
 }
 
 #[test]
+fn what_an_image_wrote_is_shown_however_it_ended() {
+    let world = World::with(&[]);
+    let amd64 = ["hello", "--platform", "linux/amd64"];
+    let start = |more: &[&str]| world.image("run", &[&amd64, more].concat());
+    // A crash is an answer of the program; to be ended before its end is none.
+    let crashed = start(&["--entrypoint", "crash"]).expect(1);
+    assert_eq!(crashed.out, "crashes\n");
+    let crashed = start(&["--entrypoint", "crash", "--json"]).expect(1).out;
+    let crashed: serde_json::Value = serde_json::from_str(&crashed).unwrap();
+    assert_eq!((&crashed["code"], &crashed["output"]), (&132.into(), &"crashes\n".into()));
+    let stayed = start(&["--entrypoint", "stay", "--seconds", "1"]).expect(2);
+    assert_eq!(stayed.out, "stays\n");
+    let expected = "error: the image was still at work after 1 s, and was ended\nhelp:  give it";
+    assert!(stayed.err.contains(expected), "{}", stayed.err);
+    start(&["--seconds", "0"]).expect(2);
+}
+
+#[test]
 fn an_image_for_another_architecture_needs_an_emulator() {
     let world = World::with(&[]);
     let (other, emulator) = match env::consts::ARCH {

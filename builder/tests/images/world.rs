@@ -13,7 +13,7 @@ use kdistro_assemble::{
 };
 use kdistro_formats::{Digest, Platform, layout::image_blob, plan::ImageConfig};
 
-use crate::elf;
+use crate::elf::{self, Then};
 
 /// The time of everything in the image, seconds since 1970.
 const CREATED: u64 = 1_610_544_489;
@@ -123,9 +123,13 @@ fn platform(store: &Path, arch: &str, more: &[&str]) -> ((Platform, Blob), [Laye
     let platform: Platform = format!("linux/{arch}").parse().unwrap();
     let hello = elf::program(arch, &format!("hello from {arch}\n"));
     let other = elf::program(arch, "another program\n");
-    let base: [(&str, &[u8]); 3] = [
+    let crash = elf::program_and(arch, "crashes\n", Then::Crash);
+    let stay = elf::program_and(arch, "stays\n", Then::Stay);
+    let base: [(&str, &[u8]); 5] = [
         ("etc/os-release", b"of the base"),
+        ("usr/bin/crash", &crash),
         ("usr/bin/other", &other),
+        ("usr/bin/stay", &stay),
         ("var/lib/dpkg/status", STATUS.as_bytes()),
     ];
     let mut ours: Vec<(&str, &[u8])> =

@@ -1,4 +1,5 @@
-// Verifies a bundle with sigstore-js: verify.cjs TRUSTED_ROOT KEY.pem BUNDLE DOCUMENT
+// Verifies a bundle with sigstore-js: verify.cjs TRUSTED_ROOT KEY.pem BUNDLE [DOCUMENT]
+// An attestation has its statement in the bundle and needs no document.
 const fs = require("fs");
 const { bundleFromJSON } = require("@sigstore/bundle");
 const { crypto } = require("@sigstore/core");
@@ -14,7 +15,8 @@ try {
     validFor: () => true,
   }));
   const options = { tlogThreshold: 1, timestampThreshold: 0, ctlogThreshold: 0 };
-  const entity = toSignedEntity(bundleFromJSON(json(bundleFile)), fs.readFileSync(documentFile));
+  const document = documentFile && fs.readFileSync(documentFile);
+  const entity = toSignedEntity(bundleFromJSON(json(bundleFile)), document);
   new Verifier(trust, options).verify(entity);
   console.log("accepted");
 } catch (error) {

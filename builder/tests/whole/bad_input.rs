@@ -1,5 +1,9 @@
 //! Inputs that changed, are damaged, or do not fit: each named, nothing half-published, and the next run completes.
 
+mod archive;
+mod debian;
+mod programs;
+
 use std::fs;
 
 use crate::{

@@ -14,6 +14,7 @@ mod faults;
 mod golden;
 mod hostile;
 mod judges;
+mod kubernetes;
 mod newcomer;
 mod releases;
 mod run;

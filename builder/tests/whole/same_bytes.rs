@@ -1,18 +1,38 @@
 //! Two cuts that have nothing in common but the configuration publish the same bytes.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use kdistro_verify::hash::sha256;
+use serde_json::Value;
 
 use crate::{
     run::{self, KDISTRO, go_settings, is_root, must, not_judged, verifier, with},
-    shared::{DATE, MANIFEST, PART, Shared, copy, files, shared},
+    shared::{DATE, MANIFEST, PART, Shared, copy, files, scratch, shared},
 };
+
+/// Every kind of file that must be the same, by begin and end of its name: a comparison without one proves nothing
+/// about it.
+const SAME: [(&str, &str); 11] = [
+    ("kubernetes-1-20/kubernetes-1-20-1", ".yaml"),
+    ("kubernetes-1-20/releases/1/plan", ".json"),
+    ("kubernetes-1-20/releases/1/release", ".spdx.json"),
+    ("kubernetes-1-20/releases/1/artifacts/etcd/v3.4.23/etcd-image", ".spdx.json"),
+    ("kubernetes-1-20/releases/1/artifacts/etcd/v3.4.23/etcd-linux", ".tar.gz.spdx.json"),
+    ("kubernetes-1-20/releases/1/artifacts/plugins/", ".tar.gz"),
+    ("kubernetes-1-20/releases/1/artifacts/plugins/", ".tar.gz.sha512"),
+    ("kubernetes-1-20/releases/1/artifacts/", "/SHA256SUM"),
+    ("containers/images/sha256:", ""),
+    ("releasechannels/1-20", ".yaml"),
+    ("crds/", ".yaml"),
+];
+
+fn is_like(name: &str, (begin, end): (&str, &str)) -> bool {
+    name.starts_with(begin) && name.ends_with(end)
+}
 
 /// What a signature, a log or a key makes differ; everything else must be the same.
 fn may_differ(name: &str) -> bool {
@@ -21,30 +41,104 @@ fn may_differ(name: &str) -> bool {
     folders || files || name.contains("/attestations/")
 }
 
+/// Lists what one store has and the other has not, or with other content.
+fn different(a: &Path, b: &Path) -> Vec<String> {
+    let names: BTreeSet<String> = files(a).into_iter().chain(files(b)).collect();
+    let read = |store: &Path, name: &String| fs::read(store.join(name)).ok();
+    names.into_iter().filter(|name| read(a, name) != read(b, name)).collect()
+}
+
+/// Less what may differ: of that, only that both have it is looked at.
+fn unexplained(a: &Path, b: &Path) -> Vec<String> {
+    let both = |name: &String| a.join(name).is_file() && b.join(name).is_file();
+    different(a, b).into_iter().filter(|name| !(may_differ(name) && both(name))).collect()
+}
+
 #[test]
 fn another_user_folder_time_zone_locale_umask_and_core_count_give_the_same_bytes() {
     let first = shared();
     // Below the system's folder for temporary files, which an ordinary user can reach.
     let folder = tempfile::Builder::new().prefix("kdistro-other-").tempdir().unwrap();
-    let second = cut_differently(first, folder.path());
-    let names: BTreeSet<String> = files(&first.store()).into_iter().collect();
-    assert_eq!(names, files(&second).into_iter().collect(), "other files");
-    let different: Vec<_> =
-        names.iter().filter(|name| !is_same(&first.store(), &second, name)).collect();
-    let unexplained: Vec<_> = different.iter().filter(|name| !may_differ(name)).collect();
-    assert!(unexplained.is_empty(), "{unexplained:#?}");
+    let home = cut_differently(first, folder.path());
+    let second = home.join("store");
+    assert_eq!(unexplained(&first.store(), &second), Vec::<String>::new());
+    let names = files(&second);
+    for kind in SAME {
+        assert!(names.iter().any(|name| is_like(name, kind)), "{kind:?}");
+    }
     // Two keys signed: had nothing differed, one store was compared with itself.
-    assert!(different.iter().any(|name| *name == "keys/release.pub"));
+    assert!(different(&first.store(), &second).contains(&"keys/release.pub".to_owned()));
+    let images = tagged(&first.home.join("registry"));
+    assert_eq!(images, tagged(&home.join("registry")));
+    assert!(images.keys().any(|name| name.starts_with("etcd-io/etcd:")), "{images:#?}");
+    assert_eq!(provenances(&first.store()), provenances(&second));
     let key = folder.path().join("key.pub");
     fs::copy(second.join("keys/release.pub"), &key).unwrap();
     must(with(verifier(), ["--key"]).arg(key).arg("--all").arg(second.join(MANIFEST)));
 }
 
-fn is_same(a: &Path, b: &Path, name: &str) -> bool {
-    sha256(&fs::read(a.join(name)).unwrap()) == sha256(&fs::read(b.join(name)).unwrap())
+#[test]
+fn one_other_byte_in_any_kind_of_file_is_noticed() {
+    let (first, second) = (shared().copy_of_release(), shared().copy_of_release());
+    let (first, second) = (first.path(), second.path());
+    assert_eq!(different(first, second), Vec::<String>::new());
+    let names = files(first);
+    // Definitions are not copied: they are given, not made.
+    for kind in SAME.into_iter().filter(|(begin, _)| *begin != "crds/") {
+        let name = names.iter().find(|name| is_like(name, kind)).unwrap();
+        let bytes = fs::read(second.join(name)).unwrap();
+        let mut other = bytes.clone();
+        *other.last_mut().unwrap() ^= 1;
+        fs::write(second.join(name), &other).unwrap();
+        assert_eq!(unexplained(first, second), [name.as_str()]);
+        fs::remove_file(second.join(name)).unwrap();
+        assert_eq!(unexplained(first, second), [name.as_str()]);
+        fs::write(second.join(name), bytes).unwrap();
+    }
+    // Another key and its signatures are no difference, but a signature that is missing is.
+    let bundle = format!("{MANIFEST}.sigstore.json");
+    fs::write(second.join("keys/release.pub"), "another").unwrap();
+    fs::write(second.join(&bundle), "another").unwrap();
+    assert_eq!(unexplained(first, second), Vec::<String>::new());
+    fs::remove_file(second.join(&bundle)).unwrap();
+    assert_eq!(unexplained(first, second), [bundle]);
 }
 
-/// Cuts the same release in a folder, as another user where the tests are root; returns its store.
+/// What a registry gives for each tag.
+fn tagged(registry: &Path) -> BTreeMap<String, Value> {
+    let mut found = BTreeMap::new();
+    for name in files(registry) {
+        let Some(repository) = name.strip_suffix("/index.json") else { continue };
+        let index: Value =
+            serde_json::from_slice(&fs::read(registry.join(&name)).unwrap()).unwrap();
+        for manifest in index["manifests"].as_array().unwrap() {
+            let tag = &manifest["annotations"]["org.opencontainers.image.ref.name"];
+            if let Some(tag) = tag.as_str() {
+                found.insert(format!("{repository}:{tag}"), manifest["digest"].clone());
+            }
+        }
+    }
+    found
+}
+
+/// What provenances say, less what the container could enforce for that user.
+fn provenances(store: &Path) -> BTreeMap<String, Value> {
+    let folder = scratch("provenance");
+    let (text, mut found) = (folder.path().join("payload"), BTreeMap::new());
+    for name in files(store).into_iter().filter(|name| name.contains("/attestations/")) {
+        let bundle: Value = serde_json::from_slice(&fs::read(store.join(&name)).unwrap()).unwrap();
+        fs::write(&text, bundle["dsseEnvelope"]["payload"].as_str().unwrap()).unwrap();
+        let statement = must(with("base64", ["--decode"]).arg(&text));
+        let mut statement: Value = serde_json::from_str(&statement).unwrap();
+        let definition = &mut statement["predicate"]["buildDefinition"];
+        assert!(definition["internalParameters"]["isolation"].take().is_array(), "{name}");
+        found.insert(name, statement);
+    }
+    assert_eq!(found.len(), 2, "one a component");
+    found
+}
+
+/// Cuts the same release in a folder, as another user where the tests are root; returns its home.
 fn cut_differently(first: &Shared, folder: &Path) -> PathBuf {
     let repository = folder.join("a/deeper/repository");
     let home = folder.join("another home");
@@ -64,7 +158,7 @@ fn cut_differently(first: &Shared, folder: &Path) -> PathBuf {
     command.args(["cut", "1-20", "--date", DATE]).args(PART).arg("--home").arg(&home);
     let cut = run::run(command.current_dir(&repository)).expect(0);
     assert!(cut.out.contains("1-20-1"), "{}", cut.out);
-    home.join("store")
+    home
 }
 
 /// Lays the published inputs into an otherwise empty content store, so that nothing is downloaded twice.

@@ -31,6 +31,7 @@ pub(crate) const PATCHES: &str = "patches/tiny/hello/v1.0.0";
 const URL: &str = "https://upstream.example/tiny/hello";
 const MODULE_GO_MOD: &str = "module example.org/greeting\n\ngo 1.21\n";
 const MODULE_CODE: &str = "package greeting\n\nconst Text = \"hello\"\n";
+const MODULE_LICENSE: &str = "do as you please with this greeting\n";
 const GO_MOD: &str = "module example.org/tiny\n\ngo 1.21\n\nrequire example.org/greeting v1.0.0\n";
 const CODE: &str = r#"package main
 
@@ -159,7 +160,7 @@ impl Tiny {
             fs::create_dir(tiny.path(name)).unwrap();
         }
         tiny.write_settings();
-        let sums = tiny.write_proxy();
+        let sums = tiny.publish_module("v1.0.0", &[("LICENSE", MODULE_LICENSE)]);
         for (name, text) in [
             ("go.mod", GO_MOD),
             ("go.sum", sums.as_str()),
@@ -242,24 +243,34 @@ impl Tiny {
         write(&self.path("gitconfig"), &settings);
     }
 
-    /// Lays out a module proxy with the one module; returns its lines of go.sum.
-    fn write_proxy(&self) -> String {
+    /// Puts a version of the module into the proxy, with more files beside its code; returns its lines of go.sum.
+    fn publish_module(&self, version: &str, more: &[(&str, &str)]) -> String {
         let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
-        let license = ("LICENSE", "do as you please with this greeting\n");
-        for (name, text) in [license, ("go.mod", MODULE_GO_MOD), ("greeting.go", MODULE_CODE)] {
-            let name = format!("example.org/greeting@v1.0.0/{name}");
+        let code = [("go.mod", MODULE_GO_MOD), ("greeting.go", MODULE_CODE)];
+        for (name, text) in more.iter().chain(&code) {
+            let name = format!("example.org/greeting@{version}/{name}");
             zip.start_file(name, SimpleFileOptions::default()).unwrap();
             zip.write_all(text.as_bytes()).unwrap();
         }
         let zip = zip.finish().unwrap();
         let sum = module_hash(zip.clone()).unwrap();
-        fs::create_dir_all(self.module("zip").parent().unwrap()).unwrap();
-        fs::write(self.module("zip"), zip.into_inner()).unwrap();
-        write(&self.module("mod"), MODULE_GO_MOD);
-        write(&self.module("info"), "{\"Version\":\"v1.0.0\"}");
-        write(&self.path("proxy/example.org/greeting/@v/list"), "v1.0.0\n");
+        let folder = self.path("proxy/example.org/greeting/@v");
+        let file = |kind: &str| folder.join(format!("{version}.{kind}"));
+        write(&file("zip"), zip.into_inner());
+        write(&file("mod"), MODULE_GO_MOD);
+        write(&file("info"), format!("{{\"Version\":\"{version}\"}}"));
+        write(&folder.join("list"), format!("{version}\n"));
         let go_mod = mod_file_hash(MODULE_GO_MOD.as_bytes());
-        format!("example.org/greeting v1.0.0 {sum}\nexample.org/greeting v1.0.0/go.mod {go_mod}\n")
+        format!(
+            "example.org/greeting {version} {sum}\nexample.org/greeting {version}/go.mod {go_mod}\n"
+        )
+    }
+
+    /// Makes upstream require another version of the module, which holds no more files than these beside its code.
+    pub(crate) fn require(&self, version: &str, more: &[(&str, &str)]) {
+        let sums = self.publish_module(version, more);
+        write(&self.path("upstream/go.sum"), sums);
+        write(&self.path("upstream/go.mod"), GO_MOD.replace("v1.0.0", version));
     }
 
     /// A file of the module in the proxy, by its kind: `zip`, `mod`, `info`.

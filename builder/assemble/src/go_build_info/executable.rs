@@ -10,6 +10,9 @@ const CHUNK: u64 = 1 << 20;
 /// The longest table of headers that is read.
 const LONGEST_TABLE: u64 = 4 << 20;
 
+/// The most zeros that are read at once: two words, a text that is empty.
+const LONGEST_ZEROS: u64 = 16;
+
 /// Alignment of what is searched for.
 const ALIGNMENT: usize = 16;
 
@@ -40,7 +43,10 @@ impl<'a> Reader<'a> {
 struct Segment {
     address: u64,
     offset: u64,
+    /// How much of it the file holds.
     size: u64,
+    /// How much of it there is when the program runs: what the file does not hold begins as zeros.
+    memory: u64,
 }
 
 /// Where the data of a program lies.
@@ -80,8 +86,9 @@ impl Executable {
     ) -> Result<Option<u64>, BuildInfoError> {
         let Some((start, length)) = self.data else { return Ok(None) };
         let end = start.saturating_add(length);
-        let mut at = start.next_multiple_of(ALIGNMENT as u64);
-        while at < end {
+        // Headers may name addresses after which there are none.
+        let mut next = start.checked_next_multiple_of(ALIGNMENT as u64);
+        while let Some(at) = next.filter(|at| *at < end) {
             let chunk = self.read_up_to(reader, at, CHUNK.min(end - at))?;
             if chunk.is_empty() {
                 break;
@@ -91,7 +98,7 @@ impl Executable {
                 let found = at + (index * ALIGNMENT) as u64;
                 return Ok((end - found >= size as u64).then_some(found));
             }
-            at += CHUNK;
+            next = at.checked_add(CHUNK);
         }
         Ok(None)
     }
@@ -112,6 +119,7 @@ impl Executable {
     }
 
     /// Reads `size` bytes from an address on, fewer where its segment ends; none outside all segments.
+    /// Where the program begins with zeros that the file does not hold, they are read.
     pub(super) fn read_up_to(
         &self,
         reader: &mut Reader<'_>,
@@ -119,11 +127,15 @@ impl Executable {
         size: u64,
     ) -> Result<Vec<u8>, BuildInfoError> {
         let holds = |segment: &&Segment| {
-            address.checked_sub(segment.address).is_some_and(|offset| offset < segment.size)
+            address.checked_sub(segment.address).is_some_and(|offset| offset < segment.memory)
         };
         let Some(segment) = self.segments.iter().find(holds) else { return Ok(Vec::new()) };
         let inside = address - segment.address;
-        reader.at(segment.offset.saturating_add(inside), size.min(segment.size - inside))
+        if let Some(held) = segment.size.checked_sub(inside).filter(|held| *held > 0) {
+            return reader.at(segment.offset.saturating_add(inside), size.min(held));
+        }
+        let zeros = size.min(segment.memory - inside).min(LONGEST_ZEROS);
+        Ok(vec![0; usize::try_from(zeros).unwrap_or_default()])
     }
 }
 
@@ -146,7 +158,7 @@ fn elf(reader: &mut Reader<'_>, head: &[u8]) -> Result<Parsed, BuildInfoError> {
     let mut data = None;
     for entry in rows(&table, program_size) {
         let Some((kind, flags)) = u32_at(entry, 0).zip(u32_at(entry, 4)) else { return Ok(None) };
-        let Some(segment) = segment(entry, 16, 8, 32) else { return Ok(None) };
+        let Some(segment) = segment(entry, 16, 8, 32, 40) else { return Ok(None) };
         segments.push(segment);
         // PT_LOAD, writable and not executable.
         if kind == 1 && flags & 3 == 2 && data.is_none() {
@@ -190,7 +202,7 @@ fn mach_o(reader: &mut Reader<'_>, head: &[u8]) -> Result<Parsed, BuildInfoError
         if kind != SEGMENT_64 {
             continue;
         }
-        let Some(segment) = segment(command, 24, 40, 48) else { return Ok(None) };
+        let Some(segment) = segment(command, 24, 40, 48, 32) else { return Ok(None) };
         if !command.get(8..).is_some_and(|name| name.starts_with(b"__PAGEZERO\0")) {
             segments.push(segment);
         }
@@ -225,7 +237,7 @@ fn pe(reader: &mut Reader<'_>, head: &[u8]) -> Result<Parsed, BuildInfoError> {
         let (Some(virtual_size), Some(address)) = (field(8), field(12)) else { return Ok(None) };
         let (Some(size), Some(offset)) = (field(16), field(20)) else { return Ok(None) };
         let (address, flags) = (base.saturating_add(address), u32_at(section, 36));
-        segments.push(Segment { address, offset, size });
+        segments.push(Segment { address, offset, size, memory: size.max(virtual_size) });
         if size != 0 && flags.is_some_and(|flags| flags & !ALIGNMENT_BITS == DATA) {
             data = data.or(Some((address, virtual_size)));
         }
@@ -238,10 +250,17 @@ fn rows(table: &[u8], size: u64) -> impl Iterator<Item = &[u8]> {
     table.chunks_exact(usize::try_from(size).unwrap_or(usize::MAX).max(1))
 }
 
-/// Reads a segment whose address, offset and size stand at these places of a header.
-fn segment(header: &[u8], address: usize, offset: usize, size: usize) -> Option<Segment> {
+/// Reads a segment whose address, offset, size in the file and size in memory stand at these places of a header.
+fn segment(
+    header: &[u8],
+    address: usize,
+    offset: usize,
+    size: usize,
+    memory: usize,
+) -> Option<Segment> {
     let (address, offset) = (u64_at(header, address)?, u64_at(header, offset)?);
-    Some(Segment { address, offset, size: u64_at(header, size)? })
+    let size = u64_at(header, size)?;
+    Some(Segment { address, offset, size, memory: size.max(u64_at(header, memory)?) })
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {

@@ -127,6 +127,21 @@ fn every_format_gives_the_same_information_inline_and_behind_pointers() {
 }
 
 #[test]
+fn a_text_that_begins_as_zeros_is_empty() {
+    // Of the segment, the program begins with 64 bytes of zeros that the file does not hold.
+    let mut program = elf(false);
+    let size = (program.len() - 128) as u64;
+    put(&mut program, 104, size + 64, 8);
+    let modules = ADDRESS + size + 16;
+    put(&mut program, 128 + 24, modules, 8);
+    let info = read(&mut Cursor::new(program.clone())).unwrap().unwrap();
+    assert_eq!((info.go_version.as_str(), info.is_silent()), ("go1.17.1", true));
+    put(&mut program, 128 + 24, modules + 64, 8);
+    let error = read(&mut Cursor::new(program)).unwrap_err().to_string();
+    assert!(error.ends_with("points outside the file"), "{error}");
+}
+
+#[test]
 fn other_files_have_no_build_information() {
     for bytes in [&b""[..], b"#!/bin/sh\n", b"MZ", b"\x7fELF\x01\x01", b"PK\x03\x04"] {
         let found = read(&mut Cursor::new(bytes.to_vec()));
@@ -149,6 +164,15 @@ fn a_program_that_is_cut_off_is_never_read_as_another() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn data_at_the_end_of_all_addresses_holds_nothing() {
+    for address in [u64::MAX, u64::MAX - 7, u64::MAX - 16, u64::MAX - (1 << 20)] {
+        let mut program = elf(true);
+        put(&mut program, 64 + 16, address, 8);
+        assert_eq!(read(&mut Cursor::new(program)).unwrap(), None, "at {address:#x}");
     }
 }
 

@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     entry::{Entry, EntryKind},
+    go_build_info::Dependency,
     module_zip::ModuleZipError,
     tar::{TarError, read_tar},
 };
@@ -59,8 +60,8 @@ pub enum SourceError {
 pub struct SourceLicenses {
     files: BTreeMap<String, LicenseFile>,
     vendored: Vendored,
-    /// Folders with a `go.mod`, the top as an empty text.
-    modules: BTreeSet<String>,
+    /// Folders with a `go.mod`, the top as an empty text, and the module's path.
+    modules: BTreeMap<String, String>,
     /// What the `go.sum` files of the tree say of modules from elsewhere, by path and version.
     sums: BTreeMap<(String, String), String>,
     code: GoFolders,
@@ -80,7 +81,8 @@ impl SourceLicenses {
             } else if name == "go.sum" {
                 found.add_sums(&read_text(path, size, content)?);
             } else if name == "go.mod" {
-                found.modules.insert(folder_of(path).to_owned());
+                let module = module_path(&read_text(path, size, content)?);
+                found.modules.insert(folder_of(path).to_owned(), module);
             } else if let Some(kind) = kind_of(name) {
                 let text = read_text(path, size, content)?;
                 let kept = texts.entry(sha256(text.as_bytes())).or_insert_with(|| text.into());
@@ -112,6 +114,18 @@ impl SourceLicenses {
         self.sums.get(&(module.to_owned(), version.to_owned())).map(String::as_str)
     }
 
+    /// Returns the path of the tree's own module in a folder, empty for the top.
+    pub fn module(&self, folder: &str) -> Option<&str> {
+        self.modules.get(folder).map(String::as_str)
+    }
+
+    /// Returns the modules below `vendor` that hold these folders of packages, sorted by path.
+    pub fn carried(&self, folders: &BTreeSet<String>) -> Vec<Dependency> {
+        let names = folders.iter().filter_map(|folder| self.vendored.module_of(folder));
+        let names: BTreeSet<&str> = names.collect();
+        names.into_iter().filter_map(|name| self.vendored.modules.get(name).cloned()).collect()
+    }
+
     /// Returns the licence files of a module that the tree carries: below `vendor`, in a folder that stands in for it,
     /// among the modules staged in the tree, or in the folder for licences kept apart. A module without a licence
     /// of its own has that of the closest vendored module above it: Go hands a repository's licence on to the modules
@@ -119,12 +133,12 @@ impl SourceLicenses {
     ///
     /// Empty for a module that the tree does not carry.
     pub fn vendored(&self, module: &str) -> Vec<LicenseFile> {
-        let replacement = self.vendored.modules.get(module).and_then(Option::as_deref);
-        if let Some(folder) = replacement.and_then(|path| path.strip_prefix("./")) {
+        let replacement = self.vendored.modules.get(module).and_then(|m| m.replaced_by.as_ref());
+        if let Some(folder) = replacement.and_then(|module| module.path.strip_prefix("./")) {
             return self.folder(folder);
         }
         let staged = format!("staging/src/{module}");
-        if self.modules.contains(&staged) {
+        if self.modules.contains_key(&staged) {
             return self.folder(&staged);
         }
         let own = self.vendor_folder(module);
@@ -182,7 +196,7 @@ impl SourceLicenses {
     fn is_foreign(&self, at: &str, folder: &str) -> bool {
         let mut at = at;
         while at.len() > folder.len() {
-            if self.modules.contains(at) {
+            if self.modules.contains_key(at) {
                 return true;
             }
             at = folder_of(at);
@@ -198,6 +212,15 @@ impl SourceLicenses {
         let files = self.files.range(prefix.to_owned()..);
         files.take_while(move |(path, _)| path.starts_with(prefix)).map(|(_, file)| file)
     }
+}
+
+/// Reads the line `module <path>` of a `go.mod`.
+///
+/// Source: Go Modules Reference, "module directive".
+fn module_path(go_mod: &str) -> String {
+    let path = go_mod.lines().find_map(|line| line.trim().strip_prefix("module "));
+    let word = path.and_then(|path| path.split_whitespace().next()).unwrap_or_default();
+    word.trim_matches('"').to_owned()
 }
 
 /// Reads a text of at most [`LONGEST_TEXT`] bytes, whatever its encoding.

@@ -141,7 +141,7 @@ const TREE: &[(&str, &str)] = &[
     ("api/LICENSE", BSD),
     ("api/a.go", ""),
     ("api/go.mod", ""),
-    ("go.mod", ""),
+    ("go.mod", "// of the top\nmodule top.org/top\n\ngo 1.15\n"),
     ("logo/LICENSE", UNKNOWN),
     ("main.go", ""),
     ("server/etc/x.go", ""),
@@ -196,6 +196,18 @@ fn licences_of_a_source_tree_go_to_the_module_that_they_bind() {
     assert_eq!(paths(tree.vendored("e.org/e")), Vec::<String>::new());
     let [first, second] = [tree.vendored("a.org/a/b"), tree.vendored("c.org/c")];
     assert!(Arc::ptr_eq(&first[0].text, &second[0].text), "equal texts are kept once");
+}
+
+#[test]
+fn modules_below_vendor_are_found_by_the_folders_of_their_packages() {
+    let tree = SourceLicenses::read(Cursor::new(tar(TREE))).unwrap();
+    assert_eq!((tree.module(""), tree.module("vendor")), (Some("top.org/top"), None));
+    let folders = ["a.org/a/b/deep", "a.org/a/sub", "d.org/api", "fmt", "top.org/top/x"];
+    let carried = tree.carried(&folders.map(str::to_owned).into());
+    let names = carried.iter().map(|found| (found.module.path.as_str(), &*found.linked().version));
+    let expected = [("a.org/a", "v1.0.0"), ("a.org/a/b", "v0.1.0"), ("d.org/api", "")];
+    assert_eq!(names.collect::<Vec<_>>(), expected);
+    assert_eq!(carried[2].folder("").as_deref(), Some("api"), "what stands in for it");
 }
 
 const DEP5: &str = "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/

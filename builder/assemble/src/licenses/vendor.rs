@@ -4,11 +4,13 @@
 
 use std::collections::BTreeMap;
 
+use crate::go_build_info::{Dependency, Module};
+
 /// The modules of a vendor folder.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Vendored {
-    /// Module path to the path or folder that stands in for it, where one does.
-    pub modules: BTreeMap<String, Option<String>>,
+    /// Each by its path.
+    pub modules: BTreeMap<String, Dependency>,
 }
 
 impl Vendored {
@@ -18,15 +20,13 @@ impl Vendored {
         for line in text.lines() {
             let Some(rest) = line.strip_prefix("# ") else { continue };
             let (module, replacement) = match rest.split_once(" => ") {
-                Some((module, replacement)) => (module, replacement.split(' ').next()),
+                Some((module, replacement)) => (module, named(replacement)),
                 None => (rest, None),
             };
-            let Some(path) = module.split(' ').next().filter(|path| !path.is_empty()) else {
-                continue;
-            };
-            let replacement = replacement.filter(|path| !path.is_empty()).map(str::to_owned);
+            let Some(module) = named(module) else { continue };
             // Replacements of all versions stand once more at the end, without a version.
-            modules.entry(path.to_owned()).or_insert(replacement);
+            let dependency = Dependency { module, replaced_by: replacement };
+            modules.entry(dependency.module.path.clone()).or_insert(dependency);
         }
         Self { modules }
     }
@@ -41,4 +41,11 @@ impl Vendored {
             folder = folder.rsplit_once('/')?.0;
         }
     }
+}
+
+/// Reads `path version`, or a path alone.
+fn named(text: &str) -> Option<Module> {
+    let mut words = text.split(' ');
+    let path = words.next().filter(|path| !path.is_empty())?.to_owned();
+    Some(Module { path, version: words.next().unwrap_or_default().to_owned(), sum: None })
 }

@@ -15,6 +15,9 @@ use super::{
 };
 use crate::licenses::LICENSE_LIST;
 
+/// What is said of a program that does not name its modules.
+const UNNAMED: &str = "; it names no modules itself: listed are those whose source files it names, so one without any code in it is not";
+
 /// Everything that is said so far. An identifier is made of all that its package says, so two that are equal
 /// describe the same.
 #[derive(Default)]
@@ -158,8 +161,10 @@ impl Description {
         package.checksums.push(Checksum { algorithm: "SHA256", value: sha256 });
         package.purpose = Some("APPLICATION");
         let of_go = program.go.as_ref();
-        let package_of_go =
-            of_go.map(|go| format!("; Go package {} of module {}", go.package, go.main_module));
+        let package_of_go = of_go.map(|go| {
+            let found = if go.names_modules { "" } else { UNNAMED };
+            format!("; Go package {} of module {}{found}", go.package, go.main_module)
+        });
         package.comment = Some(format!(
             "{}; {} bytes{}",
             program.platform,

@@ -1,6 +1,6 @@
 //! Rules for images, for programs that Go does not build, and for platforms beside the channel's.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kdistro_assemble::entry::EntryPath;
 use kdistro_formats::Platform;
@@ -8,7 +8,7 @@ use kdistro_formats::Platform;
 use super::{Reporter, Workspace, check_template, list};
 use crate::config::{
     INPUTS,
-    channel::Component,
+    channel::{Channel, Component},
     inputs::Go,
     project::{Image, Recipe},
 };
@@ -78,7 +78,7 @@ fn check_image(image: &Image, report: &mut Reporter<'_>) {
     flat.chain(&image.archive).for_each(|text| check_template(text, report));
 }
 
-/// Checks that roots, bases and platforms of a component exist, and that its Go can compile for them.
+/// Checks that the roots and bases of a component exist.
 pub(super) fn check_inputs(
     workspace: &Workspace,
     component: &Component,
@@ -110,14 +110,32 @@ pub(super) fn check_inputs(
             report.at(name, format!("`{name}` needs build root `{root}`, which {INPUTS} does not list; it lists {known}"));
         }
     }
-    let Some(go) = inputs.go(&component.go) else { return };
-    let programs = recipe.builds.iter().flat_map(|build| &build.programs);
-    for (program, platform) in programs.flat_map(|p| p.also.iter().map(move |also| (p, also))) {
-        if let Some(what) = cannot_build(go, platform) {
-            let (name, program) = (&component.project, &program.name);
-            report
-                .at(name, format!("`{program}` of `{name}` is to be built for {platform}, {what}"));
+}
+
+/// Checks that the Go of a component can compile for every platform that one of its programs is built for.
+pub(super) fn check_platforms(
+    workspace: &Workspace,
+    channel: &Channel,
+    component: &Component,
+    report: &mut Reporter<'_>,
+) {
+    let project = workspace.projects.get(&component.project);
+    let recipe = project.and_then(|project| project.recipe(&component.tag));
+    let (Some(recipe), Some(go)) = (recipe, workspace.inputs.go(&component.go)) else { return };
+    let mut asked: BTreeMap<&Platform, Vec<&String>> = BTreeMap::new();
+    for build in &recipe.builds {
+        let usual = if build.platforms.is_empty() { &channel.platforms } else { &build.platforms };
+        for program in &build.programs {
+            let platforms: BTreeSet<_> = usual.iter().chain(&program.also).collect();
+            for platform in platforms {
+                asked.entry(platform).or_default().push(&program.name);
+            }
         }
+    }
+    for (platform, programs) in asked {
+        let Some(what) = cannot_build(go, platform) else { continue };
+        let (name, programs) = (&component.project, list(programs.into_iter()));
+        report.at(name, format!("`{name}` is to build {programs} for {platform}, {what}"));
     }
 }
 
@@ -129,7 +147,8 @@ pub(super) fn cannot_build(go: &Go, platform: &Platform) -> Option<String> {
     };
     let minor = go.minor.split_once('.').and_then(|(_, minor)| minor.parse::<u32>().ok());
     let can = minor.is_some_and(|minor| minor >= *since);
-    (!can).then(|| format!("which Go {} cannot; Go can from 1.{since} on", go.minor))
+    let advice = "take a newer `go` for it, or leave the platform out";
+    (!can).then(|| format!("which Go {} cannot; Go can from 1.{since} on: {advice}", go.minor))
 }
 
 #[cfg(test)]
@@ -145,7 +164,7 @@ mod tests {
         };
         let apple: Platform = "darwin/arm64".parse().unwrap();
         let found = cannot_build(&go("1.15"), &apple).unwrap();
-        assert_eq!(found, "which Go 1.15 cannot; Go can from 1.16 on");
+        assert!(found.starts_with("which Go 1.15 cannot; Go can from 1.16 on: "), "{found}");
         assert_eq!(cannot_build(&go("1.16"), &apple), None);
         assert_eq!(cannot_build(&go("1.15"), &"linux/arm64".parse().unwrap()), None);
     }
