@@ -69,13 +69,14 @@ impl Figure {
         }
     }
 
-    /// A figure without a peer.
+    /// A figure without a peer; for information where there is no `most`.
     pub(crate) fn alone(
         name: impl Into<String>,
         unit: &'static str,
         values: &[f64],
-        most: f64,
+        most: impl Into<Option<f64>>,
     ) -> Self {
+        let most = most.into();
         let ours = median(values.iter().copied());
         Self {
             name: name.into(),
@@ -84,8 +85,8 @@ impl Figure {
             peer: None,
             peer_name: String::new(),
             ratio: None,
-            limit: Some(in_words(Limit::AtMost(most), unit)),
-            met: Some(ours <= most),
+            limit: most.map(|most| in_words(Limit::AtMost(most), unit)),
+            met: most.map(|most| ours <= most),
             runs: values.len(),
         }
     }
@@ -163,12 +164,14 @@ mod tests {
         let figures = [
             figure(&[(2.0, 4.0)], Limit::OfPeer { times: 1.05, plus: 0.0 }),
             Figure::alone("rest", "ms", &[16.0], 15.0),
+            Figure::alone("more", "ms", &[16.0], None),
         ];
         assert_eq!(
             table(&figures),
-            "figure  unit  ours    peer   ratio  limit        verdict  runs  peer is\n\
-             work    s     2.000   4.000  0.500  1.05 x peer  met      1     peer 1.0\n\
-             rest    ms    16.000  -      -      15 ms        MISSED   1\n"
+            "figure  unit  ours    peer   ratio  limit        verdict          runs  peer is\n\
+             work    s     2.000   4.000  0.500  1.05 x peer  met              1     peer 1.0\n\
+             rest    ms    16.000  -      -      15 ms        MISSED           1\n\
+             more    ms    16.000  -      -      -            for information  1\n"
         );
     }
 }

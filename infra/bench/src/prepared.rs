@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     fs,
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -54,7 +55,7 @@ impl Prepared {
         let content = ContentStore::new(home.content());
         let prepared = Self {
             _at_work: home.enter().map_err(doing("enter the home folder"))?,
-            plan: plan_of(repository)?,
+            plan: plan_of(repository, &PROJECTS)?,
             repository: repository.to_owned(),
             home,
             content,
@@ -82,6 +83,24 @@ impl Prepared {
         steps.into_iter().filter(|step| build::uses(&self.plan, step).is_empty()).collect()
     }
 
+    /// The plan of every component of the channel that is whole in this home: of large ones only what was built before.
+    pub(crate) fn built(&self) -> Result<Plan, BenchError> {
+        let mut plan = plan_of(&self.repository, &[])?;
+        let mut missing = BTreeSet::new();
+        for component in &plan.components {
+            for output in component.assets.iter().flat_map(|asset| asset.content.outputs()) {
+                let record = StepRecord::read(&self.home, &output.step);
+                let record = record.map_err(doing("read what a step gave"))?;
+                let built = record.and_then(|record| record.outputs.get(&output.name).copied());
+                if !built.is_some_and(|built| self.content.has(&built.digest)) {
+                    missing.insert(component.name.clone());
+                }
+            }
+        }
+        plan.components.retain(|component| !missing.contains(&component.name));
+        Ok(plan)
+    }
+
     /// What was built: programs in the content store, sorted by path.
     pub(crate) fn programs(&self) -> Result<Vec<PathBuf>, BenchError> {
         let mut digests = BTreeSet::new();
@@ -102,6 +121,20 @@ impl Prepared {
         Ok((folder, home))
     }
 
+    /// Lets `home` have these folders of this home, where they are there.
+    pub(crate) fn share(&self, names: &[&str], home: &Home) -> Result<(), BenchError> {
+        for name in names {
+            let place = self.home.path().join(name);
+            if place.is_dir() {
+                let link = home.path().join(name);
+                let folder = link.parent().unwrap_or(home.path());
+                fs::create_dir_all(folder).map_err(at(folder))?;
+                symlink(&place, &link).map_err(at(&link))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Lays out in `home` all that a step sees.
     pub(crate) fn lay_out(&self, step: &Step, home: &Home) -> Result<(), BenchError> {
         let trees = build::trees::Trees {
@@ -117,7 +150,8 @@ impl Prepared {
     }
 }
 
-fn plan_of(repository: &Path) -> Result<Plan, BenchError> {
+/// The plan of these components of the channel for the platform that builds; of all where none is named.
+fn plan_of(repository: &Path, projects: &[&str]) -> Result<Plan, BenchError> {
     let files = read_files(repository).map_err(doing("read the configuration"))?;
     let workspace = Workspace::read(files).map_err(|problems| {
         let problems = problems.iter().map(ToString::to_string).collect::<Vec<_>>();
@@ -126,7 +160,7 @@ fn plan_of(repository: &Path) -> Result<Plan, BenchError> {
     let wrong = |name| move |error| BenchError::Unexpected(format!("{name}: {error}"));
     let channel: ChannelName = CHANNEL.parse().map_err(wrong(CHANNEL))?;
     let selection = Selection {
-        projects: PROJECTS
+        projects: projects
             .iter()
             .map(|name| name.parse().map_err(wrong(name)))
             .collect::<Result<_, _>>()?,

@@ -1,6 +1,7 @@
 //! The roles that this program plays in a process of their own, so that their memory and CPU are theirs alone.
 
 use std::{
+    collections::BTreeMap,
     error::Error,
     ffi::OsString,
     fs::{self, File},
@@ -12,8 +13,18 @@ use std::{
 };
 
 use clap::Parser;
-use kdistro::{cli::Cli, commands, context::Surroundings};
+use kdistro::{
+    build::{Records, StepRecord},
+    cli::Cli,
+    commands,
+    content::ContentStore,
+    context::Surroundings,
+    home::Home,
+    package::{KnownPackages, Packager},
+    report::Reporter,
+};
 use kdistro_assemble::gzip::gzip;
+use kdistro_formats::{Digest, canonical, plan::Plan};
 use kdistro_verify::hash::{self, Hashes};
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +32,8 @@ use serde::{Deserialize, Serialize};
 pub(crate) const HASH: &str = "kdistro-bench:hash";
 /// First argument: compress the first file that follows into the second.
 pub(crate) const GZIP: &str = "kdistro-bench:gzip";
+/// First argument: package the plan that follows in the home that follows, on all cores.
+pub(crate) const PACKAGE: &str = "kdistro-bench:package";
 /// First argument: be `kdistro` with the arguments that follow.
 pub(crate) const KDISTRO: &str = "kdistro-bench:kdistro";
 
@@ -29,6 +42,17 @@ pub(crate) const KDISTRO: &str = "kdistro-bench:kdistro";
 pub(crate) struct Hashed {
     /// SHA-256 and SHA-512 of each file in hex, in the order of the arguments.
     pub(crate) files: Vec<(String, String)>,
+    /// The most memory that the process held at once.
+    pub(crate) peak_bytes: u64,
+}
+
+/// What the packaging role made.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Packed {
+    /// The digest of each asset, by path; of an image, that of its index.
+    pub(crate) assets: BTreeMap<String, Digest>,
+    /// The digest of the SBOM of everything.
+    pub(crate) sbom: Option<Digest>,
     /// The most memory that the process held at once.
     pub(crate) peak_bytes: u64,
 }
@@ -42,6 +66,7 @@ pub(crate) fn play(
     match word.to_str()? {
         HASH => Some(exit(hash_files(rest))),
         GZIP => Some(exit(compress(rest))),
+        PACKAGE => Some(exit(package(rest))),
         KDISTRO => Some(be_kdistro(rest, surroundings())),
         _ => None,
     }
@@ -66,6 +91,37 @@ fn be_kdistro(arguments: &[OsString], surroundings: Surroundings) -> ExitCode {
 fn compress(arguments: &[OsString]) -> Result<(), Box<dyn Error>> {
     let [from, to] = arguments else { return Err("expected two files".into()) };
     gzip(File::open(from)?, File::create(to)?)?;
+    Ok(())
+}
+
+/// Makes every asset of a plan whose steps were run, as a cut does.
+fn package(arguments: &[OsString]) -> Result<(), Box<dyn Error>> {
+    let [plan, home] = arguments else { return Err("expected a plan and a home folder".into()) };
+    let plan: Plan = canonical::from_slice(&fs::read(plan)?)?;
+    let home = Home::open(home.as_ref())?;
+    let mut records = Records::default();
+    for step in &plan.steps {
+        if let Some(record) = StepRecord::read(&home, &step.key)? {
+            records.insert(step.key, record);
+        }
+    }
+    let packager = Packager {
+        plan: &plan,
+        records: &records,
+        home: &home,
+        content: &ContentStore::new(home.content()),
+        reporter: &Reporter::new(false, true),
+        jobs: thread::available_parallelism().map_or(1, usize::from),
+        packages: KnownPackages::default(),
+    };
+    let packaged = packager.package(None)?;
+    let assets = packaged.assets.iter().map(|(path, hashes)| (path.clone(), hashes.sha256));
+    let packed = Packed {
+        assets: assets.collect(),
+        sbom: packaged.sbom.map(|hashes| hashes.sha256),
+        peak_bytes: peak_bytes()?,
+    };
+    io::stdout().write_all(&serde_json::to_vec(&packed)?)?;
     Ok(())
 }
 

@@ -5,6 +5,7 @@ mod empty_step;
 mod gzip;
 mod hash;
 mod nothing_changed;
+mod packaging;
 
 use clap::ValueEnum;
 
@@ -21,8 +22,12 @@ pub(crate) enum Subject {
     NothingChanged,
     /// The CPU and memory of both digests in one read, and of openssl run twice
     Hash,
-    /// The CPU of compressing programs, and of pigz at the same level; for information
+    /// The CPU of compressing a layer of programs, and of pigz on one core at the same level
     Gzip,
+    /// The wall time and memory of making the images of all components that were built in the home
+    Images,
+    /// The wall time and memory of writing the SBOMs of all components that were built in the home
+    Sboms,
 }
 
 impl Subject {
@@ -38,6 +43,8 @@ impl Subject {
             Self::NothingChanged => nothing_changed::measure(prepared, pairs.unwrap_or(21)),
             Self::Hash => hash::measure(prepared, pairs.unwrap_or(11)),
             Self::Gzip => gzip::measure(prepared, pairs.unwrap_or(5)),
+            Self::Images => packaging::images(prepared, pairs.unwrap_or(5)),
+            Self::Sboms => packaging::sboms(prepared, pairs.unwrap_or(5)),
         }
     }
 }

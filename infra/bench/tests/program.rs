@@ -62,9 +62,11 @@ fn a_folder_that_is_no_build_repository_is_refused() {
 #[test]
 fn a_file_that_is_missing_ends_a_role_with_2() {
     let folder = tempfile::tempdir().unwrap();
-    for arguments in
-        [&["kdistro-bench:hash", "missing"][..], &["kdistro-bench:gzip", "missing", "to"]]
-    {
+    for arguments in [
+        &["kdistro-bench:hash", "missing"][..],
+        &["kdistro-bench:gzip", "missing", "to"],
+        &["kdistro-bench:package", "missing", "home"],
+    ] {
         let output = bench(folder.path(), arguments);
         assert_eq!(output.status.code(), Some(2), "{output:?}");
         assert!(String::from_utf8_lossy(&output.stderr).contains("No such file"), "{output:?}");

@@ -1,5 +1,4 @@
-//! Compresses an archive of programs with the one encoder of the distribution, and with pigz on one core at the same
-//! level. For information.
+//! Compresses a layer of programs with the one encoder of the distribution, and with pigz on one core at the same level.
 
 use std::{
     fs::File,
@@ -14,15 +13,18 @@ use kdistro_assemble::{
 
 use crate::{
     error::{BenchError, at, doing},
-    figures::Figure,
+    figures::{Figure, Limit},
     measure::{Pair, cost_of, pairs},
     peer,
     prepared::Prepared,
     roles,
 };
 
-/// The archive is at least this large.
-const SIZE: u64 = 100 << 20;
+/// The layer is at least this large.
+const SIZE: u64 = 60 << 20;
+
+/// As fast as the peer.
+const LIMIT: Limit = Limit::OfPeer { times: 1.0, plus: 0.0 };
 
 pub(super) fn measure(prepared: &Prepared, count: usize) -> Result<Vec<Figure>, BenchError> {
     let (scratch, _) = prepared.scratch()?;
@@ -49,26 +51,26 @@ pub(super) fn measure(prepared: &Prepared, count: usize) -> Result<Vec<Figure>, 
     let size = [Pair { ours: megabytes(&ours)?, peer: megabytes(&theirs)? }];
     let (what, peer) = (format!("gzip {} MB", bytes >> 20), "pigz -p1 -6");
     Ok(vec![
-        Figure::of_pairs((format!("{what}, CPU"), peer), "s", &costs.cpu(), None),
+        Figure::of_pairs((format!("{what}, CPU"), peer), "s", &costs.cpu(), Some(LIMIT)),
         Figure::of_pairs((format!("{what}, size"), peer), "MB", &size, None),
     ])
 }
 
-/// Packs programs, over and over until the archive is large enough; returns their size.
+/// Packs programs, over and over until the layer is large enough; returns their size.
 fn pack(programs: &[PathBuf], archive: &Path) -> Result<u64, BenchError> {
     let file = BufWriter::new(File::create(archive).map_err(at(archive))?);
     let mut tar = TarWriter::new(file, 0);
-    let (mut bytes, mut round) = (0, 0);
-    while bytes < SIZE && !programs.is_empty() {
-        for (number, path) in programs.iter().enumerate() {
-            let mut program = File::open(path).map_err(at(path))?;
-            let size = program.metadata().map_err(at(path))?.len();
-            let name = EntryPath::new(format!("{round}/{number:04}"));
-            let name = name.map_err(doing("name a program"))?;
-            tar.append(Entry::file(name, true, size, &mut program)).map_err(doing("pack"))?;
-            bytes += size;
+    let mut bytes = 0;
+    for (number, path) in programs.iter().cycle().enumerate() {
+        if bytes >= SIZE {
+            break;
         }
-        round += 1;
+        let mut program = File::open(path).map_err(at(path))?;
+        let size = program.metadata().map_err(at(path))?.len();
+        let name = EntryPath::new(format!("{number:04}"));
+        let name = name.map_err(doing("name a program"))?;
+        tar.append(Entry::file(name, true, size, &mut program)).map_err(doing("pack"))?;
+        bytes += size;
     }
     tar.finish().map_err(doing("pack"))?.into_inner().map_err(|error| at(archive)(error.into()))?;
     Ok(bytes)

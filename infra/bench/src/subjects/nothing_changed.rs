@@ -1,14 +1,8 @@
 //! Cuts a release into a store of its own, and then again and again with nothing changed.
 
-use std::{fs, os::unix::fs::symlink, path::Path};
+use std::path::Path;
 
-use crate::{
-    error::{BenchError, at},
-    figures::Figure,
-    measure::cost_of,
-    peer,
-    prepared::Prepared,
-};
+use crate::{error::BenchError, figures::Figure, measure::cost_of, peer, prepared::Prepared};
 
 /// The limit in seconds.
 const MOST: f64 = 0.3;
@@ -19,15 +13,7 @@ const SHARED: [&str; 6] = ["apt", "assemblies", "content/sha256", "mirrors", "st
 
 pub(super) fn measure(prepared: &Prepared, count: usize) -> Result<Vec<Figure>, BenchError> {
     let (_scratch, home) = prepared.scratch()?;
-    for name in SHARED {
-        let place = prepared.home.path().join(name);
-        if place.is_dir() {
-            let link = home.path().join(name);
-            let folder = link.parent().unwrap_or(home.path());
-            fs::create_dir_all(folder).map_err(at(folder))?;
-            symlink(&place, &link).map_err(at(&link))?;
-        }
-    }
+    prepared.share(&SHARED, &home)?;
     let (outcome, _) = cut(prepared, home.path())?;
     expect("released", &outcome)?;
     let mut walls = Vec::with_capacity(count);
