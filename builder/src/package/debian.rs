@@ -9,7 +9,7 @@ use kdistro_assemble::{
     deb,
     licenses::{DebianCopyright, Licensed, debian_copyright, debian_license},
 };
-use kdistro_formats::Digest;
+use kdistro_formats::{Digest, plan::Tree};
 
 use super::{PackageError, Packager, error::Failed, linked::library};
 
@@ -26,6 +26,14 @@ pub(super) struct LinkedPackage {
 pub struct KnownPackages(Mutex<BTreeMap<Digest, Arc<LinkedPackage>>>);
 
 impl Packager<'_> {
+    /// Lists the packages of a root or base.
+    pub(super) fn packages_in(&self, tree: Option<&Digest>) -> &[Digest] {
+        match tree.and_then(|tree| self.plan.trees.get(tree)) {
+            Some(Tree::Root { packages, .. }) => packages,
+            _ => &[],
+        }
+    }
+
     /// Returns name, version and licence of a Debian package, one of those `beside` each other in a root.
     pub(super) fn package_of(
         &self,

@@ -265,10 +265,11 @@ impl<'a> Reading<'a> {
         let file = self.packager.content.open(&digest).map_err(|error| failed.content(error))?;
         let info = go_build_info::read(&mut io::BufReader::new(file))
             .map_err(|source| PackageError::BuildInfo { program: output.name.clone(), source })?;
+        let step = self.packager.plan.step(&output.step);
+        let beside = self.packager.packages_in(step.map(|step| &step.body.root));
         let mut packages = Vec::new();
         for linked in self.component.licensing.packages.iter().filter(|l| l.output == *output) {
             for digest in &linked.packages {
-                let beside = &linked.packages;
                 packages.push(self.packager.package_of(&self.component.name, digest, beside)?);
             }
         }

@@ -7,7 +7,7 @@ use kdistro_assemble::spdx::{
 };
 use kdistro_formats::{
     Digest, canonical,
-    plan::{AssemblyRules, Component, Content, EntryContent, OutputRef, PlannedAsset, Tree},
+    plan::{AssemblyRules, Component, Content, EntryContent, OutputRef, PlannedAsset},
 };
 use kdistro_verify::hash::{self, Hashes};
 use serde::Serialize;
@@ -263,8 +263,7 @@ impl Holder<'_> {
     }
 
     fn base(&mut self, base: Option<&Digest>) -> Result<(), PackageError> {
-        let tree = base.and_then(|base| self.packager.plan.trees.get(base));
-        let Some(Tree::Root { packages, .. }) = tree else { return Ok(()) };
+        let packages = self.packager.packages_in(base);
         for digest in packages {
             let package = self.packager.package_of(&self.component.name, digest, packages)?;
             let package = self.packager.debian_package(&package);
