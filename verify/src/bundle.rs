@@ -76,6 +76,9 @@ pub enum BundleError {
     Statement(#[source] serde_json::Error),
 }
 
+/// The most signatures of an envelope that are tried.
+const MOST_SIGNATURES: usize = 16;
+
 impl BundleError {
     /// True when the bundle itself is sound, so that the document beside it is what was changed.
     pub fn is_about_the_document(&self) -> bool {
@@ -190,8 +193,11 @@ pub fn other_signer(bundle_json: &[u8], key: &PublicKey) -> Option<String> {
     (!ours).then(|| hint.clone())
 }
 
-/// True when `key` made the signature of an envelope.
+/// True when `key` made a signature of an envelope, or when it has more than anybody would want to try.
 fn has_signed_envelope(envelope: &Envelope, key: &PublicKey) -> bool {
+    if envelope.signatures.len() > MOST_SIGNATURES {
+        return true;
+    }
     let bytes = |text: &str| SignatureBytes::from_base64(text).ok().map(SignatureBytes::into_bytes);
     let Some(payload) = bytes(&envelope.payload) else { return false };
     let signed = sigstore_types::dsse::pae(&envelope.payload_type, &payload);

@@ -66,7 +66,7 @@ pub fn check(reader: &dyn Reader, manifest: &str, source: &TrustSource, scope: S
             checker.check_inputs(plan);
         }
         if scope == Scope::All {
-            checker.check_others(release.as_ref().map(|(name, _)| name), &trust);
+            checker.check_others(release, &trust);
         }
         checker.check_log(&trust);
         if scope == Scope::All {

@@ -71,13 +71,30 @@ pub fn compare_folders(a: &Path, b: &Path) -> io::Result<Vec<Compared>> {
     let all: BTreeSet<_> = left.union(&right).collect();
     let compare = |path: &String| -> io::Result<Compared> {
         let (verdict, note) = match (left.contains(path), right.contains(path)) {
-            (true, true) => (compare_files(&a.join(path), &b.join(path))?, None),
+            (true, true) => compare_entries(&a.join(path), &b.join(path))?,
             (true, false) => (Verdict::Different, Some("only in the first")),
             _ => (Verdict::Different, Some("only in the second")),
         };
         Ok(Compared { path: path.clone(), verdict, note })
     };
     all.into_iter().map(compare).collect()
+}
+
+/// Compares what lies in two folders under one name. Links are not followed: one may lead anywhere.
+fn compare_entries(a: &Path, b: &Path) -> io::Result<(Verdict, Option<&'static str>)> {
+    let (left, right) = (fs::symlink_metadata(a)?, fs::symlink_metadata(b)?);
+    if left.is_file() && right.is_file() {
+        return Ok((compare_files(a, b)?, None));
+    }
+    if !(left.is_symlink() && right.is_symlink()) {
+        return Ok((Verdict::Different, Some("not a regular file on both sides")));
+    }
+    let same = fs::read_link(a)? == fs::read_link(b)?;
+    Ok(if same {
+        (Verdict::Same, None)
+    } else {
+        (Verdict::Different, Some("a link to something else"))
+    })
 }
 
 /// The files below a folder, as paths relative to it.

@@ -50,8 +50,7 @@ fn main() -> ExitCode {
             // Into memory first: the library panics where a pipe is closed.
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "kdistro-verify", &mut script);
-            write_text(&String::from_utf8_lossy(&script));
-            Ok(Answer::Yes)
+            write_text(&String::from_utf8_lossy(&script)).map(|()| Answer::Yes)
         }
     };
     result
@@ -90,9 +89,9 @@ fn verify(cli: &Cli) -> Result<Answer, String> {
         write_json(&report)?;
     } else if cli.quiet {
         let text = report.to_string();
-        write_line(&text.lines().last().unwrap_or_default());
+        write_line(&text.lines().last().unwrap_or_default())?;
     } else {
-        write_text(&report);
+        write_text(&report)?;
     }
     Ok(match report.outcome.exit_code() {
         0 => Answer::Yes,
@@ -115,7 +114,7 @@ fn compare_paths(cli: &Cli, a: &Path, b: &Path) -> Result<Answer, String> {
     } else if !cli.quiet {
         for file in &compared {
             let note = file.note.map(|note| format!(", {note}")).unwrap_or_default();
-            write_line(&format!("{}: {}{note}", file.path, file.verdict));
+            write_line(&format!("{}: {}{note}", file.path, file.verdict))?;
         }
     }
     let differs = compared.iter().any(|file| file.verdict == Verdict::Different);
@@ -129,7 +128,7 @@ fn explain_paths(cli: &Cli, a: &Path, b: &Path) -> Result<Answer, String> {
     if cli.json {
         write_json(&difference)?;
     } else if !cli.quiet {
-        write_line(&difference.as_deref().unwrap_or("same"));
+        write_line(&difference.as_deref().unwrap_or("same"))?;
     }
     Ok(if difference.is_some() { Answer::No } else { Answer::Yes })
 }
@@ -154,15 +153,21 @@ fn proxy() -> Option<String> {
 
 fn write_json<T: serde::Serialize>(value: &T) -> Result<(), String> {
     let text = serde_json::to_string_pretty(value).map_err(|error| error.to_string())?;
-    write_line(&text);
-    Ok(())
+    write_line(&text)
 }
 
-fn write_line(text: &dyn Display) {
-    // A closed pipe changes no verdict.
-    let _ = writeln!(io::stdout(), "{text}");
+fn write_line(text: &dyn Display) -> Result<(), String> {
+    write_text(&format!("{text}\n"))
 }
 
-fn write_text(text: &dyn Display) {
-    let _ = write!(io::stdout(), "{text}");
+/// Writes to standard output: who asked for a report and gets none must not be told yes.
+fn write_text(text: &dyn Display) -> Result<(), String> {
+    let mut out = io::stdout();
+    match write!(out, "{text}").and_then(|()| out.flush()) {
+        // Who closes a pipe has read enough; it changes no verdict.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(format!("cannot write the result: {error}"))
+        }
+        _ => Ok(()),
+    }
 }

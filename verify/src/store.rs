@@ -127,6 +127,9 @@ pub(crate) fn is_plain(name: &str) -> bool {
     name.split('/').all(plain)
 }
 
+/// How deep folders are looked into. A folder below that is listed as if it were a file: nothing of ours lies there.
+const DEEPEST: usize = 32;
+
 fn walk(folder: &Path, prefix: &str, names: &mut Vec<String>) -> io::Result<()> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
@@ -140,7 +143,7 @@ fn walk(folder: &Path, prefix: &str, names: &mut Vec<String>) -> io::Result<()> 
         if name == WORKSHOP {
             continue;
         }
-        if entry.file_type()?.is_dir() {
+        if entry.file_type()?.is_dir() && name.matches('/').count() < DEEPEST {
             walk(&entry.path(), &name, names)?;
         } else {
             names.push(name);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use kdistro_formats::{layout, release::Asset};
+use kdistro_formats::{layout, release::Asset, statement::PROVENANCE};
 use serde::de::IgnoredAny;
 
 use super::{
@@ -45,8 +45,14 @@ impl Checker<'_> {
                     self.logged.push((file.clone(), logged));
                     let digests =
                         statement.subject.iter().filter_map(|subject| subject.digest.get("sha256"));
-                    if !digests.into_iter().any(|digest| subjects.contains(digest)) {
-                        self.differs(&file, "is about nothing of this release");
+                    let mut digests = digests.peekable();
+                    let is_about_it = digests.peek().is_some();
+                    if !is_about_it || !digests.all(|digest| subjects.contains(digest)) {
+                        self.differs(&file, "is not about this release alone");
+                    }
+                    if statement.predicate_type == PROVENANCE {
+                        let rest = "its component, whose provenance is elsewhere";
+                        self.differs(&file, format!("has not the name of a provenance of {rest}"));
                     }
                 }
             }

@@ -61,10 +61,11 @@ impl Checker<'_> {
         for descriptor in &index.manifests {
             is_complete &= self.check_manifest_blob(&file, descriptor, images).is_some();
         }
-        let size: u64 = images.sizes.values().sum();
-        if let Some(said) = asset.size.filter(|said| is_complete && *said != size) {
+        let size = images.sizes.values().try_fold(0_u64, |sum, size| sum.checked_add(*size));
+        if let Some(said) = asset.size.filter(|said| is_complete && Some(*said) != size) {
+            let found = size.map_or_else(|| "too many".to_owned(), |size| size.to_string());
             let what = "with everything it names";
-            self.differs(&file, format!("has {size} bytes {what}, signed were {said}"));
+            self.differs(&file, format!("has {found} bytes {what}, signed were {said}"));
         }
         Some(())
     }

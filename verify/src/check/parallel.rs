@@ -2,6 +2,7 @@
 
 use std::{
     num::NonZero,
+    panic,
     sync::atomic::{AtomicUsize, Ordering},
     thread,
 };
@@ -20,7 +21,11 @@ pub(super) fn map<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) 
     let threads = thread::available_parallelism().map_or(1, NonZero::get).min(items.len());
     let mut done: Vec<_> = thread::scope(|scope| {
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(run)).collect();
-        workers.into_iter().flat_map(|worker| worker.join().unwrap_or_default()).collect()
+        // What a thread that panicked should have found must not be taken for nothing found.
+        let join = |worker: thread::ScopedJoinHandle<'_, _>| {
+            worker.join().unwrap_or_else(|panic| panic::resume_unwind(panic))
+        };
+        workers.into_iter().flat_map(join).collect()
     });
     done.sort_unstable_by_key(|(index, _)| *index);
     done.into_iter().map(|(_, result)| result).collect()

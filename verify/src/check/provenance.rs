@@ -11,7 +11,7 @@ use kdistro_formats::{
 
 use super::{
     manifest::SignedManifest,
-    reading::{Checker, DOCUMENT},
+    reading::{Checker, SMALL},
     report::chain,
 };
 use crate::{bundle, trust::Trust};
@@ -26,7 +26,7 @@ impl Checker<'_> {
     ) {
         for component in &signed.release.status.components {
             let file = layout::provenance(&signed.name, &component.name);
-            let Some(json) = self.document(&file, DOCUMENT) else { continue };
+            let Some(json) = self.document(&file, SMALL) else { continue };
             match bundle::verify_statement::<Provenance>(&json, trust) {
                 Err(error) => self.differs(&file, chain(&error)),
                 Ok((statement, logged)) => {

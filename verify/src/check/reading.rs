@@ -211,7 +211,12 @@ impl<'a> Checker<'a> {
         match self.reader.list(prefix) {
             Ok(Some(names)) => names,
             Ok(None) => {
-                self.note(".", "not listed: this kind of store cannot say whether more is there");
+                let what = "the store cannot be listed over its address: nobody can say whether more is there";
+                if self.scope == Scope::All && prefix.is_empty() {
+                    self.unknown("store", what);
+                } else {
+                    self.note("store", what);
+                }
                 Vec::new()
             }
             Err(error) => {

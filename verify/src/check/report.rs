@@ -1,6 +1,6 @@
 //! What a check found: a verdict, every problem by file, and facts for people.
 
-use std::{error::Error, fmt};
+use std::{error::Error, fmt, ops::RangeInclusive};
 
 use kdistro_formats::Digest;
 use serde::Serialize;
@@ -130,7 +130,7 @@ impl fmt::Display for Report {
     /// Writes the report for people; the last line is the verdict.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(release) = &self.release {
-            let date = self.date.as_deref().unwrap_or("no date");
+            let date = printable(self.date.as_deref().unwrap_or("no date"));
             writeln!(f, "release     {release} of {date}")?;
             writeln!(f, "content     {} components, {} assets", self.components, self.assets)?;
             writeln!(f, "read        {} bytes", self.bytes)?;
@@ -181,7 +181,17 @@ pub(super) fn chain(error: &dyn Error) -> String {
     text
 }
 
+/// Characters without a shape that hide text or turn its order round.
+const REORDERING: [RangeInclusive<char>; 4] = [
+    '\u{200b}'..='\u{200f}',
+    '\u{202a}'..='\u{202e}',
+    '\u{2060}'..='\u{206f}',
+    '\u{feff}'..='\u{feff}',
+];
+
 /// Makes text of a hostile store harmless for a terminal.
 pub(super) fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+    let is_harmless =
+        |c: char| !c.is_control() && !REORDERING.iter().any(|range| range.contains(&c));
+    text.chars().map(|c| if is_harmless(c) { c } else { char::REPLACEMENT_CHARACTER }).collect()
 }

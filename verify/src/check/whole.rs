@@ -17,8 +17,13 @@ const CRD_SOURCE: &str = "release-manifests/crds/";
 
 impl Checker<'_> {
     /// Checks what the check of the release that was asked for (`done`) left out.
-    pub(super) fn check_others(&mut self, done: Option<&ReleaseName>, trust: &Trust) {
-        let mut plans = Vec::new();
+    pub(super) fn check_others(
+        &mut self,
+        done: Option<(ReleaseName, Option<Plan>)>,
+        trust: &Trust,
+    ) {
+        let (done, plan) = done.unzip();
+        let mut plans: Vec<Plan> = plan.flatten().into_iter().collect();
         let indexes = self.listed("releasechannels");
         for file in indexes.iter().filter(|file| !file.starts_with("releasechannels/bundles/")) {
             let channel =
@@ -26,7 +31,7 @@ impl Checker<'_> {
             let Some(channel) = channel.and_then(|name| name.parse::<ChannelName>().ok()) else {
                 continue;
             };
-            self.check_releases(&channel, done, trust, &mut plans);
+            self.check_releases(&channel, done.as_ref(), trust, &mut plans);
         }
         // Bundles of indexes that were replaced stay; each must still be sound.
         for file in indexes.iter().filter(|file| file.starts_with("releasechannels/bundles/")) {
@@ -35,7 +40,7 @@ impl Checker<'_> {
         for plan in &plans {
             self.check_inputs(plan);
         }
-        self.check_crds(&plans, trust);
+        self.check_crds(&plans);
     }
 
     fn check_releases(
@@ -56,9 +61,7 @@ impl Checker<'_> {
                 self.check_abandoned(&name);
                 continue;
             };
-            if Some(&name) == done {
-                plans.extend(self.reread_plan(&name));
-            } else {
+            if Some(&name) != done {
                 plans.extend(self.check_other_release(&name, &digest, trust));
             }
         }
@@ -78,10 +81,6 @@ impl Checker<'_> {
             return None;
         }
         self.check_release(&file, trust, false)?.1
-    }
-
-    fn reread_plan(&mut self, name: &ReleaseName) -> Option<Plan> {
-        canonical::from_slice(&self.document(&layout::plan(name), super::reading::DOCUMENT)?).ok()
     }
 
     /// A number that was claimed and never published: its claim must still be one; nothing else there is signed.
@@ -124,26 +123,24 @@ impl Checker<'_> {
         }
     }
 
-    /// A CRD is signed by a bundle beside it, or is a configuration file of a plan that was checked.
-    fn check_crds(&mut self, plans: &[Plan], trust: &Trust) {
+    /// The CRDs are exactly those that the plans which were checked list among their configuration files.
+    fn check_crds(&mut self, plans: &[Plan]) {
         let mut planned: BTreeMap<&str, BTreeSet<Digest>> = BTreeMap::new();
         for file in plans.iter().flat_map(|plan| &plan.configuration) {
             if let Some(name) = file.path.strip_prefix(CRD_SOURCE) {
                 planned.entry(name).or_default().insert(file.sha256);
             }
         }
-        let files = self.listed("crds");
-        for file in files.iter().filter(|file| !file.ends_with(layout::BUNDLE)) {
-            if files.contains(&layout::bundle(file)) {
-                self.signed_document(file, trust);
-                continue;
+        for (name, digests) in planned {
+            let file = layout::crd(name);
+            let Some(bytes) = self.document(&file, SMALL) else { continue };
+            if !digests.contains(&hash::sha256(&bytes)) {
+                self.differs(&file, "is not the configuration file that a plan lists");
             }
-            let Some(bytes) = self.document(file, SMALL) else { continue };
-            let name = file.strip_prefix("crds/").unwrap_or(file);
-            let known =
-                planned.get(name).is_some_and(|digests| digests.contains(&hash::sha256(&bytes)));
-            if !known {
-                self.differs(file, "is neither signed nor a configuration file of a plan");
+        }
+        for file in self.listed("crds") {
+            if self.known.insert(file.clone()) {
+                self.differs(&file, "is no configuration file of a plan");
             }
         }
     }

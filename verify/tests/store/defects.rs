@@ -267,6 +267,12 @@ fn manifest_of_eks_d() {
     let store = Directory::new(publisher.root());
     let report = check(&store, file, &publisher.source(), Scope::Release);
     assert_unknown(&report, file, "signs nothing");
+    // Under a name of ours it is something that the release key did not sign.
+    let publisher = Publisher::with_releases();
+    let text = yaml::to_string(&release).unwrap();
+    let text = text.replace("distro.kdistro.dev", "distro.eks.amazonaws.com");
+    publisher.write(&the_manifest(), text);
+    assert_eq!(publisher.check(3, Scope::Release).outcome, Outcome::Differs);
 }
 
 #[test]
@@ -521,8 +527,18 @@ fn extra_file() {
     }
     publisher.write(".kdistro-store/lock", "");
     assert_eq!(publisher.check(3, Scope::All).outcome, Outcome::Verified);
+    // Another signed document is no CRD, however well it is signed.
+    let manifest = layout::manifest(&name(3));
+    for (from, to) in [
+        (manifest.clone(), "crds/stray.yaml".to_owned()),
+        (layout::bundle(&manifest), layout::bundle("crds/stray.yaml")),
+    ] {
+        publisher.write(&to, publisher.read(&from));
+    }
+    assert_differs(&publisher.check(3, Scope::All), "crds/stray.yaml", "is no configuration");
+    publisher.remove(&layout::bundle("crds/stray.yaml"));
     publisher.write("crds/stray.yaml", "x");
-    assert_differs(&publisher.check(3, Scope::All), "crds/stray.yaml", "neither signed nor");
+    assert_differs(&publisher.check(3, Scope::All), "crds/stray.yaml", "is no configuration");
 }
 
 #[test]
@@ -679,7 +695,17 @@ fn attestation_about_something_else() {
     let file = format!("{}/odd.sigstore.json", layout::attestations(&name(3)));
     let bundle = publisher.attest(Subject::new("odd", &Digest::from_bytes([4; 32])));
     publisher.write(&file, canonical::to_vec(&bundle).unwrap());
-    assert_differs(&publisher.check(3, Scope::Release), &file, "about nothing of this release");
+    assert_differs(&publisher.check(3, Scope::Release), &file, "is not about this release alone");
+    // Nor may it speak of something else beside.
+    let mut bundle =
+        publisher.attest(Subject::new("1-20-3", &hash::sha256(&publisher.read(&the_manifest()))));
+    publisher.write(&file, canonical::to_vec(&bundle).unwrap());
+    assert_eq!(publisher.check(3, Scope::Release).outcome, Outcome::Verified);
+    // More signatures than anybody tries, of nobody.
+    let many = vec![json!({"sig": "AAAA"}); 17];
+    bundle["dsseEnvelope"]["signatures"] = json!(many);
+    publisher.write(&file, canonical::to_vec(&bundle["dsseEnvelope"]).unwrap());
+    assert_differs(&publisher.check(3, Scope::Release), &file, "");
 }
 
 #[test]

@@ -84,7 +84,6 @@ fn every_missing_file_of_a_store_is_named() {
             || file.ends_with("attestations/rebuild.sigstore.json")
             || file.starts_with("releasechannels/bundles/")
             || file.starts_with(&layout::abandoned(&name(2)))
-            || file.starts_with("crds/")
             || *file == manifest
     };
     for file in files.iter().filter(|file| !optional(file)) {

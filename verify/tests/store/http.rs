@@ -16,7 +16,7 @@ use std::{
 use kdistro_formats::layout;
 use kdistro_verify::{
     check::{Outcome, Report, Scope, check},
-    store::{self, http::Http},
+    store::{self, Directory, Reader, http::Http},
 };
 
 use crate::{content::name, publisher::Publisher};
@@ -59,9 +59,13 @@ impl Server {
     }
 
     fn check(&self, publisher: &Publisher) -> Report {
+        self.check_scope(publisher, Scope::Inputs)
+    }
+
+    fn check_scope(&self, publisher: &Publisher, scope: Scope) -> Report {
         let manifest = format!("http://127.0.0.1:{}/{}", self.port, layout::manifest(&name(3)));
         let (reader, file) = store::locate(&manifest, None, None).unwrap();
-        check(&*reader, &file, &publisher.source(), Scope::Inputs)
+        check(&*reader, &file, &publisher.source(), scope)
     }
 }
 
@@ -143,8 +147,22 @@ fn an_address_is_verified_as_a_directory_is() {
     for manner in [Manner::Right, Manner::Redirects] {
         let report = Server::start(publisher.root(), manner).check(&publisher);
         assert_eq!(report.outcome, Outcome::Verified, "{report}");
-        assert!(report.notes.iter().any(|note| note.message.starts_with("not listed")), "{report}");
+        let note = "the store cannot be listed";
+        assert!(report.notes.iter().any(|found| found.message.starts_with(note)), "{report}");
     }
+}
+
+#[test]
+fn whether_more_is_behind_an_address_cannot_be_told() {
+    let publisher = Publisher::with_releases();
+    let server = Server::start(publisher.root(), Manner::Right);
+    let report = server.check_scope(&publisher, Scope::All);
+    assert_eq!(report.outcome, Outcome::Unknown, "{report}");
+    let files = Directory::new(publisher.root()).list("crds").unwrap().unwrap();
+    publisher.write(&files[0], "kind: Other");
+    let report = server.check_scope(&publisher, Scope::All);
+    assert_eq!(report.outcome, Outcome::Differs, "{report}");
+    assert!(report.problems.iter().any(|problem| problem.file == files[0]), "{report}");
 }
 
 #[test]

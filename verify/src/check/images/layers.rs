@@ -99,7 +99,10 @@ impl Checker<'_> {
         });
         let new: Vec<_> = new.collect::<BTreeSet<_>>().into_iter().collect();
         let reader = self.reader;
-        let results = parallel::map(&new, |digest| diff_id(reader, digest));
+        let sizes = &self.layers;
+        let results = parallel::map(&new, |digest| {
+            diff_id(reader, digest, sizes.get(digest).copied().unwrap_or_default())
+        });
         for (digest, result) in new.into_iter().zip(results) {
             let file = layout::image_blob(&digest);
             match result {
@@ -144,11 +147,13 @@ fn hash_blob(reader: &dyn Reader, digest: &Digest, size: u64) -> io::Result<Opti
     hash::sha256_of(content.take(size.saturating_add(1))).map(Some)
 }
 
-/// Unpacks a gzipped layer, keeping nothing of it, and returns its digest.
-fn diff_id(reader: &dyn Reader, digest: &Digest) -> io::Result<Digest> {
+/// Unpacks a gzipped layer of `size` bytes, keeping nothing of it, and returns its digest.
+///
+/// A server may send something else than it did when the layer was hashed, and without end.
+fn diff_id(reader: &dyn Reader, digest: &Digest, size: u64) -> io::Result<Digest> {
     let content = reader.open(&layout::image_blob(digest))?;
     let content = content.ok_or_else(|| io::Error::other("is gone since it was hashed"))?;
-    let content = MultiGzDecoder::new(BufReader::with_capacity(64 * 1024, content));
+    let content = MultiGzDecoder::new(BufReader::with_capacity(64 * 1024, content.take(size)));
     unpacked_digest(content, LARGEST)
 }
 
@@ -171,5 +176,42 @@ mod tests {
         assert_eq!(error.to_string(), "unpacks to more than 1000 bytes");
         assert_eq!(unpacked_digest(&b"abc"[..], 3).unwrap(), hash::sha256(b"abc"));
         assert!(unpacked_digest(&b"abcd"[..], 3).is_err());
+    }
+
+    /// A server that sends empty gzip members without end.
+    struct Endless;
+
+    impl Reader for Endless {
+        fn open(&self, _name: &str) -> io::Result<Option<Box<dyn Read + '_>>> {
+            Ok(Some(Box::new(Members(0))))
+        }
+
+        fn list(&self, _prefix: &str) -> io::Result<Option<Vec<String>>> {
+            Ok(None)
+        }
+
+        fn place(&self) -> String {
+            "endless".to_owned()
+        }
+    }
+
+    struct Members(usize);
+
+    impl Read for Members {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            const EMPTY: [u8; 20] = [31, 139, 8, 0, 0, 0, 0, 0, 0, 3, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+            for byte in buffer.iter_mut() {
+                *byte = EMPTY[self.0 % EMPTY.len()];
+                self.0 += 1;
+            }
+            assert!(self.0 < 1 << 20, "far more is read than was signed");
+            Ok(buffer.len())
+        }
+    }
+
+    #[test]
+    fn members_without_end_are_not_read_to_their_end() {
+        let digest = diff_id(&Endless, &hash::sha256(b""), 200).unwrap();
+        assert_eq!(digest, hash::sha256(b""));
     }
 }
