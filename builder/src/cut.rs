@@ -214,8 +214,10 @@ impl<'a> Cutting<'a> {
         let records =
             run_steps(self.context, &self.context.home, &self.context.content, &self.plan, &steps)?;
         let kept = self.context.home.last_plan(&self.order.channel);
-        // Only for `kdistro plan`, which says what changed since.
-        let _ = write_whole(&kept, &self.plan_bytes);
+        // Only for `kdistro plan`, which says what changed since. Of a part it would say that all else is new.
+        if self.plan.whole || !kept.exists() {
+            let _ = write_whole(&kept, &self.plan_bytes);
+        }
         Ok(records)
     }
 

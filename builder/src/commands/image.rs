@@ -1,9 +1,6 @@
 //! `kdistro image`: looks at the images of a release, exports one, starts one.
 
-use std::{
-    ffi::OsStr,
-    io::{self, Write},
-};
+use std::ffi::OsStr;
 
 use jiff::Timestamp;
 use kdistro_container::StepError;
@@ -12,7 +9,7 @@ use kdistro_verify::store::{self, Reader};
 
 use super::{
     Answer, Result, diff,
-    output::{print, print_json},
+    output::{print, print_bytes, print_json},
     plan::proxy,
 };
 use crate::{
@@ -53,6 +50,9 @@ fn open(context: &Context, of: &ImageOf) -> Result<(Box<dyn Reader>, Release)> {
     let bytes = bytes.ok_or_else(|| format!("{} has no {name}", reader.place()))?;
     let text = String::from_utf8(bytes).map_err(|_| format!("{name} is not UTF-8"))?;
     let release = Release::from_yaml(&text).map_err(|error| format!("{name}: {error}"))?;
+    context
+        .reporter
+        .note(format!("{name} is taken as it is: `kdistro-verify` checks who signed it"));
     Ok((reader, release))
 }
 
@@ -147,7 +147,7 @@ fn start(context: &Context, arguments: &RunArgs) -> Result {
         let output = String::from_utf8_lossy(&ran.output);
         print_json(&serde_json::json!({ "code": ran.code(), "output": output }))?;
     } else {
-        io::stdout().write_all(&ran.output)?;
+        print_bytes(&ran.output)?;
     }
     let name = &listed.asset.name;
     match ran.ended {

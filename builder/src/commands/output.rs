@@ -10,10 +10,16 @@ use serde::Serialize;
 use crate::report::printable;
 
 /// Prints a result on standard output.
+pub(super) fn print(text: impl AsRef<str>) -> io::Result<()> {
+    print_bytes(format!("{}\n", text.as_ref()).as_bytes())
+}
+
+/// Prints what a program wrote, as it is.
 ///
 /// Whoever reads it may stop reading (`| head`): that ends neither the work nor changes the exit code.
-pub(super) fn print(text: impl AsRef<str>) -> io::Result<()> {
-    match writeln!(io::stdout(), "{}", text.as_ref()) {
+pub(super) fn print_bytes(bytes: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written,
     }
