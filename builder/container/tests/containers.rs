@@ -521,10 +521,11 @@ fn kill_caller() -> Result<(), String> {
 
 fn kill_supervisor() -> Result<(), String> {
     let supervisor = kill(child)?;
-    // Nobody was left to remove its groups: the next step does.
+    // Nobody was left to remove its groups: the next step does, once the kernel has let go of those who died in them
+    // (it forgets their command lines earlier).
     let home = Home::new();
-    home.run("true").map_err(|error| error.to_string())?;
-    ensure(groups_of(supervisor).is_empty(), || format!("{:?}", groups_of(supervisor)))
+    let is_swept = wait_until(|| home.run("true").is_ok() && groups_of(supervisor).is_empty());
+    ensure(is_swept, || format!("{:?}", groups_of(supervisor)))
 }
 
 fn closed_helper() -> Result<(), String> {
