@@ -4,13 +4,15 @@
 #![expect(clippy::print_stdout, reason = "a skipped test says so")]
 
 mod elf;
+#[path = "../whole/ran.rs"]
+mod ran;
 mod world;
 
 use std::{env, fs, path::Path, process::Command};
 
 use kdistro_verify::hash::sha256;
 
-use self::world::{World, run};
+use self::{ran::run, world::World};
 
 /// True when a program is installed; says what is skipped when not.
 fn is_installed(name: &str) -> bool {

@@ -13,7 +13,10 @@ use kdistro_assemble::{
 };
 use kdistro_formats::{Digest, Platform, layout::image_blob, plan::ImageConfig};
 
-use crate::elf::{self, Then};
+use crate::{
+    elf::{self, Then},
+    ran::{Ran, run},
+};
 
 /// The time of everything in the image, seconds since 1970.
 const CREATED: u64 = 1_610_544_489;
@@ -28,23 +31,6 @@ pub(crate) struct World {
     pub(crate) index: Digest,
     /// The layers of the image for amd64: the base's and ours.
     pub(crate) layers: [Layer; 2],
-}
-
-/// What a program said.
-#[derive(Debug)]
-pub(crate) struct Ran {
-    pub(crate) code: i32,
-    pub(crate) out: String,
-    pub(crate) err: String,
-}
-
-impl Ran {
-    /// Fails the test unless the program ended with this code.
-    #[track_caller]
-    pub(crate) fn expect(self, code: i32) -> Self {
-        assert_eq!(self.code, code, "\n-- printed:\n{}\n-- said:\n{}", self.out, self.err);
-        self
-    }
 }
 
 impl World {
@@ -91,14 +77,6 @@ impl World {
         program.args(["image", command]).arg(manifest).args(arguments);
         run(program.envs(variables.iter().copied()))
     }
-}
-
-/// Runs a program to its end.
-pub(crate) fn run(command: &mut Command) -> Ran {
-    let output = command.output().unwrap();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let code = output.status.code().unwrap_or(-1);
-    Ran { code, out: text(&output.stdout), err: text(&output.stderr) }
 }
 
 fn keep(store: &Path, blob: Blob) -> Blob {

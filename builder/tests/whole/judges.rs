@@ -5,7 +5,6 @@
 mod archives;
 mod documents;
 mod images;
-mod registry;
 mod released;
 mod sboms;
 mod signatures;

@@ -21,10 +21,11 @@ use kdistro_verify::hash::sha256;
 
 use self::{
     cut::{Cut, Image, arch},
-    servers::{Api, Registry},
+    servers::Api,
 };
 use crate::{
     run::{Ran, is_root, must, not_judged, run, with},
+    servers::Registry,
     shared::scratch,
     tools,
 };

@@ -3,35 +3,16 @@
 use std::{
     ffi::OsStr,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::Command,
     sync::OnceLock,
 };
+
+pub(crate) use crate::ran::{Ran, run};
 
 /// The program under test.
 pub(crate) const KDISTRO: &str = env!("CARGO_BIN_EXE_kdistro");
 
-/// What a program said.
-#[derive(Debug)]
-pub(crate) struct Ran {
-    pub(crate) code: i32,
-    pub(crate) out: String,
-    pub(crate) err: String,
-}
-
 impl Ran {
-    pub(crate) fn of(output: &Output) -> Self {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let code = output.status.code().unwrap_or(-1);
-        Self { code, out: text(&output.stdout), err: text(&output.stderr) }
-    }
-
-    /// Fails the test unless the program ended with this code.
-    #[track_caller]
-    pub(crate) fn expect(self, code: i32) -> Self {
-        assert_eq!(self.code, code, "\n-- printed:\n{}\n-- said:\n{}", self.out, self.err);
-        self
-    }
-
     /// Fails the test unless the program said all of this on standard error.
     #[track_caller]
     pub(crate) fn says(self, texts: &[&str]) -> Self {
@@ -55,14 +36,6 @@ impl Ran {
 #[expect(clippy::disallowed_methods, reason = "the tests start the programs that they judge")]
 pub(crate) fn program(name: impl AsRef<OsStr>) -> Command {
     Command::new(name)
-}
-
-/// Runs a program to its end.
-#[track_caller]
-pub(crate) fn run(command: &mut Command) -> Ran {
-    let output = command.output();
-    let output = output.unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
-    Ran::of(&output)
 }
 
 /// Runs a program that must end well; returns what it printed.

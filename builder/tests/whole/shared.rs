@@ -8,6 +8,8 @@ use std::{
     sync::OnceLock,
 };
 
+use kdistro_formats::release::Release;
+
 use crate::run::{self, KDISTRO, go_settings, must, with};
 
 /// The date of every release that is compared with another.
@@ -187,4 +189,22 @@ pub(crate) fn files(folder: &Path) -> Vec<String> {
     }
     found.sort();
     found
+}
+
+/// The manifest of the newest release in a home folder.
+#[track_caller]
+pub(crate) fn newest_release(home: &Path) -> Release {
+    let store = home.join("store");
+    assert!(store.is_dir(), "{} is no home folder in which something was cut", home.display());
+    let names = files(&store).into_iter().filter(|name| {
+        let (folder, file) = name.split_once('/').unwrap_or_default();
+        let number = file.strip_prefix(folder).and_then(|rest| rest.strip_suffix(".yaml"));
+        folder.starts_with("kubernetes-") && number.is_some()
+    });
+    let manifests = names.map(|name| {
+        let text = fs::read_to_string(store.join(name)).unwrap();
+        Release::from_yaml(&text).unwrap()
+    });
+    let newest = manifests.max_by_key(|release| release.spec.number);
+    newest.unwrap_or_else(|| panic!("{} has no release", store.display()))
 }

@@ -12,11 +12,11 @@ use crate::registry::{LARGEST_MANIFEST, Referrer, RegistryError};
 /// The media types of what can be pushed as a manifest.
 ///
 /// Source: OCI image-spec, media-types.md; Docker's two for images that others made.
-pub(crate) const INDEXES: [&str; 2] = [
+const INDEXES: [&str; 2] = [
     "application/vnd.oci.image.index.v1+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
 ];
-pub(crate) const MANIFESTS: [&str; 2] = [
+const MANIFESTS: [&str; 2] = [
     "application/vnd.oci.image.manifest.v1+json",
     "application/vnd.docker.distribution.manifest.v2+json",
 ];

@@ -38,8 +38,7 @@ fn a_directory_of_layouts_keeps_the_promises_of_a_registry() {
 
 /// Counts what lies in the registry's own folder, but for the lock.
 fn leftovers(root: &Path) -> usize {
-    let Ok(entries) = fs::read_dir(root.join(".kdistro-registry")) else { return 0 };
-    entries.filter(|entry| entry.as_ref().unwrap().file_name() != "lock").count()
+    process::leftovers(&root.join(".kdistro-registry"))
 }
 
 fn blob(registry: &OciLayouts, repository: &str, content: &[u8]) -> PathBuf {

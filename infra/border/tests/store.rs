@@ -37,8 +37,7 @@ fn a_directory_keeps_the_promises_of_a_store() {
 
 /// Counts what lies in the store's own folder, but for the lock.
 fn leftovers(root: &Path) -> usize {
-    let Ok(entries) = fs::read_dir(root.join(".kdistro-store")) else { return 0 };
-    entries.filter(|entry| entry.as_ref().unwrap().file_name() != "lock").count()
+    process::leftovers(&root.join(".kdistro-store"))
 }
 
 fn store(content: &Path, root: &Path, name: &str) -> Result<Created, StoreError> {

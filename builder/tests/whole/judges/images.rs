@@ -10,12 +10,10 @@ use kdistro_formats::Digest;
 use kdistro_verify::hash::sha256;
 use serde_json::Value;
 
-use super::{
-    registry::Registry,
-    released::{Layout, Released, Sbom},
-};
+use super::released::{Layout, Released, Sbom};
 use crate::{
     run::{is_root, must, run, with},
+    servers::Registry,
     shared::{copy, files, scratch},
     tools,
 };

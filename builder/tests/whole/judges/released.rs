@@ -13,7 +13,7 @@ use kdistro_formats::{
 };
 use serde_json::Value;
 
-use crate::shared::{files, shared};
+use crate::shared::{files, newest_release, shared};
 
 /// A release and the home folder that it was cut in.
 pub(super) struct Released {
@@ -39,20 +39,7 @@ impl Released {
 
     /// The newest release in a home folder.
     pub(super) fn newest(home: &Path) -> Self {
-        let store = home.join("store");
-        assert!(store.is_dir(), "{} is no home folder with a released channel", home.display());
-        let names = files(&store).into_iter().filter(|name| {
-            let (folder, file) = name.split_once('/').unwrap_or_default();
-            let number = file.strip_prefix(folder).and_then(|rest| rest.strip_suffix(".yaml"));
-            folder.starts_with("kubernetes-") && number.is_some()
-        });
-        let manifests = names.map(|name| {
-            let text = fs::read_to_string(store.join(name)).unwrap();
-            Release::from_yaml(&text).unwrap()
-        });
-        let newest = manifests.max_by_key(|release| release.spec.number);
-        let manifest = newest.unwrap_or_else(|| panic!("{} has no release", store.display()));
-        Self { home: home.to_owned(), manifest }
+        Self { home: home.to_owned(), manifest: newest_release(home) }
     }
 
     pub(super) fn store(&self) -> PathBuf {

@@ -13,7 +13,7 @@ use kdistro_formats::{
 
 use crate::{
     run::{KDISTRO, Ran, must, run, with},
-    shared::{files, scratch, shared},
+    shared::{newest_release, scratch, shared},
 };
 
 /// Names the home folder in which a channel with Kubernetes in it was cut.
@@ -47,18 +47,7 @@ impl Cut {
     }
 
     fn newest(home: &Path) -> Self {
-        let store = home.join("store");
-        assert!(store.is_dir(), "{} is no home folder in which something was cut", home.display());
-        let is_manifest =
-            |name: &String| name.starts_with("kubernetes-") && name.strip_suffix(".yaml").is_some();
-        let names = files(&store).into_iter().filter(is_manifest);
-        let manifests = names.filter(|name| name.matches('/').count() == 1).map(|name| {
-            let text = fs::read_to_string(store.join(name)).unwrap();
-            Release::from_yaml(&text).unwrap()
-        });
-        let release = manifests.max_by_key(|release| release.spec.number);
-        let release = release.unwrap_or_else(|| panic!("{} has no release", store.display()));
-        Self { home: home.to_owned(), release }
+        Self { home: home.to_owned(), release: newest_release(home) }
     }
 
     pub(super) fn store(&self) -> PathBuf {

@@ -1,78 +1,17 @@
-//! Real servers on free ports of this machine: a registry, and a Kubernetes API on etcd, out of the release.
+//! A Kubernetes API on etcd, both out of the release.
 
 use std::{
-    fs::{self, File},
-    net::TcpListener,
+    fs,
+    net::TcpStream,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    thread,
-    time::{Duration, Instant},
+    process::Command,
 };
 
 use super::cut::Cut;
 use crate::{
     run::{Ran, must, program, run, with},
-    tools,
+    servers::{Server, free_port},
 };
-
-/// A server, ended when it is dropped.
-struct Server(Child);
-
-impl Server {
-    /// Starts a server and waits until it answers; its words are shown when it does not.
-    #[track_caller]
-    fn start(command: &mut Command, log: &Path, answers: impl Fn() -> bool) -> Self {
-        let out = File::create(log).unwrap();
-        command.stdout(out.try_clone().unwrap()).stderr(out).stdin(Stdio::null());
-        let mut server = Self(command.spawn().unwrap());
-        let begun = Instant::now();
-        while !answers() {
-            let gone = server.0.try_wait().unwrap();
-            let late = begun.elapsed() > Duration::from_mins(2);
-            let said = || fs::read_to_string(log).unwrap();
-            assert!(gone.is_none() && !late, "{command:?} does not answer: {gone:?}\n{}", said());
-            thread::sleep(Duration::from_millis(50));
-        }
-        server
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
-}
-
-/// A port that nobody uses now.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
-/// Debian's registry, without encryption.
-pub(super) struct Registry {
-    _server: Server,
-    /// Such as `127.0.0.1:41234`.
-    pub(super) host: String,
-}
-
-impl Registry {
-    pub(super) fn start(folder: &Path) -> Self {
-        let host = format!("127.0.0.1:{}", free_port());
-        let settings = folder.join("registry.yml");
-        let storage = folder.join("storage").display().to_string();
-        let text = format!(
-            "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {storage}}}}}\nhttp: {{addr: {host}}}\n"
-        );
-        fs::write(&settings, text).unwrap();
-        let mut serve = tools::judge("docker-registry");
-        let server =
-            Server::start(serve.arg("serve").arg(settings), &folder.join("registry.log"), || {
-                std::net::TcpStream::connect(&host).is_ok()
-            });
-        Self { _server: server, host }
-    }
-}
 
 /// A Kubernetes API without nodes.
 pub(super) struct Api {
@@ -101,7 +40,7 @@ impl Api {
         etcd.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
         let address = client.trim_start_matches("http://").to_owned();
         let etcd = Server::start(&mut etcd, &folder.join("etcd.log"), || {
-            std::net::TcpStream::connect(&address).is_ok()
+            TcpStream::connect(&address).is_ok()
         });
         let (key, tokens) = (at("sa.key"), at("tokens"));
         must(&mut with("openssl", ["genrsa", "-out", &key]));

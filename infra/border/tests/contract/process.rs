@@ -1,7 +1,7 @@
 //! Test programs that start themselves again, to be killed or to run out of disk.
 
 use std::{
-    env,
+    env, fs,
     fs::File,
     io::{self, BufRead, Write},
     path::{Path, PathBuf},
@@ -53,6 +53,12 @@ pub(crate) fn outcome(child: Child) -> String {
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{}: {text}", output.status);
     text.lines().find_map(|line| line.strip_prefix("outcome: ")).unwrap().to_owned()
+}
+
+/// Counts what lies in the own folder of a store or registry, but for the lock.
+pub(crate) fn leftovers(workshop: &Path) -> usize {
+    let Ok(entries) = fs::read_dir(workshop) else { return 0 };
+    entries.filter(|entry| entry.as_ref().unwrap().file_name() != "lock").count()
 }
 
 /// A file of `size` bytes that takes no room of its own.
