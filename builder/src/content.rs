@@ -8,7 +8,7 @@ use std::{
 };
 
 use kdistro_formats::Digest;
-use kdistro_verify::hash::{self, Hasher};
+use kdistro_verify::hash::{self, Hasher, Hashes};
 use rustix::fs::{Mode, OFlags};
 use tempfile::NamedTempFile;
 
@@ -104,6 +104,12 @@ impl ContentStore {
         let read = hash::sha256_of(self.open(digest)?);
         let (found, _) = read.map_err(failed(&self.path(digest)))?;
         if found == *digest { Ok(()) } else { Err(self.damaged(digest, found)) }
+    }
+
+    /// Hashes content in both ways in one read, and compares as [`ContentStore::check`] does.
+    pub fn hashes(&self, digest: &Digest) -> Result<Hashes, ContentError> {
+        let hashes = hash::hashes_of(self.open(digest)?).map_err(failed(&self.path(digest)))?;
+        if hashes.sha256 == *digest { Ok(hashes) } else { Err(self.damaged(digest, hashes.sha256)) }
     }
 
     fn damaged(&self, expected: &Digest, found: Digest) -> ContentError {

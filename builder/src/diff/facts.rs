@@ -172,9 +172,7 @@ fn is_part(kind: InputKind) -> bool {
 }
 
 fn asset(asset: &release::Asset) -> AssetFacts {
-    let file = asset.archive.as_ref().map(|archive| archive.sha256);
-    let image = asset.image.as_ref().and_then(|image| image.image_digest);
-    AssetFacts { digest: file.or(image).map(|digest| digest.to_string()), size: asset.size }
+    AssetFacts { digest: asset.digest().map(|digest| digest.to_string()), size: asset.size }
 }
 
 fn patches(patches: &[AppliedPatch]) -> BTreeMap<String, PatchFacts> {

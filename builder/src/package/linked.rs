@@ -123,9 +123,8 @@ impl Packager<'_> {
     pub(super) fn linked(&self, component: &Component) -> Result<Linked, PackageError> {
         let failed = Failed(&component.name);
         let mut outputs = BTreeMap::new();
-        for output in component.assets.iter().flat_map(|asset| asset.content.outputs()) {
-            let digest = self.output(&component.name, output)?;
-            outputs.insert(format!("{} {}", output.step, output.name), digest);
+        for asset in &component.assets {
+            outputs.append(&mut self.outputs(&component.name, &asset.content)?);
         }
         let packages = self.plan.inputs.iter().filter(|i| i.kind == InputKind::DebianPackage);
         let key = Key {
@@ -280,8 +279,7 @@ impl<'a> Reading<'a> {
             }
             told => told,
         };
-        let go = info.map(|info| self.go_program(output, info)).transpose()?;
-        let go = go.map(|go| GoProgram { names_modules, ..go });
+        let go = info.map(|info| self.go_program(output, info, names_modules)).transpose()?;
         if go.is_none() && packages.is_empty() {
             return Err(PackageError::Unknown { program: output.name.clone() });
         }
@@ -292,6 +290,7 @@ impl<'a> Reading<'a> {
         &mut self,
         output: &OutputRef,
         info: BuildInfo,
+        names_modules: bool,
     ) -> Result<GoProgram, PackageError> {
         let step = self.packager.plan.step(&output.step);
         let folder = step.map_or("", |step| step.body.directory.trim_start_matches("/src"));
@@ -315,7 +314,7 @@ impl<'a> Reading<'a> {
             modules.push(LinkedModule { module: module.clone(), folder: inside, sum, license });
         }
         let standard_library = self.standard_library.clone();
-        Ok(GoProgram { info, names_modules: true, main, standard_library, modules })
+        Ok(GoProgram { info, names_modules, main, standard_library, modules })
     }
 
     /// Finds the licence of a module in the source, among the pinned modules or below `vendor`.

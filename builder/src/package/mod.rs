@@ -185,10 +185,7 @@ impl Packager<'_> {
 
     /// Hashes content, which must be whole.
     fn hashes(&self, asset: &str, digest: &Digest) -> Result<Hashes, PackageError> {
-        let failed = Failed(asset);
-        self.content.check(digest).map_err(|error| failed.content(error))?;
-        let file = self.content.open(digest).map_err(|error| failed.content(error))?;
-        hash::hashes_of(file).map_err(failed.io(self.content.path(digest)))
+        self.content.hashes(digest).map_err(|error| Failed(asset).content(error))
     }
 
     fn record(&self, key: &Digest) -> PathBuf {
@@ -197,11 +194,7 @@ impl Packager<'_> {
 
     fn key(&self, making: &Making<'_>, done: &Packaged) -> Result<Digest, PackageError> {
         let (name, content) = (&making.asset.name, &making.asset.content);
-        let mut outputs = BTreeMap::new();
-        for output in content.outputs() {
-            let digest = self.output(name, output)?;
-            outputs.insert(format!("{} {}", output.step, output.name), digest);
-        }
+        let mut outputs = self.outputs(name, content)?;
         // What is made of another asset changes with it.
         let of = match content {
             Content::DockerArchive(docker) => Some(&docker.image),
@@ -219,6 +212,18 @@ impl Packager<'_> {
         let recipe = Recipe { rules: &self.plan.assembly, content, outputs, attributions };
         let key = canonical::to_vec(&recipe).map_err(|error| Failed(name).key(error))?;
         Ok(hash::sha256(&key))
+    }
+
+    /// What every output that an asset takes up is, by its step and name.
+    fn outputs(
+        &self,
+        asset: &str,
+        content: &Content,
+    ) -> Result<BTreeMap<String, Digest>, PackageError> {
+        let named = |output: &OutputRef| {
+            Ok((format!("{} {}", output.step, output.name), self.output(asset, output)?))
+        };
+        content.outputs().into_iter().map(named).collect()
     }
 
     fn output(&self, asset: &str, output: &OutputRef) -> Result<Digest, PackageError> {

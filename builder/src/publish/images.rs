@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use kdistro_assemble::image::{self, Blob};
 use kdistro_border::Content;
 use kdistro_formats::{
-    Digest, ReleaseName,
+    Digest, ReleaseName, layout,
     oci::{self, Descriptor},
     plan::{Component, Content as Planned, PlannedAsset},
 };
@@ -14,7 +14,7 @@ use super::{PublishError, Publisher, Ready};
 use crate::{
     journal::{Entry, Journal},
     package::PackagedImage,
-    release::{image_tag, kubeadm},
+    release::kubeadm,
 };
 
 /// The artifact type of an SBOM.
@@ -45,7 +45,7 @@ impl Publisher<'_> {
                 let Some(pushed) = pushed(ready, (component, asset), provenances) else {
                     continue;
                 };
-                let tag = image_tag(component, name);
+                let tag = layout::image_tag(component.tag.as_str(), name);
                 self.push_once(&pushed, &image.repository, &tag, journal)?;
                 if let Some(flat) = &image.flat {
                     let repository = format!("{}/{}", kubeadm::repository(name), flat.name);

@@ -4,7 +4,7 @@ use std::io::{self, Read};
 
 use kdistro_formats::{
     Digest, layout,
-    release::{Asset, Document},
+    release::{Asset, AssetKind, Document},
     statement::{RebuildVerdict, RebuiltAsset},
 };
 use kdistro_verify::{
@@ -38,8 +38,7 @@ impl Comparison<'_> {
         let planned = self.subject.plan.components.iter().find(|c| c.name == component);
         let planned = planned.and_then(|c| c.assets.iter().find(|a| a.name == asset.name));
         let hashes = planned.and_then(|planned| packaged.assets.get(&planned.path));
-        let image = asset.image.as_ref().and_then(|image| image.image_digest);
-        let published = asset.archive.as_ref().map(|archive| archive.sha256).or(image);
+        let published = asset.digest();
         let (Some(planned), Some(hashes), Some(published)) = (planned, hashes, published) else {
             let what = "published, but the plan does not make it";
             rebuilt.differences.insert(name.clone(), what.to_owned());
@@ -57,9 +56,9 @@ impl Comparison<'_> {
         let verdict = if published == ours {
             RebuildVerdict::Same
         } else {
-            let path = match image {
-                Some(index) => layout::image_blob(&index),
-                None => layout::artifact(&self.subject.name, &planned.path),
+            let path = match asset.kind {
+                AssetKind::Image => layout::image_blob(&published),
+                AssetKind::Archive => layout::artifact(&self.subject.name, &planned.path),
             };
             let size = asset.size.unwrap_or(0);
             let (verdict, difference) = self.look_closer((&path, size), &ours)?;

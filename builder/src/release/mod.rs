@@ -124,7 +124,7 @@ fn asset(
         image: None,
     };
     if let Content::Image(image) = &planned.content {
-        let tag = image_tag(component, name);
+        let tag = layout::image_tag(component.tag.as_str(), name);
         asset.kind = AssetKind::Image;
         asset.image = Some(AssetImage {
             uri: format!("{}/{}:{tag}", distribution.registry, image.repository),
@@ -138,11 +138,6 @@ fn asset(
         });
     }
     asset
-}
-
-/// The tag of an image in its own repository, as EKS-D has it: upstream's tag, channel and number.
-pub fn image_tag(component: &plan::Component, name: &ReleaseName) -> String {
-    format!("{}-{name}", component.tag)
 }
 
 /// Lists the CVEs that a plan's patches fix, sorted.

@@ -93,6 +93,13 @@ pub fn image_blob(digest: &Digest) -> String {
     format!("{IMAGES}/{digest}")
 }
 
+/// The tag of an image in its own repository, as EKS-D has it: upstream's tag, channel and number.
+///
+/// No tag has a `+`: kubeadm writes `_` for it too. Source: OCI distribution-spec, "Pulling manifests".
+pub fn image_tag(git_tag: &str, release: &ReleaseName) -> String {
+    format!("{}-{release}", git_tag.replace('+', "_"))
+}
+
 /// A custom resource definition.
 pub fn crd(name: &str) -> String {
     format!("crds/{name}")
@@ -101,6 +108,13 @@ pub fn crd(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tag_of_an_image_has_no_plus() {
+        let release: ReleaseName = "1-36-7".parse().unwrap();
+        assert_eq!(image_tag("v1.36.2", &release), "v1.36.2-1-36-7");
+        assert_eq!(image_tag("v1.36.2+meta.1", &release), "v1.36.2_meta.1-1-36-7");
+    }
 
     #[test]
     fn paths_are_those_of_the_design() {

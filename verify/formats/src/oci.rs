@@ -15,7 +15,7 @@ mod tests;
 pub use config::{Config, Execution, History, RootFs};
 pub use manifest::{Index, Manifest};
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
@@ -202,6 +202,14 @@ impl From<&crate::Platform> for Platform {
             os: platform.os().to_owned(),
             variant: (platform.arch() == "arm64").then(|| "v8".to_owned()),
         }
+    }
+}
+
+impl fmt::Display for Platform {
+    /// Writes it as people do, such as `linux/arm64/v8`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.os, self.architecture)?;
+        self.variant.iter().try_for_each(|variant| write!(f, "/{variant}"))
     }
 }
 

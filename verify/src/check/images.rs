@@ -91,15 +91,14 @@ impl Checker<'_> {
                 continue;
             };
             if !expected.remove(platform) {
-                let words = words(platform);
                 self.differs(
                     file,
-                    format!("is for {words}, which `{path}` does not list, or lists it twice"),
+                    format!("is for {platform}, which `{path}` does not list, or lists it twice"),
                 );
             }
         }
         for platform in &expected {
-            self.differs(file, format!("is not for {}, which `{path}` lists", words(platform)));
+            self.differs(file, format!("is not for {platform}, which `{path}` lists"));
         }
     }
 
@@ -140,14 +139,9 @@ impl Checker<'_> {
     ) -> Option<Config> {
         let (file, bytes) = self.blob(named_by, &manifest.config, images)?;
         let config = self.understood(&file, Config::from_slice(&bytes))?;
-        let found = oci::Platform {
-            architecture: config.architecture.clone(),
-            os: config.os.clone(),
-            variant: config.variant.clone(),
-        };
+        let found = config.platform();
         if let Some(expected) = descriptor.platform.as_ref().filter(|&expected| *expected != found)
         {
-            let (found, expected) = (words(&found), words(expected));
             self.differs(&file, format!("is for {found}, but the index says {expected}"));
         }
         let (said, there) = (config.rootfs.diff_ids.len(), manifest.layers.len());
@@ -183,11 +177,4 @@ impl Checker<'_> {
     fn understood<T>(&mut self, file: &str, read: Result<T, OciError>) -> Option<T> {
         read.map_err(|error| self.differs(file, chain(&error))).ok()
     }
-}
-
-/// A platform as people write it, such as `linux/arm64/v8`.
-fn words(platform: &oci::Platform) -> String {
-    let oci::Platform { architecture, os, variant } = platform;
-    let variant = variant.as_ref().map(|variant| format!("/{variant}")).unwrap_or_default();
-    format!("{os}/{architecture}{variant}")
 }

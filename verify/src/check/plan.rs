@@ -129,9 +129,7 @@ impl Checker<'_> {
     ) {
         let is_image = matches!(planned.content, Content::Image(_));
         let place = if is_image {
-            // A tag of an image has no `+`.
-            let tag = component.git_tag.replace('+', "_");
-            format!("/{}:{tag}-{}", planned.path, signed.name)
+            format!("/{}:{}", planned.path, layout::image_tag(&component.git_tag, &signed.name))
         } else {
             format!("/{}", layout::artifact(&signed.name, &planned.path))
         };

@@ -83,11 +83,7 @@ fn parts(bytes: &[u8]) -> Option<Parts> {
 /// What an entry of an index is called: its platform, else its name in the layout.
 fn name(descriptor: &Descriptor) -> String {
     match &descriptor.platform {
-        Some(platform) => {
-            let variant = platform.variant.as_deref().unwrap_or_default();
-            let slash = if variant.is_empty() { "" } else { "/" };
-            format!("{}/{}{slash}{variant}", platform.os, platform.architecture)
-        }
+        Some(platform) => platform.to_string(),
         None => descriptor
             .annotations
             .get(kdistro_formats::oci::REF_NAME)
@@ -137,10 +133,8 @@ fn in_blobs(
         return Ok(format!("{digests}; one of the two is not there"));
     };
     let inside = match depth.checked_sub(1) {
-        Some(depth) if parts(&a).is_some() && parts(&b).is_some() => {
-            in_documents((left, &a), (right, &b), depth)?
-        }
-        _ => of_bytes(&a, &b, DEEPEST),
+        Some(depth) => in_documents((left, &a), (right, &b), depth)?,
+        None => of_bytes(&a, &b, DEEPEST),
     };
     // Two names of the same bytes: one of the files is not what its name says.
     Ok(inside.unwrap_or(digests))

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::{OciError, strict};
+use super::{OciError, Platform, strict};
 use crate::{Digest, canonical, plan::ImageConfig};
 
 /// What a configuration is called in errors.
@@ -134,6 +134,15 @@ impl Config {
     pub fn to_vec(&self) -> Result<Vec<u8>, OciError> {
         self.check()?;
         canonical::to_vec(self).map_err(|source| OciError::Write { what: WORDS, source })
+    }
+
+    /// Returns what the image runs on.
+    pub fn platform(&self) -> Platform {
+        Platform {
+            architecture: self.architecture.clone(),
+            os: self.os.clone(),
+            variant: self.variant.clone(),
+        }
     }
 
     fn check(&self) -> Result<(), OciError> {

@@ -13,6 +13,7 @@ use kdistro_formats::{
 
 use crate::{
     check::{Scope, parallel, reading::Checker},
+    compare::is_broken_gzip,
     hash,
     store::Reader,
 };
@@ -109,11 +110,7 @@ impl Checker<'_> {
                 Ok(diff_id) => {
                     self.diff_ids.insert(digest, diff_id);
                 }
-                // What the decoder says of bytes that are no gzip.
-                Err(error)
-                    if [ErrorKind::InvalidInput, ErrorKind::UnexpectedEof]
-                        .contains(&error.kind()) =>
-                {
+                Err(error) if is_broken_gzip(&error) => {
                     self.differs(&file, format!("cannot be unpacked: {error}"));
                 }
                 Err(error) => self.unreadable(&file, &error),
