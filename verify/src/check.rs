@@ -19,7 +19,7 @@ mod reading;
 mod report;
 mod whole;
 
-pub use report::{Note, Outcome, Problem, Report};
+pub use report::{Note, Outcome, Problem, Report, chain};
 
 use crate::{
     store::Reader,
@@ -70,7 +70,7 @@ pub fn check(reader: &dyn Reader, manifest: &str, source: &TrustSource, scope: S
         }
         checker.check_log(&trust);
         if scope == Scope::All {
-            checker.check_nothing_else("");
+            checker.check_nothing_else_at_all();
         }
     }
     checker.finish()
@@ -90,7 +90,7 @@ impl Checker<'_> {
         }
         let plan = self.check_plan(&signed);
         self.check_assets(&signed);
-        self.check_images(&signed);
+        self.check_images(&signed, plan.as_ref());
         self.check_provenances(&signed, plan.as_ref(), trust);
         self.check_attestations(&signed, trust);
         if first {

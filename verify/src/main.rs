@@ -14,6 +14,7 @@ use std::{
 };
 
 use clap::{CommandFactory, Parser};
+use kdistro_formats::terminal::{printable, printable_json};
 use kdistro_verify::{
     check::{self, TrustSource},
     compare::{self, Compared, Verdict},
@@ -56,7 +57,11 @@ fn main() -> ExitCode {
     result
         .unwrap_or_else(|message| {
             // When even this cannot be written, the exit code still says it.
-            let _ = writeln!(io::stderr(), "error: {message}");
+            let _ = if cli.json {
+                write_json(&serde_json::json!({ "error": message, "causes": [], "exit": 2 }))
+            } else {
+                writeln!(io::stderr(), "error: {}", printable(&message)).map_err(|e| e.to_string())
+            };
             Answer::CouldNotTell
         })
         .into()
@@ -114,7 +119,7 @@ fn compare_paths(cli: &Cli, a: &Path, b: &Path) -> Result<Answer, String> {
     } else if !cli.quiet {
         for file in &compared {
             let note = file.note.map(|note| format!(", {note}")).unwrap_or_default();
-            write_line(&format!("{}: {}{note}", file.path, file.verdict))?;
+            write_line(&format!("{}: {}{note}", printable(&file.path), file.verdict))?;
         }
     }
     let differs = compared.iter().any(|file| file.verdict == Verdict::Different);
@@ -135,14 +140,7 @@ fn explain_paths(cli: &Cli, a: &Path, b: &Path) -> Result<Answer, String> {
 
 /// An error with what it is about and what caused it.
 fn said(about: &dyn Display, error: &dyn std::error::Error) -> String {
-    let mut text = format!("{about}: {error}");
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
+    format!("{about}: {}", check::chain(error))
 }
 
 #[expect(clippy::disallowed_methods, reason = "only main.rs reads the environment")]
@@ -153,7 +151,7 @@ fn proxy() -> Option<String> {
 
 fn write_json<T: serde::Serialize>(value: &T) -> Result<(), String> {
     let text = serde_json::to_string_pretty(value).map_err(|error| error.to_string())?;
-    write_line(&text)
+    write_line(&printable_json(&text))
 }
 
 fn write_line(text: &dyn Display) -> Result<(), String> {

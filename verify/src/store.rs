@@ -51,9 +51,6 @@ fn read_at_most(content: impl Read, limit: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Where a publisher keeps what it has not finished writing; not a part of the store.
-const WORKSHOP: &str = ".kdistro-store";
-
 /// A store in a directory.
 #[derive(Clone, Debug)]
 pub struct Directory {
@@ -140,9 +137,6 @@ fn walk(folder: &Path, prefix: &str, names: &mut Vec<String>) -> io::Result<()> 
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
         let name = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
-        if name == WORKSHOP {
-            continue;
-        }
         if entry.file_type()?.is_dir() && name.matches('/').count() < DEEPEST {
             walk(&entry.path(), &name, names)?;
         } else {

@@ -38,9 +38,14 @@ pub fn to_vec<T: Serialize>(value: &T) -> Result<Vec<u8>, CanonicalError> {
 /// Reads a document that must be in canonical form, byte for byte.
 pub fn from_slice<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Result<T, CanonicalError> {
     let value: T = serde_json::from_slice(bytes).map_err(CanonicalError::Json)?;
-    let canonical = to_vec(&value)?;
+    check_form(bytes, &to_vec(&value)?)?;
+    Ok(value)
+}
+
+/// Checks that a document is written as its canonical form is.
+pub(crate) fn check_form(bytes: &[u8], canonical: &[u8]) -> Result<(), CanonicalError> {
     if canonical == bytes {
-        return Ok(value);
+        return Ok(());
     }
     let same = canonical.iter().zip(bytes).take_while(|(a, b)| a == b).count();
     Err(CanonicalError::Form(same))

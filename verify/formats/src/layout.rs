@@ -21,7 +21,24 @@ pub const TRUSTED_ROOT: &str = "keys/trusted_root.json";
 /// Folder of all inputs, named by digest.
 pub const INPUTS: &str = "inputs/sha256";
 /// Folder of the blobs of all images, named by digest; a registry can answer with a redirect to it.
-pub const IMAGES: &str = "containers/images";
+const IMAGES: &str = "containers/images";
+/// Where a store in a directory keeps what is being written; nothing in it is published.
+pub const WORKSHOP: &str = ".kdistro-store";
+/// The file in [`WORKSHOP`] that writers lock; it is empty.
+pub const WORKSHOP_LOCK: &str = ".kdistro-store/lock";
+/// How files begin that are being written: a process id, `-` and a number follow.
+pub const UNFINISHED: &str = ".kdistro-new-";
+/// The largest document that is read into memory, such as a plan or a manifest, in bytes.
+pub const LARGEST_DOCUMENT: u64 = 64 << 20;
+
+/// True for the name of a file that a store in a directory was writing, such as `.kdistro-store/.kdistro-new-1-0`.
+pub fn is_unfinished(name: &str) -> bool {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let inner = name.strip_prefix(WORKSHOP).and_then(|inner| inner.strip_prefix('/'));
+    let numbers = inner.and_then(|inner| inner.strip_prefix(UNFINISHED));
+    let numbers = numbers.and_then(|numbers| numbers.split_once('-'));
+    numbers.is_some_and(|(process, number)| is_number(process) && is_number(number))
+}
 
 /// The manifest of a release.
 pub fn manifest(release: &ReleaseName) -> String {
@@ -114,6 +131,23 @@ mod tests {
         let release: ReleaseName = "1-36-7".parse().unwrap();
         assert_eq!(image_tag("v1.36.2", &release), "v1.36.2-1-36-7");
         assert_eq!(image_tag("v1.36.2+meta.1", &release), "v1.36.2_meta.1-1-36-7");
+    }
+
+    #[test]
+    fn what_is_being_written_has_two_numbers() {
+        assert!(is_unfinished(".kdistro-store/.kdistro-new-4711-0"));
+        for name in [
+            ".kdistro-new-1-0",
+            ".kdistro-store/.kdistro-new-1",
+            ".kdistro-store/.kdistro-new-1-",
+            ".kdistro-store/.kdistro-new-1-0-2",
+            ".kdistro-store/.kdistro-new-1-0/a",
+            ".kdistro-store/a/.kdistro-new-1-0",
+            ".kdistro-storey/.kdistro-new-1-0",
+            ".kdistro-store/lock",
+        ] {
+            assert!(!is_unfinished(name), "{name}");
+        }
     }
 
     #[test]

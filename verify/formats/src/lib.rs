@@ -3,7 +3,7 @@
 //! No I/O and no cryptography: an auditor reads this crate first. In the order of a release's life:
 //! [`plan`] says what is built, [`claim`] takes a number, [`release`] is the manifest, [`channel`] the index,
 //! [`announcement`] what subscribers hear, [`statement`] what a rebuilder signs; [`layout`] says where each lies,
-//! and [`oci`] how an image is written.
+//! and [`oci`] how an image is written. [`terminal`] makes what others wrote fit to be shown.
 
 pub mod announcement;
 pub mod canonical;
@@ -16,6 +16,8 @@ pub mod oci;
 pub mod plan;
 pub mod release;
 pub mod statement;
+pub mod terminal;
+pub mod time;
 pub mod yaml;
 
 pub use digest::{Digest, Sha512};

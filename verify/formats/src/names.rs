@@ -121,7 +121,8 @@ fn is_number(text: &str) -> bool {
     digits && (text == "0" || !text.starts_with('0'))
 }
 
-fn is_word(text: &str, longest: usize, extra: &str) -> bool {
+/// True for at most `longest` letters, digits and characters of `extra`, the first a letter or digit.
+pub(crate) fn is_word(text: &str, longest: usize, extra: &str) -> bool {
     let first = text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
     let rest = |c: char| c.is_ascii_alphanumeric() || extra.contains(c);
     first && text.len() <= longest && text.chars().all(rest)

@@ -7,19 +7,27 @@
 //! Source: OCI image-spec 1.1, <https://github.com/opencontainers/image-spec>.
 
 mod config;
+pub mod layout;
 mod manifest;
+mod planned;
 mod strict;
 #[cfg(test)]
 mod tests;
 
 pub use config::{Config, Execution, History, RootFs};
 pub use manifest::{Index, Manifest};
+pub use planned::{BASE_LAYER, OWN_LAYER};
 
 use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, canonical::CanonicalError};
+use crate::{
+    Digest,
+    canonical::{self, CanonicalError},
+    names::is_word,
+    terminal::printable,
+};
 
 /// The media type of an image index.
 ///
@@ -45,6 +53,14 @@ pub const EMPTY_CONTENT: &[u8] = b"{}";
 ///
 /// Source: annotations.md, "Pre-Defined Annotation Keys".
 pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
+
+/// The largest index, manifest or configuration that is written or read, in bytes.
+///
+/// Source: OCI distribution-spec, "Pushing Manifests": registries take at least 4 MiB, and many no more.
+pub const LARGEST_DOCUMENT: u64 = 4 << 20;
+
+/// The most that a layer may unpack to, in bytes: a small file can hold zeros without end.
+pub const LARGEST_LAYER: u64 = 16 << 30;
 
 /// The largest size of anything: what every JSON reader keeps exact.
 const LARGEST: u64 = (1 << 53) - 1;
@@ -100,6 +116,9 @@ pub enum OciError {
         /// What may stand there.
         expected: &'static str,
     },
+    /// A document that says the right things in another form than ours, or more than is understood.
+    #[error("not as such a document is published")]
+    Form(#[source] CanonicalError),
     /// The document cannot be written in canonical form.
     #[error("cannot write the {what}")]
     Write {
@@ -206,20 +225,21 @@ impl From<&crate::Platform> for Platform {
 }
 
 impl fmt::Display for Platform {
-    /// Writes it as people do, such as `linux/arm64/v8`.
+    /// Writes it as people do, such as `linux/arm64/v8`; harmless for a terminal whatever stands in it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.os, self.architecture)?;
-        self.variant.iter().try_for_each(|variant| write!(f, "/{variant}"))
+        write!(f, "{}/{}", printable(&self.os), printable(&self.architecture))?;
+        self.variant.iter().try_for_each(|variant| write!(f, "/{}", printable(variant)))
     }
+}
+
+/// Demands that a document which was read has the very bytes that we would write.
+fn check_form(bytes: &[u8], written: &[u8]) -> Result<(), OciError> {
+    canonical::check_form(bytes, written).map_err(OciError::Form)
 }
 
 /// Checks the grammar of RFC 6838, section 4.2, to which descriptor.md refers.
 fn check_media_type(place: &str, text: &str) -> Result<(), OciError> {
-    let is_name = |name: &str| {
-        let first = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
-        let rest = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&byte);
-        first && name.len() <= 127 && name.bytes().all(rest)
-    };
+    let is_name = |name: &str| is_word(name, 127, "!#$&-^_.+");
     if text.split_once('/').is_some_and(|(kind, subtype)| is_name(kind) && is_name(subtype)) {
         return Ok(());
     }

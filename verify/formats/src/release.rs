@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ChannelName, CommitId, Digest, ParseNameError, ReleaseName, Sha512, TreeId,
+    names::is_word,
     yaml::{self, YamlError},
 };
 
@@ -16,6 +17,9 @@ use crate::{
 pub const API_VERSION: &str = "distro.kdistro.dev/v1alpha1";
 /// `apiVersion` of EKS-D's manifests, which the reader accepts too.
 pub const EKS_D_API_VERSION: &str = "distro.eks.amazonaws.com/v1alpha1";
+
+/// The longest name of a document, in bytes: what file systems hold.
+const LONGEST_DOCUMENT_NAME: usize = 255;
 
 /// A release manifest.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
@@ -279,7 +283,9 @@ pub enum ManifestError {
         lacks: &'static str,
     },
     /// A document's name would lead out of the release's folder.
-    #[error("`{0}` is not the name of a document; expected letters, digits, `.`, `_` and `-`")]
+    #[error(
+        "`{0}` is not the name of a document; expected at most 255 letters, digits, `.`, `_` and `-`"
+    )]
     Document(String),
     /// A name is not well formed.
     #[error(transparent)]
@@ -358,9 +364,7 @@ impl Release {
     fn check_documents(&self) -> Result<(), ManifestError> {
         let mut names = std::collections::BTreeSet::new();
         for Document { name, .. } in &self.status.documents {
-            let is_right = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-            let first = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
-            if !first || !name.bytes().all(is_right) {
+            if !is_word(name, LONGEST_DOCUMENT_NAME, "._-") {
                 return Err(ManifestError::Document(name.clone()));
             }
             if !names.insert(name) {

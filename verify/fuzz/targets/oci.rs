@@ -14,10 +14,10 @@ fuzz_target!(|data: &[u8]| {
     }
     if let Ok(manifest) = Manifest::from_slice(data) {
         let written = manifest.to_vec().expect("what was read can be written");
-        assert_eq!(Manifest::from_slice(&written).expect("it was written"), manifest);
+        assert_eq!(Manifest::from_canonical(&written).expect("it was written"), manifest);
     }
     if let Ok(config) = Config::from_slice(data) {
         let written = config.to_vec().expect("what was read can be written");
-        assert_eq!(Config::from_slice(&written).expect("it was written"), config);
+        assert_eq!(Config::from_canonical(&written).expect("it was written"), config);
     }
 });

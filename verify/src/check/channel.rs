@@ -1,4 +1,9 @@
 //! The channel index: signed, logged, and that it lists the release and what came before it.
+//!
+//! What an index said that was replaced is not in the store: the bundles that stay and the log prove that it was signed,
+//! its digest, and in which order, but not its words, so that a yank which was taken back is shown only by somebody who
+//! kept the index that said it. Where everything is checked, it is told when a newer index was signed than the channels
+//! have, and when the log has entries whose documents are gone.
 
 use kdistro_formats::{
     ChannelName, Digest,
@@ -54,6 +59,7 @@ impl Checker<'_> {
             }
         }
         self.check_bundle((&file, &bytes), &bundle, trust)?;
+        self.indexes.insert(bundle);
         let index = match ReleaseChannel::from_yaml(&String::from_utf8_lossy(&bytes)) {
             Ok(index) => index,
             Err(error) => {

@@ -2,10 +2,9 @@
 
 use std::io::{self, ErrorKind};
 
-use super::{
-    Outcome, Problem, Report,
-    report::{chain, printable},
-};
+use kdistro_formats::terminal::printable;
+
+use super::{Outcome, Problem, Report, report::chain};
 use crate::hash;
 
 impl Report {

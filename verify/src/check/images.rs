@@ -1,40 +1,49 @@
 //! The images: index, manifests, configurations and layers of each, as the store holds them for registries.
 
 mod layers;
+mod planned;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use kdistro_formats::{
     Digest, Platform, layout,
-    oci::{self, Config, Descriptor, Index, Manifest, OciError},
+    oci::{self, Config, Descriptor, Index, LARGEST_DOCUMENT, Manifest, OciError},
+    plan::{self, Content, Plan},
     release::{Asset, AssetKind},
 };
 
-use super::{
-    manifest::SignedManifest,
-    reading::{Checker, DOCUMENT},
-    report::chain,
-};
+use super::{manifest::SignedManifest, reading::Checker, report::chain};
 use crate::hash;
 use layers::Layer;
 
 /// What the blobs of one image, and the layers of all images, are said to be.
 #[derive(Default)]
-struct Images {
+struct Images<'a> {
     /// What names a layer and what it says of it.
     layers: Vec<Layer>,
     /// The length of every blob of the image at hand.
     sizes: BTreeMap<Digest, u64>,
+    /// What the plan says of the image at hand; none where there is no such plan, which was said.
+    planned: Option<&'a plan::Image>,
+}
+
+/// Finds an image in a plan.
+fn planned<'a>(plan: &'a Plan, component: &str, name: &str) -> Option<&'a plan::Image> {
+    let component = plan.components.iter().find(|planned| planned.name == component)?;
+    let asset = component.assets.iter().find(|asset| asset.name == name)?;
+    if let Content::Image(image) = &asset.content { Some(image) } else { None }
 }
 
 impl Checker<'_> {
-    /// Checks every blob of every image, and that each image is for the platforms that its asset lists.
-    pub(super) fn check_images(&mut self, signed: &SignedManifest) {
+    /// Checks every blob of every image, that each image is for the platforms that its asset lists, and that its
+    /// documents say what the plan does.
+    pub(super) fn check_images(&mut self, signed: &SignedManifest, plan: Option<&Plan>) {
         let mut images = Images::default();
         for component in &signed.release.status.components {
             for asset in component.assets.iter().filter(|asset| asset.kind == AssetKind::Image) {
                 let path = format!("{}/{}", component.name, asset.name);
                 images.sizes.clear();
+                images.planned = plan.and_then(|plan| planned(plan, &component.name, &asset.name));
                 self.check_image(&path, asset, &mut images);
             }
         }
@@ -42,21 +51,24 @@ impl Checker<'_> {
     }
 
     /// Checks an image but for what its layers hold; none where its index says nothing.
-    fn check_image(&mut self, path: &str, asset: &Asset, images: &mut Images) -> Option<()> {
+    fn check_image(&mut self, path: &str, asset: &Asset, images: &mut Images<'_>) -> Option<()> {
         let digest = asset.digest()?;
         let file = layout::image_blob(&digest);
-        let bytes = self.document(&file, DOCUMENT)?;
+        let bytes = self.document(&file, LARGEST_DOCUMENT)?;
         let found = hash::sha256(&bytes);
         if found != digest {
             self.differs(&file, format!("is {found}, but image `{path}` {digest}"));
             return None;
         }
         images.sizes.insert(digest, bytes.len() as u64);
-        let index = self.understood(&file, Index::from_slice(&bytes))?;
+        let index = self.understood(&file, Index::from_canonical(&bytes))?;
         if index.artifact_type.is_some() || index.subject.is_some() {
             self.differs(&file, "is about something else: no index of an image");
         }
         self.check_platforms(&file, path, asset, &index);
+        if let Some(planned) = images.planned {
+            self.compare_index((&file, &bytes), &index, planned);
+        }
         let mut is_complete = true;
         for descriptor in &index.manifests {
             is_complete &= self.check_manifest_blob(&file, descriptor, images).is_some();
@@ -106,13 +118,16 @@ impl Checker<'_> {
         &mut self,
         named_by: &str,
         descriptor: &Descriptor,
-        images: &mut Images,
+        images: &mut Images<'_>,
     ) -> Option<()> {
         let (file, bytes) = self.blob(named_by, descriptor, images)?;
-        let manifest = self.understood(&file, Manifest::from_slice(&bytes))?;
+        let manifest = self.understood(&file, Manifest::from_canonical(&bytes))?;
         if !manifest.is_image() || manifest.artifact_type.is_some() || manifest.subject.is_some() {
             self.differs(&file, "is no manifest of an image");
             return None;
+        }
+        if let Some(planned) = images.planned {
+            self.compare_manifest((&file, &bytes), &manifest, planned);
         }
         let config_file = layout::image_blob(&manifest.config.digest);
         let config = self.check_config(&file, descriptor, &manifest, images);
@@ -129,20 +144,23 @@ impl Checker<'_> {
         config.map(drop)
     }
 
-    /// Checks that a configuration is for the platform of its manifest, and has as many layers.
+    /// Checks that a configuration is for the platform of its manifest, as planned for it, and has as many layers.
     fn check_config(
         &mut self,
         named_by: &str,
         descriptor: &Descriptor,
         manifest: &Manifest,
-        images: &mut Images,
+        images: &mut Images<'_>,
     ) -> Option<Config> {
         let (file, bytes) = self.blob(named_by, &manifest.config, images)?;
-        let config = self.understood(&file, Config::from_slice(&bytes))?;
+        let config = self.understood(&file, Config::from_canonical(&bytes))?;
         let found = config.platform();
         if let Some(expected) = descriptor.platform.as_ref().filter(|&expected| *expected != found)
         {
             self.differs(&file, format!("is for {found}, but the index says {expected}"));
+        }
+        if let (Some(planned), Some(platform)) = (images.planned, &descriptor.platform) {
+            self.compare_config((&file, &bytes), &config.rootfs.diff_ids, (planned, platform));
         }
         let (said, there) = (config.rootfs.diff_ids.len(), manifest.layers.len());
         if said != there {
@@ -156,10 +174,10 @@ impl Checker<'_> {
         &mut self,
         named_by: &str,
         descriptor: &Descriptor,
-        images: &mut Images,
+        images: &mut Images<'_>,
     ) -> Option<(String, Vec<u8>)> {
         let file = layout::image_blob(&descriptor.digest);
-        let bytes = self.document(&file, DOCUMENT)?;
+        let bytes = self.document(&file, LARGEST_DOCUMENT)?;
         let found = hash::sha256(&bytes);
         if found != descriptor.digest {
             self.differs(&file, format!("is {found}, which is not its name"));

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use kdistro_formats::{Digest, layout};
 
 use super::{
+    Scope,
     reading::{Checker, SMALL},
     report::chain,
 };
@@ -32,6 +33,7 @@ impl Checker<'_> {
         match tree.root() {
             Ok(root) if root == head.root => {
                 self.check_tiles(&levels, head.size);
+                self.note_lost_documents(head.size);
                 self.check_logged(&mut tree, &head);
             }
             Ok(_) => self.blame_leaves(&levels, head.size),
@@ -136,6 +138,24 @@ impl Checker<'_> {
                 }
             }
         }
+    }
+
+    /// Tells of entries whose documents were not found in the store, where all of it was looked through.
+    fn note_lost_documents(&mut self, size: u64) {
+        if self.scope < Scope::All {
+            return;
+        }
+        let found: BTreeSet<u64> = self.logged.iter().map(|(_, logged)| logged.index).collect();
+        let mut lost = (0..size).filter(|index| !found.contains(index));
+        let Some(first) = lost.next() else { return };
+        let (entries, are) = match lost.count() {
+            0 => (format!("entry {first}"), "document is"),
+            more => (format!("entry {first} and {more} more"), "documents are"),
+        };
+        self.note(
+            layout::CHECKPOINT,
+            format!("the log has {entries} whose {are} not in the store: replaced, removed, or never finished"),
+        );
     }
 
     /// Partial tiles that were superseded must be the start of what superseded them.

@@ -24,6 +24,7 @@ impl Checker<'_> {
         plan: Option<&Plan>,
         trust: &Trust,
     ) {
+        let known = plan.map(|plan| known(signed, plan));
         for component in &signed.release.status.components {
             let file = layout::provenance(&signed.name, &component.name);
             let Some(json) = self.document(&file, SMALL) else { continue };
@@ -37,8 +38,8 @@ impl Checker<'_> {
                     for problem in claims(signed, component, &statement) {
                         self.differs(&file, problem);
                     }
-                    if let Some(plan) = plan {
-                        for problem in dependencies(signed, plan, &statement.predicate) {
+                    if let Some(known) = &known {
+                        for problem in dependencies(known, &statement.predicate) {
                             self.differs(&file, problem);
                         }
                     }
@@ -94,8 +95,8 @@ fn claims(
         .collect()
 }
 
-/// Lists the dependencies that the plan does not know.
-fn dependencies(signed: &SignedManifest, plan: &Plan, provenance: &Provenance) -> Vec<String> {
+/// The digests of everything that went into a release.
+fn known(signed: &SignedManifest, plan: &Plan) -> BTreeSet<String> {
     let inputs = plan.inputs.iter().map(|input| input.sha256);
     let configuration = plan.configuration.iter().map(|file| file.sha256);
     let own = signed.release.spec.plan.as_ref().map(|plan| plan.sha256);
@@ -105,6 +106,11 @@ fn dependencies(signed: &SignedManifest, plan: &Plan, provenance: &Provenance) -
         known.insert(component.commit.to_string());
         known.insert(component.source_tree.to_string());
     }
+    known
+}
+
+/// Lists the dependencies that the plan does not know.
+fn dependencies(known: &BTreeSet<String>, provenance: &Provenance) -> Vec<String> {
     let dependencies = &provenance.build_definition.resolved_dependencies;
     let strange = dependencies.iter().filter(|ResourceDescriptor { digest, .. }| {
         digest.is_empty() || digest.values().any(|digest| !known.contains(digest))

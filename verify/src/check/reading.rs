@@ -5,11 +5,11 @@ use std::{
     io::{self, ErrorKind, Read},
 };
 
-use kdistro_formats::{Digest, layout};
+use kdistro_formats::{Digest, layout, terminal::printable};
 
 use super::{
     Scope, parallel,
-    report::{Note, Outcome, Problem, Report, chain, printable},
+    report::{Note, Outcome, Problem, Report, chain},
 };
 use crate::{
     bundle::{self, Logged},
@@ -18,8 +18,8 @@ use crate::{
     trust::Trust,
 };
 
-/// The largest document (plan, manifest, index, tile) that is read into memory.
-pub(super) const DOCUMENT: u64 = 64 * 1024 * 1024;
+/// The largest document (plan, manifest, index) that is read into memory.
+pub(super) const DOCUMENT: u64 = layout::LARGEST_DOCUMENT;
 /// The largest bundle, key or checkpoint.
 pub(super) const SMALL: u64 = 4 * 1024 * 1024;
 
@@ -31,6 +31,8 @@ pub(super) struct Checker<'a> {
     pub(super) known: BTreeSet<String>,
     /// What every bundle says about the log, by the bundle's name.
     pub(super) logged: Vec<(String, Logged)>,
+    /// The bundles of the indexes that channels have now.
+    pub(super) indexes: BTreeSet<String>,
     /// How much is checked.
     pub(super) scope: Scope,
     /// The length of every layer that was read and is what its digest says; images share layers.
@@ -55,6 +57,7 @@ impl<'a> Checker<'a> {
             report: Report::new(),
             known: BTreeSet::new(),
             logged: Vec::new(),
+            indexes: BTreeSet::new(),
             scope,
             layers: BTreeMap::new(),
             diff_ids: BTreeMap::new(),
@@ -200,9 +203,13 @@ impl<'a> Checker<'a> {
     pub(super) fn check_nothing_else(&mut self, prefix: &str) {
         for name in self.listed(prefix) {
             if !self.known.contains(&name) {
-                self.differs(&name, "is in the store, but nothing that is signed speaks of it");
+                self.unspoken(&name);
             }
         }
+    }
+
+    pub(super) fn unspoken(&mut self, name: &str) {
+        self.differs(name, "is in the store, but nothing that is signed speaks of it");
     }
 
     /// The files below a folder; empty, with a note, where the store cannot list.

@@ -1,8 +1,8 @@
 //! What a check found: a verdict, every problem by file, and facts for people.
 
-use std::{error::Error, fmt, ops::RangeInclusive};
+use std::{error::Error, fmt};
 
-use kdistro_formats::Digest;
+use kdistro_formats::{Digest, terminal::printable};
 use serde::Serialize;
 
 use super::manifest::SignedManifest;
@@ -166,7 +166,7 @@ impl fmt::Display for Report {
 }
 
 /// Joins an error with what caused it, with `: ` between.
-pub(super) fn chain(error: &dyn Error) -> String {
+pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -179,19 +179,4 @@ pub(super) fn chain(error: &dyn Error) -> String {
         source = cause.source();
     }
     text
-}
-
-/// Characters without a shape that hide text or turn its order round.
-const REORDERING: [RangeInclusive<char>; 4] = [
-    '\u{200b}'..='\u{200f}',
-    '\u{202a}'..='\u{202e}',
-    '\u{2060}'..='\u{206f}',
-    '\u{feff}'..='\u{feff}',
-];
-
-/// Makes text of a hostile store harmless for a terminal.
-pub(super) fn printable(text: &str) -> String {
-    let is_harmless =
-        |c: char| !c.is_control() && !REORDERING.iter().any(|range| range.contains(&c));
-    text.chars().map(|c| if is_harmless(c) { c } else { char::REPLACEMENT_CHARACTER }).collect()
 }

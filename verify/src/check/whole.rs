@@ -37,6 +37,7 @@ impl Checker<'_> {
         for file in indexes.iter().filter(|file| file.starts_with("releasechannels/bundles/")) {
             self.check_index_bundle(file, trust);
         }
+        self.note_newer_index();
         for plan in &plans {
             self.check_inputs(plan);
         }
@@ -143,5 +144,45 @@ impl Checker<'_> {
                 self.differs(&file, "is no configuration file of a plan");
             }
         }
+    }
+
+    /// Refuses every file of the store that nothing signed speaks of, but for what a store in a directory keeps for
+    /// itself: an empty file that writers lock, and what they have not finished.
+    pub(super) fn check_nothing_else_at_all(&mut self) {
+        for file in self.listed("") {
+            if self.known.contains(&file) {
+                continue;
+            }
+            if file == layout::WORKSHOP_LOCK {
+                self.exact(&file, "", "the empty file that writers lock");
+            } else if layout::is_unfinished(&file) {
+                match self.reader.open(&file) {
+                    Ok(Some(_)) => self.note(&file, "is not published: its writer did not finish"),
+                    // It did meanwhile.
+                    Ok(None) => {}
+                    Err(error) => self.unreadable(&file, &error),
+                }
+            } else {
+                self.unspoken(&file);
+            }
+        }
+    }
+
+    /// Tells of an index that was signed after those which the channels have.
+    fn note_newer_index(&mut self) {
+        let bundles =
+            self.logged.iter().filter(|(file, _)| file.starts_with("releasechannels/bundles/"));
+        let newest = bundles.max_by_key(|(_, logged)| logged.index);
+        let Some((file, logged)) = newest.filter(|(file, _)| !self.indexes.contains(file)) else {
+            return;
+        };
+        let (file, entry) = (file.clone(), logged.index);
+        self.note(
+            &file,
+            format!(
+                "signs an index that no channel has, newer (entry {entry} of the log) than those they have: \
+                 a channel was turned back, or a change of it was not finished"
+            ),
+        );
     }
 }

@@ -7,8 +7,13 @@ use std::{
 
 use tar::Archive;
 
+use super::Room;
+
 /// Where `ustar` stands in a tar header.
 const MAGIC: std::ops::Range<usize> = 257..262;
+
+/// The most bytes of names and attributes that are kept: an archive can consist of nothing else.
+const LONGEST_ATTRIBUTES: usize = 64 << 20;
 
 /// A field that is no number, such as an empty one.
 const UNREADABLE: &str = "no number";
@@ -25,12 +30,21 @@ struct Entry<'a> {
     content: &'a [u8],
 }
 
+impl Entry<'_> {
+    /// About how many bytes are kept of it beside its content, which lies in the archive.
+    fn kept(&self) -> usize {
+        let Self { path, kind, mode, owner, mtime, link, extensions, content: _ } = self;
+        let texts = [path, kind, mode, owner, mtime, link, extensions];
+        size_of::<Self>() + texts.iter().map(|text| text.len()).sum::<usize>()
+    }
+}
+
 /// Returns the first difference of two archives; none when one of them is no tar, or where all entries agree.
-pub(super) fn first_difference(a: &[u8], b: &[u8], depth: usize) -> Option<String> {
-    let (left, right) = (entries(a)?, entries(b)?);
+pub(super) fn first_difference(a: &[u8], b: &[u8], room: Room) -> Option<String> {
+    let (left, right) = (entries(a, LONGEST_ATTRIBUTES)?, entries(b, LONGEST_ATTRIBUTES)?);
     in_paths(&left, &right).or_else(|| {
         let mut pairs = left.iter().zip(&right);
-        pairs.find_map(|(left, right)| in_entry(left, right, depth))
+        pairs.find_map(|(left, right)| in_entry(left, right, room))
     })
 }
 
@@ -54,7 +68,7 @@ fn in_paths(left: &[Entry<'_>], right: &[Entry<'_>]) -> Option<String> {
     (left != right).then(|| format!("they have {left} and {right} entries"))
 }
 
-fn in_entry(left: &Entry<'_>, right: &Entry<'_>, depth: usize) -> Option<String> {
+fn in_entry(left: &Entry<'_>, right: &Entry<'_>, room: Room) -> Option<String> {
     let path = &left.path;
     attribute("type", &left.kind, &right.kind)
         .or_else(|| attribute("mode", &left.mode, &right.mode))
@@ -62,7 +76,7 @@ fn in_entry(left: &Entry<'_>, right: &Entry<'_>, depth: usize) -> Option<String>
         .or_else(|| attribute("mtime", &left.mtime, &right.mtime))
         .or_else(|| attribute("link", &left.link, &right.link))
         .or_else(|| attribute("extensions", &left.extensions, &right.extensions))
-        .or_else(|| super::of_bytes(left.content, right.content, depth))
+        .or_else(|| super::of_bytes(left.content, right.content, room))
         .map(|difference| format!("`{path}`: {difference}"))
 }
 
@@ -74,12 +88,13 @@ fn number(field: io::Result<u64>) -> String {
     field.map_or_else(|_| UNREADABLE.to_owned(), |number| number.to_string())
 }
 
-fn entries(bytes: &[u8]) -> Option<Vec<Entry<'_>>> {
+/// Lists the entries of a tar; none for what is none, and where more than `most` bytes of attributes would be kept.
+fn entries(bytes: &[u8], most: usize) -> Option<Vec<Entry<'_>>> {
     if bytes.get(MAGIC) != Some(b"ustar") {
         return None;
     }
     let mut archive = Archive::new(Cursor::new(bytes));
-    let mut found = Vec::new();
+    let (mut found, mut kept) = (Vec::new(), 0);
     for entry in archive.entries().ok()? {
         let mut entry = entry.ok()?;
         let mut extensions = Vec::new();
@@ -97,7 +112,7 @@ fn entries(bytes: &[u8]) -> Option<Vec<Entry<'_>>> {
         let name = |bytes: Option<&[u8]>| bytes.unwrap_or_default().escape_ascii().to_string();
         let (uid, gid) = (number(header.uid()), number(header.gid()));
         let (user, group) = (name(header.username_bytes()), name(header.groupname_bytes()));
-        found.push(Entry {
+        let entry = Entry {
             path: String::from_utf8_lossy(&entry.path_bytes()).into_owned(),
             kind: format!("{:?}", header.entry_type()),
             mode: header.mode().map_or_else(|_| UNREADABLE.to_owned(), |mode| format!("{mode:o}")),
@@ -106,7 +121,31 @@ fn entries(bytes: &[u8]) -> Option<Vec<Entry<'_>>> {
             link: String::from_utf8_lossy(&link).into_owned(),
             extensions: extensions.join(" "),
             content,
-        });
+        };
+        kept += entry.kept();
+        if kept > most {
+            return None;
+        }
+        found.push(entry);
     }
     Some(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attributes_without_end_are_not_kept() {
+        let mut builder = tar::Builder::new(Vec::new());
+        for number in 0..20 {
+            let mut header = tar::Header::new_ustar();
+            header.set_size(0);
+            let path = format!("{number}/{}", "x".repeat(50));
+            builder.append_data(&mut header, path, &b""[..]).unwrap();
+        }
+        let bytes = builder.into_inner().unwrap();
+        assert_eq!(entries(&bytes, 20_000).unwrap().len(), 20);
+        assert!(entries(&bytes, 5000).is_none());
+    }
 }

@@ -4,19 +4,16 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Read},
+    io,
     path::{Path, PathBuf},
 };
 
 use kdistro_formats::{
     Digest,
-    oci::{Descriptor, Index, Manifest},
+    oci::{Descriptor, Index, LARGEST_DOCUMENT, Manifest, REF_NAME, layout},
 };
 
-use super::{DEEPEST, LARGEST, of_bytes};
-
-/// The largest document that is taken for an index or manifest.
-const DOCUMENT: u64 = 4 * 1024 * 1024;
+use super::{DEEPEST, Room, of_bytes, of_files, read_at_most};
 
 /// The blobs of one side.
 struct Blobs {
@@ -35,30 +32,26 @@ pub(super) fn first_difference(a: &Path, b: &Path) -> io::Result<Option<String>>
 /// Opens a layout, or a blob that is an index or a manifest.
 fn open(path: &Path) -> io::Result<Option<(Blobs, Vec<u8>)>> {
     let (folder, file) = if path.is_dir() {
-        if !path.join("oci-layout").is_file() {
+        if !path.join(layout::MARK).is_file() {
             return Ok(None);
         }
-        (path.to_owned(), path.join("index.json"))
+        (path.to_owned(), path.join(layout::INDEX))
     } else {
         (path.parent().unwrap_or(Path::new("")).to_owned(), path.to_owned())
     };
-    let mut bytes = Vec::new();
-    File::open(file)?.take(DOCUMENT + 1).read_to_end(&mut bytes)?;
-    let is_image = bytes.len() as u64 <= DOCUMENT && parts(&bytes).is_some();
-    Ok(is_image.then_some((Blobs { folder }, bytes)))
+    let bytes = read_at_most(File::open(file)?, LARGEST_DOCUMENT)?;
+    let image = bytes.filter(|bytes| parts(bytes).is_some());
+    Ok(image.map(|bytes| (Blobs { folder }, bytes)))
 }
 
 impl Blobs {
-    /// Reads a blob; none where it is not there, or too large to be held.
-    fn read(&self, digest: &Digest) -> io::Result<Option<Vec<u8>>> {
+    /// Finds a blob; none where it is not there.
+    fn find(&self, digest: &Digest) -> io::Result<Option<PathBuf>> {
         let names = [format!("blobs/sha256/{}", digest.hex()), digest.to_string(), digest.hex()];
         for name in names {
             let path = self.folder.join(name);
             match fs::metadata(&path) {
-                Ok(metadata) if metadata.is_file() && metadata.len() <= LARGEST => {
-                    return fs::read(path).map(Some);
-                }
-                Ok(_) => return Ok(None),
+                Ok(metadata) => return Ok(metadata.is_file().then_some(path)),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }
@@ -86,7 +79,7 @@ fn name(descriptor: &Descriptor) -> String {
         Some(platform) => platform.to_string(),
         None => descriptor
             .annotations
-            .get(kdistro_formats::oci::REF_NAME)
+            .get(REF_NAME)
             .map_or_else(|| "image".to_owned(), |name| format!("image `{}`", name.escape_debug())),
     }
 }
@@ -99,7 +92,7 @@ fn in_documents(
 ) -> io::Result<Option<String>> {
     let ((left, a), (right, b)) = (a, b);
     let (Some(first), Some(second)) = (parts(a), parts(b)) else {
-        return Ok(of_bytes(a, b, DEEPEST));
+        return Ok(of_bytes(a, b, Room::WHOLE));
     };
     for ((name, one), (other_name, other)) in first.iter().zip(&second) {
         if name != other_name {
@@ -118,7 +111,7 @@ fn in_documents(
         return Ok(Some(format!("{name} is only in the {side}")));
     }
     // What both name is the same: the rest is annotations and the like.
-    Ok(of_bytes(a, b, DEEPEST))
+    Ok(of_bytes(a, b, Room::WHOLE))
 }
 
 /// The difference of two blobs with different digests.
@@ -129,12 +122,15 @@ fn in_blobs(
 ) -> io::Result<String> {
     let ((left, one), (right, other)) = (a, b);
     let digests = format!("is {} and {}", one.digest, other.digest);
-    let (Some(a), Some(b)) = (left.read(&one.digest)?, right.read(&other.digest)?) else {
+    let (Some(a), Some(b)) = (left.find(&one.digest)?, right.find(&other.digest)?) else {
         return Ok(format!("{digests}; one of the two is not there"));
     };
-    let inside = match depth.checked_sub(1) {
-        Some(depth) => in_documents((left, &a), (right, &b), depth)?,
-        None => of_bytes(&a, &b, DEEPEST),
+    let document = |path: &Path| read_at_most(File::open(path)?, LARGEST_DOCUMENT);
+    let inside = match (depth.checked_sub(1), document(&a)?, document(&b)?) {
+        (Some(depth), Some(one), Some(other)) => {
+            in_documents((left, &one), (right, &other), depth)?
+        }
+        _ => of_files(&a, &b, Room::WHOLE)?,
     };
     // Two names of the same bytes: one of the files is not what its name says.
     Ok(inside.unwrap_or(digests))

@@ -6,10 +6,9 @@ use std::{
     path::Path,
 };
 
-use super::{LocateError, is_absent, open, read_at_most};
+use kdistro_formats::layout::LARGEST_DOCUMENT;
 
-/// The largest manifest that is read.
-const LIMIT: u64 = 64 * 1024 * 1024;
+use super::{LocateError, is_absent, open, read_at_most};
 
 /// Reads what `manifest` names beside the store in which it is called `name`.
 ///
@@ -21,7 +20,7 @@ pub fn read_given(
 ) -> Result<Option<io::Result<Vec<u8>>>, LocateError> {
     if manifest.contains("://") {
         let (folder, file) = manifest.rsplit_once('/').unwrap_or((manifest, ""));
-        let found = super::read(&*open(folder, proxy)?, file, LIMIT);
+        let found = super::read(&*open(folder, proxy)?, file, LARGEST_DOCUMENT);
         let missing = || io::Error::new(io::ErrorKind::NotFound, "there is no such file");
         return Ok(Some(found.and_then(|found| found.ok_or_else(missing))));
     }
@@ -35,5 +34,5 @@ fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     if !fs::metadata(path)?.is_file() {
         return Err(io::Error::other("is not a regular file"));
     }
-    read_at_most(File::open(path)?, LIMIT)
+    read_at_most(File::open(path)?, LARGEST_DOCUMENT)
 }

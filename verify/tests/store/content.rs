@@ -7,8 +7,8 @@ use kdistro_formats::{
     claim::{Claim, Header},
     layout,
     plan::{
-        self, AssemblyRules, ConfigurationFile, Content, Image, Input, InputKind, Licensing,
-        OutputRef, Plan, PlannedAsset,
+        self, AssemblyRules, ConfigurationFile, Content, Image, ImageConfig, Input, InputKind,
+        Licensing, OutputRef, Plan, PlannedAsset, PlatformImage,
     },
     release::{
         API_VERSION, Asset, AssetArchive, AssetImage, AssetKind, Component, Document, MediaType,
@@ -17,7 +17,7 @@ use kdistro_formats::{
 };
 use kdistro_verify::hash;
 
-use crate::image::{ARCHITECTURES, Blobs};
+use crate::image::{ARCHITECTURES, Blobs, annotations};
 
 const SITE: &str = "https://releases.example";
 const DATE: &str = "2026-08-01T00:00:00Z";
@@ -132,9 +132,27 @@ fn planned_image() -> PlannedAsset {
             repository: "owner/etcd".to_owned(),
             created: 1,
             flat: None,
-            annotations: BTreeMap::new(),
-            platforms: Vec::new(),
+            annotations: annotations(),
+            platforms: ARCHITECTURES.map(planned_platform).to_vec(),
         }),
+    }
+}
+
+fn planned_platform(arch: &str) -> PlatformImage {
+    let text = |text: &str| text.to_owned();
+    PlatformImage {
+        platform: format!("linux/{arch}").parse().unwrap(),
+        base: Some(Digest::from_bytes([7; 32])),
+        entries: Vec::new(),
+        config: ImageConfig {
+            entrypoint: vec![text("/usr/local/bin/etcd")],
+            command: vec![text("--help")],
+            user: text("65535:65535"),
+            env: [(text("PATH"), text("/usr/local/bin")), (text("A"), text("1"))].into(),
+            working_directory: text("/var/lib/etcd"),
+            ports: vec![text("2380/tcp"), text("2379/tcp")],
+            labels: annotations(),
+        },
     }
 }
 

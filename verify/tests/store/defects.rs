@@ -525,8 +525,6 @@ fn extra_file() {
         );
         publisher.remove(file);
     }
-    publisher.write(".kdistro-store/lock", "");
-    assert_eq!(publisher.check(3, Scope::All).outcome, Outcome::Verified);
     // Another signed document is no CRD, however well it is signed.
     let manifest = layout::manifest(&name(3));
     for (from, to) in [
@@ -539,6 +537,44 @@ fn extra_file() {
     publisher.remove(&layout::bundle("crds/stray.yaml"));
     publisher.write("crds/stray.yaml", "x");
     assert_differs(&publisher.check(3, Scope::All), "crds/stray.yaml", "is no configuration");
+}
+
+#[test]
+fn only_its_own_lies_where_a_store_works() {
+    let publisher = Publisher::with_releases();
+    publisher.write(".kdistro-store/lock", "");
+    // What a writer that was killed leaves.
+    let unfinished = ".kdistro-store/.kdistro-new-4711-0";
+    let report = publisher.check(3, Scope::All);
+    assert_eq!(report.outcome, Outcome::Verified, "{report}");
+    assert!(report.notes.iter().all(|note| !note.file.starts_with('.')), "{report}");
+    publisher.write(unfinished, "half");
+    let report = publisher.check(3, Scope::All);
+    assert_eq!(report.outcome, Outcome::Verified, "{report}");
+    assert!(report.notes.iter().any(|note| note.file == unfinished), "{report}");
+    for stray in [
+        ".kdistro-store/evil",
+        ".kdistro-store/lock.sh",
+        ".kdistro-store/.kdistro-new-1",
+        ".kdistro-store/.kdistro-new-1-0/etcd",
+        ".kdistro-store/a/lock",
+        ".kdistro-storey",
+        "kubernetes-1-20/.kdistro-store/lock",
+    ] {
+        publisher.write(stray, "x");
+        let report = publisher.check(3, Scope::All);
+        assert_differs(&report, stray, "nothing that is signed speaks of it");
+        publisher.remove(stray);
+    }
+    publisher.write(".kdistro-store/lock", "hidden");
+    assert_differs(&publisher.check(3, Scope::All), ".kdistro-store/lock", "is not the empty file");
+    publisher.write(".kdistro-store/lock", "");
+    publisher.remove(unfinished);
+    std::os::unix::fs::symlink("/etc/passwd", publisher.root().join(unfinished)).unwrap();
+    assert_differs(&publisher.check(3, Scope::All), unfinished, "is a symbolic link");
+    std::fs::remove_dir_all(publisher.root().join(".kdistro-store")).unwrap();
+    publisher.write(".kdistro-store", "a file");
+    assert_differs(&publisher.check(3, Scope::All), ".kdistro-store", "nothing that is signed");
 }
 
 #[test]

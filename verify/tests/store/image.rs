@@ -6,7 +6,8 @@ use flate2::{Compression, write::GzEncoder};
 use kdistro_formats::{
     Digest, Platform, layout,
     oci::{
-        CONFIG, Config, Descriptor, Execution, INDEX, Index, LAYER_GZIP, MANIFEST, Manifest, RootFs,
+        CONFIG, Config, Descriptor, Execution, History, INDEX, Index, LAYER_GZIP, MANIFEST,
+        Manifest, RootFs,
     },
 };
 use kdistro_verify::hash;
@@ -21,6 +22,21 @@ pub(crate) struct Blobs {
     pub(crate) blobs: BTreeMap<Digest, Vec<u8>>,
 }
 
+/// What is changed of an image before it is named by digest.
+struct Changes<'a> {
+    /// In every configuration.
+    config: &'a dyn Fn(&mut Config),
+    /// In every manifest.
+    manifest: &'a dyn Fn(&mut Manifest),
+    /// In the index.
+    index: &'a dyn Fn(&mut Index),
+    /// In what is written of a document of this media type.
+    form: &'a dyn Fn(&str, Vec<u8>) -> Vec<u8>,
+}
+
+const AS_IT_SHOULD_BE: Changes<'static> =
+    Changes { config: &|_| {}, manifest: &|_| {}, index: &|_| {}, form: &|_, bytes| bytes };
+
 impl Blobs {
     /// The image as it should be.
     pub(crate) fn new() -> Self {
@@ -29,24 +45,24 @@ impl Blobs {
 
     /// The image with another program.
     pub(crate) fn holding(program: &str) -> Self {
-        Self::make(program, &|_| {}, &|_| {}, &|_| {})
+        Self::make(program, &AS_IT_SHOULD_BE)
     }
 
     /// The image with every configuration, every manifest and the index changed before it is named by digest.
     pub(crate) fn with(
-        change_config: &dyn Fn(&mut Config),
-        change_manifest: &dyn Fn(&mut Manifest),
-        change_index: &dyn Fn(&mut Index),
+        config: &dyn Fn(&mut Config),
+        manifest: &dyn Fn(&mut Manifest),
+        index: &dyn Fn(&mut Index),
     ) -> Self {
-        Self::make("etcd", change_config, change_manifest, change_index)
+        Self::make("etcd", &Changes { config, manifest, index, ..AS_IT_SHOULD_BE })
     }
 
-    fn make(
-        program: &str,
-        change_config: &dyn Fn(&mut Config),
-        change_manifest: &dyn Fn(&mut Manifest),
-        change_index: &dyn Fn(&mut Index),
-    ) -> Self {
+    /// The image with its documents, each of a media type, written in another form.
+    pub(crate) fn written(form: &dyn Fn(&str, Vec<u8>) -> Vec<u8>) -> Self {
+        Self::make("etcd", &Changes { form, ..AS_IT_SHOULD_BE })
+    }
+
+    fn make(program: &str, changes: &Changes<'_>) -> Self {
         let mut made = Self { index: Digest::from_bytes([0; 32]), blobs: BTreeMap::new() };
         let base = tar("etc/passwd", b"root:x:0:0:root:/root:/sbin/nologin\n");
         let mut manifests = Vec::new();
@@ -55,30 +71,25 @@ impl Blobs {
             let layers = [&base, &own].map(|tar| made.add(LAYER_GZIP, gzip(tar)));
             let platform: Platform = format!("linux/{arch}").parse().unwrap();
             let platform = kdistro_formats::oci::Platform::from(&platform);
-            let mut config = Config {
-                created: Some("1970-01-01T00:00:01Z".to_owned()),
-                architecture: platform.architecture.clone(),
-                os: platform.os.clone(),
-                variant: platform.variant.clone(),
-                config: Execution::default(),
-                rootfs: RootFs::of([&base, &own].map(|tar| hash::sha256(tar)).to_vec()),
-                history: Vec::new(),
-            };
-            change_config(&mut config);
+            let mut config = config(&platform, [&base, &own].map(|tar| hash::sha256(tar)));
+            (changes.config)(&mut config);
+            let config = (changes.form)(CONFIG, config.to_vec().unwrap());
             let mut manifest = Manifest {
-                config: made.add(CONFIG, config.to_vec().unwrap()),
+                config: made.add(CONFIG, config),
                 layers: layers.to_vec(),
                 artifact_type: None,
                 subject: None,
-                annotations: BTreeMap::new(),
+                annotations: annotations(),
             };
-            change_manifest(&mut manifest);
-            let manifest = made.add(MANIFEST, manifest.to_vec().unwrap());
+            (changes.manifest)(&mut manifest);
+            let manifest = (changes.form)(MANIFEST, manifest.to_vec().unwrap());
+            let manifest = made.add(MANIFEST, manifest);
             manifests.push(Descriptor { platform: Some(platform), ..manifest });
         }
-        let mut index = Index { manifests, ..Index::default() };
-        change_index(&mut index);
-        made.index = made.add(INDEX, index.to_vec().unwrap()).digest;
+        let mut index = Index { manifests, annotations: annotations(), ..Index::default() };
+        (changes.index)(&mut index);
+        let index = (changes.form)(INDEX, index.to_vec().unwrap());
+        made.index = made.add(INDEX, index).digest;
         made
     }
 
@@ -118,6 +129,39 @@ impl Blobs {
     /// The configuration of one platform.
     pub(crate) fn config(&self, arch: &str) -> Descriptor {
         Manifest::from_slice(&self.blobs[&self.manifest(arch).digest]).unwrap().config
+    }
+}
+
+/// What index and manifests say of the image.
+pub(crate) fn annotations() -> BTreeMap<String, String> {
+    [("org.opencontainers.image.title".to_owned(), "etcd".to_owned())].into()
+}
+
+/// The configuration as it follows from the plan of [`crate::content`].
+fn config(platform: &kdistro_formats::oci::Platform, diff_ids: [Digest; 2]) -> Config {
+    let created = || Some("1970-01-01T00:00:01Z".to_owned());
+    let text = |text: &str| text.to_owned();
+    let history = ["packages of the base", "programs"].map(|made_by| History {
+        created: created(),
+        created_by: Some(text(made_by)),
+        ..History::default()
+    });
+    Config {
+        created: created(),
+        architecture: platform.architecture.clone(),
+        os: platform.os.clone(),
+        variant: platform.variant.clone(),
+        config: Execution {
+            user: text("65535:65535"),
+            exposed_ports: vec![text("2379/tcp"), text("2380/tcp")],
+            env: vec![text("A=1"), text("PATH=/usr/local/bin")],
+            entrypoint: vec![text("/usr/local/bin/etcd")],
+            command: vec![text("--help")],
+            working_directory: text("/var/lib/etcd"),
+            labels: annotations(),
+        },
+        rootfs: RootFs::of(diff_ids.to_vec()),
+        history: history.to_vec(),
     }
 }
 

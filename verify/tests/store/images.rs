@@ -1,8 +1,9 @@
 //! Images: what is wrong with an index, a manifest, a configuration or a layer, and which blob is named.
 
 use kdistro_formats::{
-    layout,
-    oci::{Config, Index, LAYER_TAR, LAYER_ZSTD, Manifest},
+    canonical, layout,
+    oci::{CONFIG, Config, INDEX, Index, LAYER_TAR, LAYER_ZSTD, MANIFEST, Manifest},
+    plan::{Content, Image, Plan},
     release::{AssetKind, MediaType},
 };
 use kdistro_verify::{
@@ -163,7 +164,10 @@ fn layers_that_are_not_what_the_configuration_says() {
     // Unpacking takes time, and the layers themselves are pinned by the manifest.
     assert_eq!(check(&image, Scope::Inputs).problems.len(), 1);
     assert_differs(&check(&image, Scope::All), &file, "but it does to");
-    let image = with_config(|config| config.rootfs.diff_ids.truncate(1));
+    let image = with_config(|config| {
+        config.rootfs.diff_ids.truncate(1);
+        config.history.truncate(1);
+    });
     let file = layout::image_blob(&image.config("amd64").digest);
     assert_differs(&check(&image, Scope::Release), &file, "has 1 layers, but its manifest 2");
     let image = with_config(|config| config.os = "windows".to_owned());
@@ -272,4 +276,166 @@ fn document_under_another_name_or_twice() {
         release.status.documents.push(release.status.documents[0].clone());
     });
     assert_differs(&publisher.check(3, Scope::Release), &the_manifest(), "is listed twice");
+}
+
+#[test]
+fn configuration_other_than_planned() {
+    type Change = fn(&mut Config);
+    let cases: [(Change, &str); 13] = [
+        (|c| c.config.user.clear(), "lacks `config.User`, which the plan says is \"65535:65535\""),
+        (
+            |c| "0".clone_into(&mut c.config.user),
+            "`config.User` is \"0\", but the plan says \"65535:65535\"",
+        ),
+        (
+            |c| "/bin/sh".clone_into(&mut c.config.entrypoint[0]),
+            "`config.Entrypoint[0]` is \"/bin/sh\", but the plan says \"/usr/local/bin/etcd\"",
+        ),
+        (
+            |c| c.config.command.push("--evil".to_owned()),
+            "`config.Cmd[1]` is \"--evil\", of which the plan says nothing",
+        ),
+        (
+            |c| c.config.env.insert(1, "LD_PRELOAD=/tmp/x".to_owned()),
+            "`config.Env[1]` is \"LD_PRELOAD=/tmp/x\", but the plan says \"PATH=/usr/local/bin\"",
+        ),
+        (|c| "/".clone_into(&mut c.config.working_directory), "`config.WorkingDir` is \"/\""),
+        (
+            |c| drop(c.config.exposed_ports.remove(0)),
+            "lacks `config.ExposedPorts.2379/tcp`, which the plan says is {}",
+        ),
+        (
+            |c| drop(c.config.labels.insert("more".to_owned(), "x".to_owned())),
+            "`config.Labels.more` is \"x\", of which the plan says nothing",
+        ),
+        (
+            |c| c.created = Some("1970-01-01T00:00:02Z".to_owned()),
+            "`created` is \"1970-01-01T00:00:02Z\", but the plan says \"1970-01-01T00:00:01Z\"",
+        ),
+        (|c| c.created = None, "lacks `created`"),
+        (
+            |c| c.history[1].created_by = Some("somebody".to_owned()),
+            "`history[1].created_by` is \"somebody\", but the plan says \"programs\"",
+        ),
+        (|c| c.history.clear(), "lacks `history`"),
+        (
+            |c| c.history[0].comment = Some("\u{202e}\x1b[2J".to_owned()),
+            "`history[0].comment` is \"\\u{202e}\\u001b[2J\", of which the plan says nothing",
+        ),
+    ];
+    for (change, why) in cases {
+        let image = with_config(change);
+        for arch in ["amd64", "arm64"] {
+            let file = layout::image_blob(&image.config(arch).digest);
+            assert_differs(&check(&image, Scope::Release), &file, why);
+        }
+    }
+}
+
+#[test]
+fn every_field_of_a_configuration_that_differs_is_named() {
+    let image = with_config(|config| {
+        config.config.user.clear();
+        config.config.working_directory.clear();
+        config.config.env.clear();
+    });
+    let report = check(&image, Scope::Release);
+    let lacks = report.problems.iter().filter(|problem| problem.message.starts_with("lacks `"));
+    assert_eq!(lacks.count(), 6, "{report}");
+}
+
+#[test]
+fn annotations_other_than_planned() {
+    let image = with_manifest(|manifest| manifest.annotations.clear());
+    let file = layout::image_blob(&image.manifest("arm64").digest);
+    let report = check(&image, Scope::Release);
+    assert_differs(&report, &file, "lacks `annotations`, which the plan says is {\"org.");
+    let title = "org.opencontainers.image.title";
+    let image = with_index(|index| {
+        index.annotations.insert(title.to_owned(), "ctde".to_owned());
+    });
+    let why = format!("`annotations.{title}` is \"ctde\", but the plan says \"etcd\"");
+    assert_differs(&check(&image, Scope::Release), &index_file(&image), &why);
+    let image = with_index(|index| {
+        index.manifests[0].annotations.insert("a".to_owned(), "b".to_owned());
+    });
+    let why = "`manifests[0].annotations` is {\"a\":\"b\"}, of which the plan says nothing";
+    assert_differs(&check(&image, Scope::Release), &index_file(&image), why);
+    let image = with_index(|index| index.manifests.reverse());
+    let report = check(&image, Scope::Release);
+    assert_differs(&report, &index_file(&image), "`manifests[0].platform.architecture` is");
+}
+
+/// Publishes release 3 with another plan of its image, and says what the plan's file is.
+fn replan(change: impl Fn(&mut Image)) -> Publisher {
+    let mut publisher = Publisher::with_releases();
+    let file = layout::plan(&name(3));
+    let mut plan: Plan = canonical::from_slice(&publisher.read(&file)).unwrap();
+    let assets = plan.components.iter_mut().flat_map(|component| &mut component.assets);
+    for asset in assets {
+        if let Content::Image(image) = &mut asset.content {
+            change(image);
+        }
+    }
+    let bytes = canonical::to_vec(&plan).unwrap();
+    publisher.write(&file, &bytes);
+    republish(&mut publisher, |release| {
+        release.spec.plan.as_mut().unwrap().sha256 = hash::sha256(&bytes);
+    });
+    publisher
+}
+
+#[test]
+fn layers_and_platforms_other_than_planned() {
+    let image = Blobs::new();
+    let config = layout::image_blob(&image.config("arm64").digest);
+    let publisher = replan(|image| image.platforms[1].base = None);
+    let report = publisher.check(3, Scope::Release);
+    assert_differs(&report, &config, "has 2 layers, but the plan says 1");
+    let other = layout::image_blob(&image.config("amd64").digest);
+    assert!(report.problems.iter().all(|problem| problem.file != other), "{report}");
+    let publisher = replan(|image| drop(image.platforms.pop()));
+    let report = publisher.check(3, Scope::Release);
+    assert_differs(&report, &index_file(&image), "`manifests[1]` is {");
+    let publisher = replan(|image| image.platforms[0].platform = "darwin/amd64".parse().unwrap());
+    let report = publisher.check(3, Scope::Release);
+    assert_differs(&report, &index_file(&image), "is not for darwin/amd64, which the plan lists");
+    let publisher = replan(|image| image.created = 400_000_000_000);
+    let report = publisher.check(3, Scope::Release);
+    assert_differs(&report, &config, "cannot be what the plan says: created is 400000000000");
+}
+
+#[test]
+fn documents_of_an_image_in_another_form() {
+    type Form = fn(Vec<u8>) -> Vec<u8>;
+    let forms: [Form; 3] = [
+        |bytes| [&bytes[..], b"\n"].concat(),
+        |bytes| {
+            let value: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+            serde_json::to_vec_pretty(&value).unwrap()
+        },
+        // What readers of images skip: nobody would see it.
+        |bytes| [&bytes[..bytes.len() - 1], b",\"author\":\"somebody\"}"].concat(),
+    ];
+    for form in forms {
+        for kind in [INDEX, MANIFEST, CONFIG] {
+            let image = Blobs::written(&|of, bytes| if of == kind { form(bytes) } else { bytes });
+            let digest = match kind {
+                INDEX => image.index,
+                MANIFEST => image.manifest("amd64").digest,
+                _ => image.config("amd64").digest,
+            };
+            let report = check(&image, Scope::Release);
+            assert_differs(&report, &layout::image_blob(&digest), "not in canonical form");
+        }
+    }
+}
+
+#[test]
+fn documents_larger_than_registries_take() {
+    let image = Blobs::written(&|of, bytes| {
+        if of == CONFIG { [bytes, vec![b' '; 4 << 20]].concat() } else { bytes }
+    });
+    let file = layout::image_blob(&image.config("amd64").digest);
+    assert_differs(&check(&image, Scope::Release), &file, "is larger than the 4194304 bytes");
 }

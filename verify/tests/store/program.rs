@@ -104,6 +104,44 @@ fn compares_and_explains() {
 }
 
 #[test]
+fn nothing_that_others_wrote_moves_a_terminal() {
+    let folder = tempfile::tempdir().unwrap();
+    let (a, b) = (folder.path().join("a"), folder.path().join("b"));
+    let hostile = "x\u{1b}[2J\u{202e}\nverified";
+    for (side, text) in [(&a, "one\u{9b}"), (&b, "two\u{200b}")] {
+        fs::create_dir(side).unwrap();
+        fs::write(side.join(hostile), text).unwrap();
+    }
+    let is_harmless = |text: &str| {
+        let bad = |c: char| c.is_control() && c != '\n' || "\u{202e}\u{200b}".contains(c);
+        !text.contains(bad) && text.lines().all(|line| line != "verified")
+    };
+    let (a, b) = (shown(&a), shown(&b));
+    for arguments in [
+        &["compare", &a, &b][..],
+        &["explain", &a, &b],
+        &["compare", "--json", &a, &b],
+        &["explain", "--json", &a, &b],
+    ] {
+        let (code, out, _) = run(arguments);
+        assert!(code == 1 && is_harmless(&out), "{arguments:?}: {out:?}");
+    }
+    let json: serde_json::Value =
+        serde_json::from_str(&run(&["compare", "--json", &a, &b]).1).unwrap();
+    assert_eq!(json[0]["path"], hostile);
+    let (code, _, error) = run(&["compare", &format!("{a}/none{hostile}"), &b]);
+    assert!(code == 2 && is_harmless(&error), "{error:?}");
+    let publisher = Publisher::with_releases();
+    let key = shown(&publisher.root().join(layout::PUBLIC_KEY));
+    let manifest = shown(&publisher.root().join(layout::manifest(&name(3))));
+    publisher.write(&format!("{}/{hostile}", layout::release(&name(3))), "x");
+    for option in ["--quiet", "--json", "--all"] {
+        let (code, out, _) = run(&["--key", &key, option, &manifest]);
+        assert!(code == 1 && is_harmless(&out), "{out:?}");
+    }
+}
+
+#[test]
 fn help_has_examples_and_every_shell_completions() {
     let (code, help, _) = run(&["--help"]);
     assert_eq!(code, 0);
@@ -112,4 +150,14 @@ fn help_has_examples_and_every_shell_completions() {
         let (code, script, _) = run(&["completions", shell]);
         assert!(code == 0 && script.contains("kdistro-verify"), "{shell}");
     }
+}
+
+#[test]
+fn errors_are_json_too_where_it_is_asked_for() {
+    let (code, out, err) =
+        run(&["--json", "--key", "nowhere.pub", "nowhere/kubernetes-1-36-1.yaml"]);
+    assert_eq!((code, err.as_str()), (2, ""));
+    let error: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert!(error["error"].as_str().unwrap().starts_with("nowhere.pub: "), "{error}");
+    assert_eq!(error["exit"], 2);
 }

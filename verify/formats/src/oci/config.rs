@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::{OciError, Platform, strict};
+use super::{OciError, Platform, check_form, strict};
 use crate::{Digest, canonical, plan::ImageConfig};
 
 /// What a configuration is called in errors.
@@ -127,6 +127,13 @@ impl Config {
         let config: Self = serde_json::from_slice(bytes)
             .map_err(|source| OciError::Json { what: WORDS, source })?;
         config.check()?;
+        Ok(config)
+    }
+
+    /// Reads a configuration that we published: in canonical form, byte for byte.
+    pub fn from_canonical(bytes: &[u8]) -> Result<Self, OciError> {
+        let config = Self::from_slice(bytes)?;
+        check_form(bytes, &config.to_vec()?)?;
         Ok(config)
     }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize, de::IgnoredAny};
 
 use super::{
     CONFIG, Descriptor, EMPTY, INDEX, LAYER_GZIP, LAYER_TAR, LAYER_ZSTD, MANIFEST, OciError,
-    check_media_type, strict,
+    check_form, check_media_type, strict,
 };
 use crate::canonical;
 
@@ -123,6 +123,13 @@ impl Index {
         Self::read(bytes, &[MANIFEST])
     }
 
+    /// Reads an index that we published: in canonical form, byte for byte.
+    pub fn from_canonical(bytes: &[u8]) -> Result<Self, OciError> {
+        let index = Self::from_slice(bytes)?;
+        check_form(bytes, &index.to_vec()?)?;
+        Ok(index)
+    }
+
     /// Reads `index.json` of a layout, whose entries may be indexes.
     ///
     /// Source: image-layout.md, "index.json file".
@@ -190,6 +197,13 @@ impl Manifest {
             annotations: read.annotations,
         };
         manifest.check()?;
+        Ok(manifest)
+    }
+
+    /// Reads a manifest that we published: in canonical form, byte for byte.
+    pub fn from_canonical(bytes: &[u8]) -> Result<Self, OciError> {
+        let manifest = Self::from_slice(bytes)?;
+        check_form(bytes, &manifest.to_vec()?)?;
         Ok(manifest)
     }
 

@@ -336,3 +336,54 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_we_publish_has_one_form() {
+    type Read = fn(&[u8]) -> Option<OciError>;
+    let image = Manifest::from_slice(image_manifest().to_string().as_bytes()).unwrap();
+    let written = image.to_vec().unwrap();
+    assert_eq!(Manifest::from_canonical(&written).unwrap(), image);
+    let index = Index::from_slice(image_index().to_string().as_bytes()).unwrap().to_vec().unwrap();
+    Index::from_canonical(&index).unwrap();
+    let config = sample_config().to_vec().unwrap();
+    Config::from_canonical(&config).unwrap();
+    let reads: [(Read, &[u8]); 3] = [
+        (|bytes| Manifest::from_canonical(bytes).err(), &written),
+        (|bytes| Index::from_canonical(bytes).err(), &index),
+        (|bytes| Config::from_canonical(bytes).err(), &config),
+    ];
+    for (read, bytes) in reads {
+        let text = std::str::from_utf8(bytes).unwrap();
+        let open = text.strip_suffix("}").unwrap();
+        for other in [
+            format!("{text}\n"),
+            text.replacen(':', ": ", 1),
+            format!("{open},\"urls\":[\"https://elsewhere.example\"]}}"),
+        ] {
+            let error = read(other.as_bytes()).unwrap();
+            assert!(matches!(error, OciError::Form(CanonicalError::Form(_))), "{other}: {error:?}");
+        }
+    }
+}
+
+fn sample_config() -> Config {
+    Config {
+        created: None,
+        architecture: "amd64".to_owned(),
+        os: "linux".to_owned(),
+        variant: None,
+        config: Execution::default(),
+        rootfs: RootFs::of(Vec::new()),
+        history: Vec::new(),
+    }
+}
+
+#[test]
+fn a_platform_is_shown_without_obeying_it() {
+    let platform = Platform {
+        os: "\x1b[2J\nlinux".to_owned(),
+        architecture: "arm\u{202e}64".to_owned(),
+        variant: Some("v\u{200b}8".to_owned()),
+    };
+    assert_eq!(platform.to_string(), "\\u{1b}[2J\\nlinux/arm\\u{202e}64/v\\u{200b}8");
+}

@@ -8,7 +8,7 @@ use std::{
 use flate2::read::MultiGzDecoder;
 use kdistro_formats::{
     Digest, layout,
-    oci::{Descriptor, LAYER_GZIP, LAYER_TAR},
+    oci::{Descriptor, LARGEST_LAYER, LAYER_GZIP, LAYER_TAR},
 };
 
 use crate::{
@@ -17,9 +17,6 @@ use crate::{
     hash,
     store::Reader,
 };
-
-/// The most that a layer may unpack to: a small file can hold zeros without end.
-const LARGEST: u64 = 16 * 1024 * 1024 * 1024;
 
 /// A layer, by what speaks of it.
 pub(super) struct Layer {
@@ -151,7 +148,7 @@ fn diff_id(reader: &dyn Reader, digest: &Digest, size: u64) -> io::Result<Digest
     let content = reader.open(&layout::image_blob(digest))?;
     let content = content.ok_or_else(|| io::Error::other("is gone since it was hashed"))?;
     let content = MultiGzDecoder::new(BufReader::with_capacity(64 * 1024, content.take(size)));
-    unpacked_digest(content, LARGEST)
+    unpacked_digest(content, LARGEST_LAYER)
 }
 
 fn unpacked_digest(content: impl Read, largest: u64) -> io::Result<Digest> {
