@@ -25,7 +25,6 @@ mod capability;
 mod docker;
 mod document;
 mod layer;
-pub mod layout;
 #[cfg(test)]
 mod tests;
 
@@ -69,18 +68,12 @@ pub enum ImageError {
     /// A program that is to have capabilities, and none are named.
     #[error("no capability is named; expected at least one")]
     NoCapability,
-    /// A time that no calendar holds.
-    #[error("{0} seconds since 1970 are beyond the calendar")]
-    Time(u64),
     /// Two images for one platform.
     #[error("the image has two manifests for {0}")]
     Platform(Platform),
     /// A name that cannot be loaded.
     #[error("`{0}` is not a name of an image; expected `<repository>:<tag>`")]
     Name(String),
-    /// A name of an image that stands in a layout twice.
-    #[error("`{0}` stands in the layout twice")]
-    NameTwice(String),
     /// Layers that are not those of the configuration.
     #[error("the layers are {found:?}; expected {expected:?}, as the configuration has them")]
     Layers {
@@ -97,9 +90,6 @@ pub enum ImageError {
         /// The digest that was announced.
         expected: Digest,
     },
-    /// A layout of another version.
-    #[error("`oci-layout` is {0:?}; expected version 1.0.0")]
-    Layout(String),
     /// A document that has no canonical form.
     #[error("cannot write {what}")]
     Canonical {

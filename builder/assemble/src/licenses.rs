@@ -14,6 +14,7 @@ mod vendor;
 
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
+use kdistro_formats::plan::Unlicensed;
 use kdistro_verify::hash::sha256;
 
 pub use debian::{DebianCopyright, debian_copyright, debian_license};
@@ -46,17 +47,6 @@ pub struct LicenseFile {
     pub kind: FileKind,
     /// Its text, the bytes that are no UTF-8 replaced.
     pub text: Arc<str>,
-}
-
-/// A module that may be shipped although it has no licence file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Exception {
-    /// The module's path.
-    pub module: String,
-    /// Its licence as an SPDX expression.
-    pub license: String,
-    /// Why this is known.
-    pub reason: String,
 }
 
 /// Something that is linked, with its licence.
@@ -122,7 +112,7 @@ pub fn license(
     library: &Library,
     module: &ModuleId,
     mut files: Vec<LicenseFile>,
-    exceptions: &[Exception],
+    exceptions: &[Unlicensed],
 ) -> Result<Licensed, LicenseError> {
     files.sort();
     files.dedup();

@@ -68,14 +68,3 @@ pub(crate) fn at(path: &Path) -> impl Fn(io::Error) -> BenchError {
 pub(crate) fn doing<E: Error + 'static>(what: &'static str) -> impl Fn(E) -> BenchError {
     move |source| BenchError::Kdistro { what, source: Box::new(source) }
 }
-
-/// An error with its whole story on one line.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        text = format!("{text}: {source}");
-        next = source.source();
-    }
-    text
-}

@@ -23,11 +23,12 @@ use std::{
 
 use clap::{Parser, ValueEnum};
 use kdistro::context::{Host, Surroundings};
+use kdistro_verify::check::chain;
 use rustix::fs::Mode;
 use serde::Serialize;
 
 use self::{
-    error::{BenchError, chain},
+    error::BenchError,
     figures::{Figure, table},
     prepared::Prepared,
     subjects::Subject,
@@ -141,6 +142,7 @@ fn surroundings() -> Surroundings {
         variables: env::vars_os().collect(),
         now: now.map_or(0, |now| now.as_secs()),
         default_home: folder("KDISTRO_HOME").unwrap_or_else(|| cache.join("kdistro")),
+        columns: None,
         current_directory: env::current_dir().unwrap_or_else(|_| PathBuf::from(".")),
         host: Host {
             platform: kdistro::plan::BUILD_PLATFORM.to_owned(),

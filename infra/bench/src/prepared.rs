@@ -17,7 +17,7 @@ use kdistro::{
     plan::{self, BUILD_PLATFORM, Selection},
 };
 use kdistro_formats::{
-    ChannelName,
+    ChannelName, Digest,
     plan::{Plan, Step},
 };
 
@@ -55,7 +55,7 @@ impl Prepared {
         let content = ContentStore::new(home.content());
         let prepared = Self {
             _at_work: home.enter().map_err(doing("enter the home folder"))?,
-            plan: plan_of(repository, &PROJECTS)?,
+            plan: plan_of(repository, &PROJECTS, &[BUILD_PLATFORM])?,
             repository: repository.to_owned(),
             home,
             content,
@@ -83,9 +83,10 @@ impl Prepared {
         steps.into_iter().filter(|step| build::uses(&self.plan, step).is_empty()).collect()
     }
 
-    /// The plan of every component of the channel that is whole in this home: of large ones only what was built before.
-    pub(crate) fn built(&self) -> Result<Plan, BenchError> {
-        let mut plan = plan_of(&self.repository, &[])?;
+    /// The plan of every component of the channel that is whole in this home for these platforms: of large ones only
+    /// what was built before.
+    pub(crate) fn built(&self, platforms: &[&str]) -> Result<Plan, BenchError> {
+        let mut plan = plan_of(&self.repository, &[], platforms)?;
         let mut missing = BTreeSet::new();
         for component in &plan.components {
             for output in component.assets.iter().flat_map(|asset| asset.content.outputs()) {
@@ -135,14 +136,37 @@ impl Prepared {
         Ok(())
     }
 
-    /// Lays out in `home` all that a step sees.
-    pub(crate) fn lay_out(&self, step: &Step, home: &Home) -> Result<(), BenchError> {
-        let trees = build::trees::Trees {
-            plan: &self.plan,
-            home,
-            content: &self.content,
-            records: &Records::default(),
+    /// Puts into `home` what the steps gave whose outputs a step sees.
+    pub(crate) fn give(&self, plan: &Plan, step: &Step, home: &Home) -> Result<(), BenchError> {
+        let content = ContentStore::new(home.content());
+        for (key, record) in self.used(plan, step)? {
+            for output in record.outputs.values() {
+                let bytes = self.content.read(&output.digest).map_err(doing("read an output"))?;
+                content.insert_bytes(&bytes).map_err(doing("keep an output"))?;
+            }
+            record.write(home, &key).map_err(doing("write what a step gave"))?;
+        }
+        Ok(())
+    }
+
+    /// What the steps gave in this home whose outputs a step sees.
+    fn used(&self, plan: &Plan, step: &Step) -> Result<Vec<(Digest, StepRecord)>, BenchError> {
+        let read = |key: Digest| {
+            let record = StepRecord::read(&self.home, &key);
+            let record = record.map_err(doing("read what a step gave"))?;
+            let missing = || BenchError::Unexpected(format!("step {key} was not built"));
+            Ok((key, record.ok_or_else(missing)?))
         };
+        build::uses(plan, step).into_iter().map(read).collect()
+    }
+
+    /// Lays out in `home` all that a step sees.
+    pub(crate) fn lay_out(&self, plan: &Plan, step: &Step, home: &Home) -> Result<(), BenchError> {
+        let mut records = Records::default();
+        for (key, record) in self.used(plan, step)? {
+            records.insert(key, record);
+        }
+        let trees = build::trees::Trees { plan, home, content: &self.content, records: &records };
         for digest in step.body.mounts.values().chain([&step.body.root]) {
             trees.lay_out(digest).map_err(doing("lay out what a step sees"))?;
         }
@@ -150,8 +174,8 @@ impl Prepared {
     }
 }
 
-/// The plan of these components of the channel for the platform that builds; of all where none is named.
-fn plan_of(repository: &Path, projects: &[&str]) -> Result<Plan, BenchError> {
+/// The plan of these components of the channel, of all where none is named, for these platforms.
+fn plan_of(repository: &Path, projects: &[&str], platforms: &[&str]) -> Result<Plan, BenchError> {
     let files = read_files(repository).map_err(doing("read the configuration"))?;
     let workspace = Workspace::read(files).map_err(|problems| {
         let problems = problems.iter().map(ToString::to_string).collect::<Vec<_>>();
@@ -164,7 +188,10 @@ fn plan_of(repository: &Path, projects: &[&str]) -> Result<Plan, BenchError> {
             .iter()
             .map(|name| name.parse().map_err(wrong(name)))
             .collect::<Result<_, _>>()?,
-        platforms: vec![BUILD_PLATFORM.parse().map_err(wrong(BUILD_PLATFORM))?],
+        platforms: platforms
+            .iter()
+            .map(|name| name.parse().map_err(wrong(name)))
+            .collect::<Result<_, _>>()?,
     };
     plan::plan(&workspace, &channel, &selection).map_err(doing("make the plan"))
 }

@@ -110,7 +110,7 @@ fn package(arguments: &[OsString]) -> Result<(), Box<dyn Error>> {
         records: &records,
         home: &home,
         content: &ContentStore::new(home.content()),
-        reporter: &Reporter::new(false, true),
+        reporter: &Reporter::new(false, true, None),
         jobs: thread::available_parallelism().map_or(1, usize::from),
         packages: KnownPackages::default(),
     };

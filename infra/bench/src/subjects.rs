@@ -16,6 +16,8 @@ use crate::{error::BenchError, figures::Figure, prepared::Prepared};
 pub(crate) enum Subject {
     /// The CPU of compiling etcd and the CNI plugins through kdistro, and of the same `go build` run bare
     Build,
+    /// The same for every `go build` of the channel's Linux platforms whose component was built in the home, and in sum
+    BuildAll,
     /// The wall time of a step that does nothing
     EmptyStep,
     /// The wall time of a cut where nothing changed
@@ -39,6 +41,7 @@ impl Subject {
     ) -> Result<Vec<Figure>, BenchError> {
         match self {
             Self::Build => build::measure(prepared, pairs.unwrap_or(3)),
+            Self::BuildAll => build::measure_all(prepared, pairs.unwrap_or(1)),
             Self::EmptyStep => empty_step::measure(prepared, pairs.unwrap_or(50)),
             Self::NothingChanged => nothing_changed::measure(prepared, pairs.unwrap_or(21)),
             Self::Hash => hash::measure(prepared, pairs.unwrap_or(11)),

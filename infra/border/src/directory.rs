@@ -2,23 +2,20 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Read, Write},
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 
-use kdistro_formats::Digest;
+use kdistro_formats::{Digest, layout};
 use kdistro_verify::hash::{sha256, sha256_of};
 
 use crate::{
-    durable::{self, CopyError, Temporary},
+    durable::{self, Temporary, WriteError},
     store::{
         Content, Created, LARGEST_DOCUMENT, RESERVED, Store, StoreError, Stored, check_creation,
         check_name, check_swap,
     },
 };
-
-/// Mode of published files.
-const FILE_MODE: u32 = 0o644;
 
 /// A store in a directory: every name is a file, so that any web server can publish it.
 ///
@@ -71,29 +68,16 @@ impl Directory {
 
     fn write(&self, name: &str, content: Content<'_>) -> Result<Temporary, StoreError> {
         let folder = self.workshop(name)?;
-        let path = self.root.join(name);
-        let temporary = Temporary::create(&folder, FILE_MODE)
-            .map_err(|source| failed(name, "write", &path, source))?;
-        match content {
-            Content::Bytes(bytes) => {
-                (&temporary.file)
-                    .write_all(bytes)
-                    .map_err(|source| failed(name, "write", &path, source))?;
-            }
-            Content::File { path: file, digest, size } => {
-                let found = copy(name, file, &temporary.file, &path)?;
-                let expected = Stored { digest, size };
-                if found != expected {
-                    return Err(StoreError::Changed {
-                        name: name.to_owned(),
-                        file: file.display().to_string(),
-                        expected: Box::new(expected),
-                        found: Box::new(found),
-                    });
-                }
-            }
-        }
-        Ok(temporary)
+        durable::write(&folder, content).map_err(|error| match error {
+            WriteError::Read(file, source) => failed(name, "read", &file, source),
+            WriteError::Write(source) => failed(name, "write", &self.root.join(name), source),
+            WriteError::Changed { file, expected, found } => StoreError::Changed {
+                name: name.to_owned(),
+                file: file.display().to_string(),
+                expected: Box::new(expected),
+                found: Box::new(found),
+            },
+        })
     }
 
     fn make_parent(&self, name: &str) -> Result<PathBuf, StoreError> {
@@ -104,16 +88,6 @@ impl Directory {
         }
         Ok(path)
     }
-}
-
-/// Copies a file and hashes it on the way.
-fn copy(name: &str, from: &Path, to: &File, to_path: &Path) -> Result<Stored, StoreError> {
-    let source = File::open(from).map_err(|source| failed(name, "read", from, source))?;
-    let copied = durable::copy(source, to).map_err(|error| match error {
-        CopyError::Read(source) => failed(name, "read", from, source),
-        CopyError::Write(source) => failed(name, "write", to_path, source),
-    });
-    copied.map(|(digest, size)| Stored { digest, size })
 }
 
 fn failed(name: &str, action: &'static str, path: &Path, source: io::Error) -> StoreError {
@@ -174,8 +148,8 @@ impl Store for Directory {
 
     fn swap(&self, name: &str, old: Option<&[u8]>, new: &[u8]) -> Result<bool, StoreError> {
         check_swap(name)?;
-        let folder = self.workshop(name)?;
-        let lock_path = folder.join("lock");
+        self.workshop(name)?;
+        let lock_path = self.root.join(layout::WORKSHOP_LOCK);
         let lock = File::options().create(true).truncate(false).write(true).open(&lock_path);
         // Held until the end of this function, or of this process.
         let lock = lock.map_err(|source| failed(name, "open", &lock_path, source))?;

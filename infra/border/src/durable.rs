@@ -13,8 +13,9 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use kdistro_formats::Digest;
 use kdistro_verify::hash::Hasher;
+
+use crate::store::{Content, Stored};
 
 /// Distinguishes the temporary files of one process.
 static COUNTER: AtomicU64 = AtomicU64::new(0);
@@ -22,16 +23,48 @@ static COUNTER: AtomicU64 = AtomicU64::new(0);
 /// How often a new temporary name is tried before giving up.
 const ATTEMPTS: usize = 1000;
 
-/// Which side of a copy failed.
-pub(crate) enum CopyError {
-    /// The source cannot be read.
-    Read(io::Error),
+/// Mode of what is published.
+pub(crate) const FILE_MODE: u32 = 0o644;
+
+/// Why content could not be written.
+pub(crate) enum WriteError {
+    /// The file that holds it cannot be read.
+    Read(PathBuf, io::Error),
     /// The target cannot be written.
     Write(io::Error),
+    /// The file holds something else than was said.
+    Changed {
+        /// The file.
+        file: PathBuf,
+        /// What was said.
+        expected: Stored,
+        /// What it is.
+        found: Stored,
+    },
 }
 
-/// Copies all that a source yields, and hashes it on the way.
-pub(crate) fn copy(mut source: impl Read, target: impl Write) -> Result<(Digest, u64), CopyError> {
+/// Writes content under a temporary name in `folder`, and refuses a file that is not what was said.
+pub(crate) fn write(folder: &Path, content: Content<'_>) -> Result<Temporary, WriteError> {
+    let temporary = Temporary::create(folder, FILE_MODE).map_err(WriteError::Write)?;
+    match content {
+        Content::Bytes(bytes) => {
+            (&temporary.file).write_all(bytes).map_err(WriteError::Write)?;
+        }
+        Content::File { path, digest, size } => {
+            let found = copy(path, &temporary.file)?;
+            let expected = Stored { digest, size };
+            if found != expected {
+                return Err(WriteError::Changed { file: path.to_owned(), expected, found });
+            }
+        }
+    }
+    Ok(temporary)
+}
+
+/// Copies a file and hashes it on the way.
+fn copy(path: &Path, target: &File) -> Result<Stored, WriteError> {
+    let unread = |error| WriteError::Read(path.to_owned(), error);
+    let mut source = File::open(path).map_err(unread)?;
     let mut target = Hasher::new(target);
     let mut buffer = vec![0; 256 * 1024];
     loop {
@@ -39,12 +72,12 @@ pub(crate) fn copy(mut source: impl Read, target: impl Write) -> Result<(Digest,
             Ok(0) => break,
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(CopyError::Read(error)),
+            Err(error) => return Err(unread(error)),
         };
-        target.write_all(buffer.get(..count).unwrap_or_default()).map_err(CopyError::Write)?;
+        target.write_all(buffer.get(..count).unwrap_or_default()).map_err(WriteError::Write)?;
     }
     let (_, digest, size) = target.finish();
-    Ok((digest, size))
+    Ok(Stored { digest, size })
 }
 
 /// A file under a temporary name; removed when it is dropped.
@@ -57,9 +90,7 @@ pub(crate) struct Temporary {
 impl Temporary {
     /// Makes an empty file of the given mode in `folder`, and locks it.
     pub(crate) fn create(folder: &Path, mode: u32) -> io::Result<Self> {
-        for _ in 0..ATTEMPTS {
-            let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-            let path = folder.join(format!("{}{}-{number}", PREFIX, process::id()));
+        for path in names(folder) {
             let file = match OpenOptions::new().write(true).create_new(true).mode(mode).open(&path)
             {
                 Ok(file) => file,
@@ -75,16 +106,14 @@ impl Temporary {
             temporary.file.set_permissions(Permissions::from_mode(mode))?;
             return Ok(temporary);
         }
-        Err(io::Error::new(io::ErrorKind::AlreadyExists, "all temporary names are taken"))
+        Err(taken())
     }
 
     /// Gives a file that lies elsewhere on the same file system a temporary name in `folder` too.
     ///
     /// Fails where that is impossible, whatever the reason: then the caller copies.
     pub(crate) fn link(folder: &Path, original: &Path) -> io::Result<Self> {
-        for _ in 0..ATTEMPTS {
-            let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-            let path = folder.join(format!("{}{}-{number}", PREFIX, process::id()));
+        for path in names(folder) {
             match fs::hard_link(original, &path) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
@@ -109,7 +138,7 @@ impl Temporary {
                 }
             };
         }
-        Err(io::Error::new(io::ErrorKind::AlreadyExists, "all temporary names are taken"))
+        Err(taken())
     }
 
     /// Gives the file its name, if that is free: `false` when it is taken.
@@ -139,8 +168,20 @@ impl Drop for Temporary {
     }
 }
 
+/// Names for temporary files that nobody in this process had before; another process may have them.
+fn names(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    (0..ATTEMPTS).map(move |_| {
+        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+        folder.join(format!("{PREFIX}{}-{number}", process::id()))
+    })
+}
+
+fn taken() -> io::Error {
+    io::Error::new(io::ErrorKind::AlreadyExists, "all temporary names are taken")
+}
+
 /// How temporary files are named.
-const PREFIX: &str = ".kdistro-new-";
+const PREFIX: &str = kdistro_formats::layout::UNFINISHED;
 
 /// Tells whether a file has the name of a temporary one.
 pub(crate) fn is_temporary(name: &str) -> bool {

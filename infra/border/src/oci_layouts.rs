@@ -5,38 +5,31 @@ mod index;
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    io::{self, Write},
+    io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
-use kdistro_formats::Digest;
+use kdistro_formats::{
+    Digest,
+    oci::layout::{self, INDEX, MARK, MARK_CONTENT},
+};
 use kdistro_verify::hash::{sha256, sha256_of};
 
 use self::index::Index;
 use crate::{
-    durable::{self, CopyError, Temporary},
+    durable::{self, Temporary, WriteError},
     manifest::{Manifest, Part},
     registry::{LARGEST_MANIFEST, Referrer, Registry, RegistryError, check_repository, check_tag},
     store::{Content, Created, Stored},
 };
 
-/// Mode of blobs, and what a file must allow to become one without being copied.
-const FILE_MODE: u32 = 0o644;
+/// What a file must allow to become a blob without being copied.
 const READABLE: u32 = 0o444;
 
 /// How the folder is called that holds what is being written; no repository can be called so.
 const WORKSHOP: &str = ".kdistro-registry";
-
-/// The file that marks a layout, and its content.
-///
-/// Source: OCI image-spec, image-layout.md, "oci-layout file".
-const MARK: &str = "oci-layout";
-const MARK_CONTENT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
-
-/// The entry points of a layout.
-const INDEX: &str = "index.json";
 
 /// A registry in a directory: `<directory>/<repository>` is an OCI image layout, which skopeo, umoci and oras read.
 ///
@@ -73,7 +66,7 @@ impl OciLayouts {
     }
 
     fn blob(&self, repository: &str, digest: &Digest) -> Result<PathBuf, RegistryError> {
-        Ok(self.layout(repository)?.join("blobs/sha256").join(digest.hex()))
+        Ok(self.layout(repository)?.join(layout::blob(digest)))
     }
 
     /// Returns the folder for what is being written, with the leftovers of dead writers removed.
@@ -161,16 +154,15 @@ impl OciLayouts {
             return Ok(Created::Same);
         }
         let layout = self.layout(repository)?;
-        let write = |path: &Path, bytes: &[u8], replace: bool| {
-            let temporary = Temporary::create(&folder, FILE_MODE)?;
-            (&temporary.file).write_all(bytes)?;
-            if replace { temporary.replace(path) } else { temporary.publish(path).map(drop) }
+        let put = |path: &Path, bytes: &[u8], replace: bool| {
+            let temporary = write(repository, &folder, Content::Bytes(bytes))?;
+            let put =
+                if replace { temporary.replace(path) } else { temporary.publish(path).map(drop) };
+            put.map_err(|source| failed(repository, "write", path, source))
         };
-        let (mark, path) = (layout.join(MARK), layout.join(INDEX));
         let bytes = index.write().map_err(|what| damaged(repository, what))?;
-        write(&mark, MARK_CONTENT, false)
-            .map_err(|source| failed(repository, "write", &mark, source))?;
-        write(&path, &bytes, true).map_err(|source| failed(repository, "write", &path, source))?;
+        put(&layout.join(MARK), MARK_CONTENT, false)?;
+        put(&layout.join(INDEX), &bytes, true)?;
         Ok(Created::New)
     }
 
@@ -330,28 +322,16 @@ fn write(
     folder: &Path,
     content: Content<'_>,
 ) -> Result<Temporary, RegistryError> {
-    let unwritten = |source| failed(repository, "write", folder, source);
-    let temporary = Temporary::create(folder, FILE_MODE).map_err(unwritten)?;
-    match content {
-        Content::Bytes(bytes) => (&temporary.file).write_all(bytes).map_err(unwritten)?,
-        Content::File { path, digest, size } => {
-            let unread = |source| failed(repository, "read", path, source);
-            let copied = durable::copy(File::open(path).map_err(unread)?, &temporary.file);
-            let (found, length) = copied.map_err(|error| match error {
-                CopyError::Read(source) => unread(source),
-                CopyError::Write(source) => unwritten(source),
-            })?;
-            if (found, length) != (digest, size) {
-                return Err(RegistryError::Changed {
-                    repository: repository.to_owned(),
-                    file: path.display().to_string(),
-                    expected: Box::new(Stored { digest, size }),
-                    found: Box::new(Stored { digest: found, size: length }),
-                });
-            }
-        }
-    }
-    Ok(temporary)
+    durable::write(folder, content).map_err(|error| match error {
+        WriteError::Read(file, source) => failed(repository, "read", &file, source),
+        WriteError::Write(source) => failed(repository, "write", folder, source),
+        WriteError::Changed { file, expected, found } => RegistryError::Changed {
+            repository: repository.to_owned(),
+            file: file.display().to_string(),
+            expected: Box::new(expected),
+            found: Box::new(found),
+        },
+    })
 }
 
 /// Opens a plain file: `None` when there is nothing.

@@ -9,7 +9,7 @@ use crate::store::{Content, Created, Stored};
 /// The largest manifest that is pushed or read.
 ///
 /// Source: OCI distribution-spec, "Pushing Manifests": registries take at least 4 MiB, and many no more.
-pub const LARGEST_MANIFEST: u64 = 4 << 20;
+pub const LARGEST_MANIFEST: u64 = kdistro_formats::oci::LARGEST_DOCUMENT;
 
 /// A registry of images.
 ///

@@ -9,7 +9,7 @@ const LONGEST_NAME: usize = 1024;
 const LONGEST_PART: usize = 255;
 
 /// The largest document that is read into memory.
-pub const LARGEST_DOCUMENT: u64 = 64 << 20;
+pub const LARGEST_DOCUMENT: u64 = layout::LARGEST_DOCUMENT;
 
 /// A store of published files.
 ///
@@ -178,7 +178,7 @@ pub fn check_name(name: &str) -> Result<(), StoreError> {
 }
 
 /// How the folder begins that a store keeps for itself.
-pub(crate) const RESERVED: &str = ".kdistro-store";
+pub(crate) const RESERVED: &str = layout::WORKSHOP;
 
 /// Checks a name that is to be created.
 pub fn check_creation(name: &str) -> Result<(), StoreError> {

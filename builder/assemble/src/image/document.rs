@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
 use kdistro_formats::{
     Digest, Platform,
-    oci::{self, Config, Descriptor, Execution, History, Index, Manifest, RootFs},
+    oci::{self, Config, Descriptor, Index, Manifest},
     plan::ImageConfig,
 };
 use kdistro_verify::hash::sha256;
@@ -39,22 +38,9 @@ pub fn config(
     layers: &[(Digest, &str)],
     created: u64,
 ) -> Result<Blob, ImageError> {
-    let created = rfc3339(created)?;
-    let oci::Platform { architecture, os, variant } = platform.into();
-    let history = layers.iter().map(|(_, made_by)| History {
-        created: Some(created.clone()),
-        created_by: Some((*made_by).to_owned()),
-        ..History::default()
-    });
-    let config = Config {
-        architecture,
-        os,
-        variant,
-        config: Execution::from(config),
-        rootfs: RootFs::of(layers.iter().map(|(diff_id, _)| *diff_id).collect()),
-        history: history.collect(),
-        created: Some(created),
-    };
+    let diff_ids = layers.iter().map(|(diff_id, _)| *diff_id).collect();
+    let made_by = layers.iter().map(|(_, made_by)| *made_by);
+    let config = Config::made(platform, config, (diff_ids, made_by), created)?;
     Ok(Blob::of(oci::CONFIG, config.to_vec()?))
 }
 
@@ -117,10 +103,4 @@ pub fn referrer(
     written.descriptor.artifact_type = Some(artifact_type.to_owned());
     written.descriptor.annotations.clone_from(annotations);
     Ok(written)
-}
-
-/// Writes seconds since 1970 as `2021-01-13T13:28:09Z` (RFC 3339, UTC).
-fn rfc3339(seconds: u64) -> Result<String, ImageError> {
-    let time = i64::try_from(seconds).ok().and_then(|time| Timestamp::from_second(time).ok());
-    time.map(|time| time.to_string()).ok_or(ImageError::Time(seconds))
 }

@@ -5,7 +5,7 @@ use std::{
 
 use kdistro_formats::{
     Platform,
-    oci::{self, Config, Descriptor, Index, Manifest},
+    oci::{self, Config, Descriptor, Index, Manifest, OciError},
     plan::ImageConfig,
 };
 use kdistro_verify::hash::sha256;
@@ -230,7 +230,7 @@ fn what_is_empty_is_not_written() {
 fn a_time_beyond_the_calendar_is_refused() {
     for created in [u64::MAX, 1 << 62, 400_000_000_000] {
         let made = config(&platform("linux/amd64"), &ImageConfig::default(), &[], created);
-        assert!(matches!(made, Err(ImageError::Time(_))), "accepted {created}");
+        assert!(matches!(made, Err(ImageError::Oci(OciError::Value { .. }))), "accepted {created}");
     }
 }
 
@@ -380,28 +380,19 @@ fn a_layout_names_several_images() {
         ("v1.20.2-1-20-1".to_owned(), image(b"1")),
         ("registry.example.org/a:latest".to_owned(), image(b"2")),
     ]);
-    let written = layout::write_index(&images).unwrap();
-    assert_eq!(layout::read_index(&written).unwrap(), images);
-    let shown = String::from_utf8(written.clone()).unwrap();
+    let written = oci::layout::write_index(&images).unwrap();
+    let mut read = BTreeMap::new();
+    for mut image in Index::from_layout(&written).unwrap().manifests {
+        read.insert(image.annotations.remove(oci::REF_NAME).unwrap(), image);
+    }
+    assert_eq!(read, images);
+    let shown = String::from_utf8(written).unwrap();
     let (first, second) = (shown.find("a:latest").unwrap(), shown.find("v1.20.2").unwrap());
     assert!(first < second, "not sorted: {shown}");
-    let twice = shown.replace("v1.20.2-1-20-1", "registry.example.org/a:latest");
-    assert!(matches!(layout::read_index(twice.as_bytes()), Err(ImageError::NameTwice(_))));
-    let nameless = shown.replace("org.opencontainers.image.ref.name", "org.example.other");
-    assert!(layout::read_index(nameless.as_bytes()).unwrap().is_empty());
     assert_eq!(
-        layout::blob(&sha256(b"{}")),
+        oci::layout::blob(&sha256(b"{}")),
         "blobs/sha256/44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
     );
-}
-
-#[test]
-fn a_layout_of_another_version_is_refused() {
-    layout::check_mark(layout::MARK_CONTENT).unwrap();
-    layout::check_mark(b"{ \"imageLayoutVersion\": \"1.0.0\" }\n").unwrap();
-    for mark in [&b""[..], b"{}", br#"{"imageLayoutVersion":"2.0.0"}"#, b"[1]", b"\xff"] {
-        assert!(layout::check_mark(mark).is_err(), "accepted {mark:?}");
-    }
 }
 
 proptest! {

@@ -93,7 +93,7 @@ fn a_module_without_licence_is_refused_unless_excepted_by_name() {
         error.to_string(),
         "module a.org/a v1.0.0 has no licence file; expected one, or an entry of `unlicensed`"
     );
-    let exception = |license: &str| Exception {
+    let exception = |license: &str| Unlicensed {
         module: "a.org/a".to_owned(),
         license: license.to_owned(),
         reason: "its readme says so".to_owned(),

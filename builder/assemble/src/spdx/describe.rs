@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kdistro_formats::Digest;
+use kdistro_formats::{Digest, time::rfc3339};
 
 use super::{
     Component, ContainedFile, DebianPackage, Facts, GoModule, GoProgram, Kind, License, Patch,
@@ -353,9 +353,7 @@ impl Description {
     ) -> Result<Vec<u8>, SpdxError> {
         const DOCUMENT: &str = "SPDXRef-DOCUMENT";
         self.relate(DOCUMENT, "DESCRIBES", root, None);
-        let time = i64::try_from(stamp.created).ok();
-        let time = time.and_then(|time| jiff::Timestamp::from_second(time).ok());
-        let created = time.ok_or(SpdxError::Time(stamp.created))?.to_string();
+        let created = rfc3339(stamp.created).ok_or(SpdxError::Time(stamp.created))?;
         let mut creators = vec!["Tool: kdistro".to_owned()];
         if !stamp.organization.is_empty() {
             creators.insert(0, format!("Organization: {}", stamp.organization));

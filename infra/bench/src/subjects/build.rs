@@ -8,39 +8,85 @@ use std::{
 };
 
 use kdistro::{
-    build::{Builder, StepRecord},
+    build::{self, Builder, StepRecord},
     content::ContentStore,
     home::Home,
     plan::BUILD_PLATFORM,
     report::Reporter,
 };
-use kdistro_formats::{Digest, plan::Step};
+use kdistro_formats::{
+    Digest,
+    plan::{Plan, Step},
+};
 use kdistro_verify::hash;
 
 use crate::{
     error::{BenchError, at, doing},
     figures::{Figure, Limit},
-    measure::{Cost, cost_of, pairs},
+    measure::{Cost, Pair, cost_of, pairs},
     peer,
     prepared::{Prepared, remove},
 };
 
 /// Source: the figures that the project set itself.
 const LIMIT: Limit = Limit::OfPeer { times: 1.02, plus: 1.0 };
+/// For all of a channel.
+const LIMIT_OF_ALL: Limit = Limit::OfPeer { times: 1.03, plus: 0.0 };
+/// What the channel's Linux programs run on.
+const PLATFORMS: [&str; 2] = ["linux/amd64", "linux/arm64"];
+
+/// What compiles, inside the container, and who the peer is.
+const GO: &str = "/go/bin/go";
+const PEER: &str = "go build, bare";
 
 type Digests = BTreeMap<String, Digest>;
 
 pub(super) fn measure(prepared: &Prepared, count: usize) -> Result<Vec<Figure>, BenchError> {
-    prepared.steps().into_iter().map(|step| measure_step(prepared, step, count)).collect()
+    let plan = &prepared.plan;
+    let steps = prepared.steps().into_iter();
+    let figure = |step: &Step| {
+        let pairs = measure_step(prepared, (plan, step), count)?;
+        Ok(Figure::of_pairs((name(step), PEER), "s", &pairs, Some(LIMIT)))
+    };
+    steps.map(figure).collect()
 }
 
-fn measure_step(prepared: &Prepared, step: &Step, count: usize) -> Result<Figure, BenchError> {
+/// Every `go build` of the channel, for information, and the sum of all.
+pub(super) fn measure_all(prepared: &Prepared, count: usize) -> Result<Vec<Figure>, BenchError> {
+    let plan = prepared.built(&PLATFORMS)?;
+    let steps = build::needed(&plan, None);
+    let go = steps.into_iter().filter(|step| step.body.argv.first().is_some_and(|p| p == GO));
+    let mut figures = Vec::new();
+    let mut sums = vec![Pair { ours: 0.0, peer: 0.0 }; count];
+    for step in go {
+        let pairs = measure_step(prepared, (&plan, step), count)?;
+        for (sum, pair) in sums.iter_mut().zip(&pairs) {
+            sum.ours += pair.ours;
+            sum.peer += pair.peer;
+        }
+        figures.push(Figure::of_pairs((name(step), PEER), "s", &pairs, None));
+    }
+    let name = format!("build, {} steps in sum, CPU", figures.len());
+    figures.push(Figure::of_pairs((name, PEER), "s", &sums, Some(LIMIT_OF_ALL)));
+    Ok(figures)
+}
+
+fn name(step: &Step) -> String {
+    format!("build {}, CPU", step.name)
+}
+
+/// The CPU of one step, pair by pair.
+fn measure_step(
+    prepared: &Prepared,
+    (plan, step): (&Plan, &Step),
+    count: usize,
+) -> Result<Vec<Pair>, BenchError> {
     let (_scratch, home) = prepared.scratch()?;
-    prepared.lay_out(step, &home)?;
+    prepared.lay_out(plan, step, &home)?;
     let compiled = pairs(
         count,
         || {
-            let (outputs, cost) = through_kdistro(prepared, step, &home)?;
+            let (outputs, cost) = through_kdistro(prepared, (plan, step), &home)?;
             same(step, &outputs, prepared)?;
             Ok(cost)
         },
@@ -50,28 +96,32 @@ fn measure_step(prepared: &Prepared, step: &Step, count: usize) -> Result<Figure
             Ok(cost)
         },
     )?;
-    let name = format!("build {}, CPU", step.name);
-    Ok(Figure::of_pairs((name, "go build, bare"), "s", &compiled.cpu(), Some(LIMIT)))
+    Ok(compiled.cpu())
 }
 
 /// Builds the step as a cut does: container, checks of the programs, and taking them into the content store.
 fn through_kdistro(
     prepared: &Prepared,
-    step: &Step,
+    (plan, step): (&Plan, &Step),
     home: &Home,
 ) -> Result<(Digests, Cost), BenchError> {
     for folder in [home.content(), home.steps()] {
         remove(&folder)?;
     }
+    prepared.give(plan, step, home)?;
     let builder = Builder {
-        plan: &prepared.plan,
+        plan,
         home,
         content: &ContentStore::new(home.content()),
-        reporter: &Reporter::new(false, true),
+        reporter: &Reporter::new(false, true, None),
         jobs: 1,
         host: BUILD_PLATFORM,
     };
-    let (records, cost) = cost_of(|| builder.build(&[step]).map_err(doing("build")))?;
+    let used = build::uses(plan, step);
+    let steps =
+        plan.steps.iter().filter(|other| other.key == step.key || used.contains(&other.key));
+    let steps: Vec<_> = steps.collect();
+    let (records, cost) = cost_of(|| builder.build(&steps).map_err(doing("build")))?;
     let record = records.record(&step.key);
     let record = record.ok_or_else(|| BenchError::Unexpected("no record".to_owned()))?;
     // The container counts the step's processes for itself, so a process that nobody waited for would show.

@@ -137,7 +137,7 @@ fn build(
     steps: &[&Step],
     (home, content): (&Home, &ContentStore),
 ) -> Result<(), BenchError> {
-    let reporter = Reporter::new(false, true);
+    let reporter = Reporter::new(false, true, None);
     let builder =
         Builder { plan, home, content, reporter: &reporter, jobs: 1, host: BUILD_PLATFORM };
     builder.build(steps).map(drop).map_err(doing("build"))

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use kdistro::home::Home;
+use kdistro::{home::Home, plan::BUILD_PLATFORM};
 use kdistro_formats::{
     canonical,
     plan::{Content, Plan, PlannedAsset},
@@ -32,7 +32,7 @@ const SBOMS: f64 = 2.0;
 const SHARED: [&str; 2] = ["content/sha256", "steps"];
 
 pub(super) fn images(prepared: &Prepared, count: usize) -> Result<Vec<Figure>, BenchError> {
-    let mut plan = prepared.built()?;
+    let mut plan = prepared.built(&[BUILD_PLATFORM])?;
     for component in &mut plan.components {
         component.assets.retain(|asset| matches!(asset.content, Content::Image(_)));
     }
@@ -52,7 +52,7 @@ pub(super) fn images(prepared: &Prepared, count: usize) -> Result<Vec<Figure>, B
 }
 
 pub(super) fn sboms(prepared: &Prepared, count: usize) -> Result<Vec<Figure>, BenchError> {
-    let plan = prepared.built()?;
+    let plan = prepared.built(&[BUILD_PLATFORM])?;
     let is_sbom = |asset: &&PlannedAsset| matches!(asset.content, Content::Sbom { .. });
     let paths: BTreeSet<_> = assets(&plan).filter(is_sbom).map(|asset| &asset.path).collect();
     let packaging = Packaging::new(prepared, &plan)?;

@@ -2,15 +2,10 @@
 //!
 //! Entries are kept as they were read, with all that other programs wrote into them.
 
-use kdistro_formats::{Digest, canonical};
+use kdistro_formats::{Digest, canonical, oci::REF_NAME as TAG};
 use serde_json::{Map, Value, json};
 
 use crate::manifest::Manifest;
-
-/// The annotation that makes an entry a tag.
-///
-/// Source: OCI image-spec, annotations.md, "Pre-Defined Annotation Keys"; image-layout.md, "index.json file".
-const TAG: &str = "org.opencontainers.image.ref.name";
 
 /// One entry: a descriptor.
 type Entry = Map<String, Value>;
