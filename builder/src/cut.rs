@@ -5,6 +5,7 @@ mod error;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
+    sync::OnceLock,
 };
 
 use kdistro_border::{Announced, Announcer, Store};
@@ -395,6 +396,7 @@ pub fn fetcher<'a>(context: &'a Context, workspace: &'a Workspace) -> Fetcher<'a
         environment: &context.environment,
         apt_sources: context.apt_sources.as_deref().map(Path::new),
         reporter: &context.reporter,
+        apt: OnceLock::new(),
     }
 }
 

@@ -9,6 +9,7 @@ use std::{
     collections::BTreeMap,
     io,
     path::{Path, PathBuf},
+    sync::OnceLock,
 };
 
 use kdistro_formats::{Digest, Platform, ProjectName, Tag};
@@ -136,6 +137,8 @@ pub struct Fetcher<'a> {
     pub apt_sources: Option<&'a Path>,
     /// Who is told.
     pub reporter: &'a Reporter,
+    /// The archives of Debian, once they were asked: their lists are read once a run.
+    pub(crate) apt: OnceLock<Apt>,
 }
 
 impl Fetcher<'_> {
@@ -340,7 +343,13 @@ impl Fetcher<'_> {
         let progress = |message: &str| self.progress(message);
         let reach = if root.closure { Reach::Closure } else { Reach::Named };
         let names = (root.packages.as_slice(), reach);
-        let found = self.apt()?.resolve(architecture, names, scratch.path(), &progress)?;
+        let apt = self.apt()?;
+        if apt.accepts_expired() {
+            self.reporter.note(
+                "this host's apt accepts package indexes that have expired (Acquire::Check-Valid-Until): what gets locked may be old",
+            );
+        }
+        let found = apt.resolve(architecture, names, scratch.path(), &progress)?;
         let mut packages = Vec::new();
         for package in found {
             self.content.take_expected(&package.file, &package.digest)?;
@@ -356,15 +365,19 @@ impl Fetcher<'_> {
         Ok(packages)
     }
 
-    fn apt(&self) -> Result<Apt, FetchError> {
+    fn apt(&self) -> Result<&Apt, FetchError> {
+        if let Some(apt) = self.apt.get() {
+            return Ok(apt);
+        }
         let debian = &self.workspace.inputs.debian;
-        Ok(Apt::open(AptSettings {
+        let apt = Apt::open(AptSettings {
             environment: self.environment.clone(),
             suite: debian.suite.clone(),
             keys: debian.keys.clone(),
             sources: self.apt_sources.map(Path::to_owned),
             state: self.home.folder("apt")?,
-        })?)
+        })?;
+        Ok(self.apt.get_or_init(|| apt))
     }
 
     /// The host's `go`, used only to download.

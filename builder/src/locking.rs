@@ -9,6 +9,7 @@ use kdistro_formats::{
     plan::{Plan, Tree},
     yaml,
 };
+use kdistro_verify::check::chain;
 
 use crate::{
     build::{
@@ -108,16 +109,13 @@ pub fn lock(
         roots: Vec::new(),
         bases: Vec::new(),
     };
-    let (mut versions, mut roots) = (BTreeSet::new(), BTreeSet::new());
+    let mut versions = BTreeSet::new();
     for component in &configured.components {
         let go = workspace.inputs.go(&component.go);
         let go = go.ok_or_else(|| {
             LockError::Configuration(format!("Go {} is not listed", component.go))
         })?;
         versions.insert(go.version.clone());
-        roots.insert(go.root.clone());
-        let recipe = recipe(fetcher, component);
-        roots.extend(recipe.iter().flat_map(|r| &r.commands).map(|command| command.root.clone()));
     }
     for version in versions {
         let pinned = old.and_then(|old| old.toolchain(&version)).map(|toolchain| &toolchain.zip);
@@ -125,17 +123,17 @@ pub fn lock(
             fetcher.toolchain(&version, pinned).map_err(failed(&format!("Go {version}")))?;
         lock.toolchains.push(toolchain);
     }
-    for name in roots {
-        let root = workspace.inputs.root(&name);
+    for name in workspace.roots_of(configured) {
+        let root = workspace.inputs.root(name);
         let root =
             root.ok_or_else(|| LockError::Configuration(format!("unknown build root `{name}`")))?;
         if root.packages.is_empty() {
             continue;
         }
-        let pinned = old.and_then(|old| old.root(&name)).map(|root| root.packages.as_slice());
+        let pinned = old.and_then(|old| old.root(name)).map(|root| root.packages.as_slice());
         let what = format!("build root {name}");
         let packages = packages(fetcher, (root, &what), ARCHITECTURE, (pinned, refresh))?;
-        lock.roots.push(lock::Root { name, packages });
+        lock.roots.push(lock::Root { name: name.to_owned(), packages });
     }
     lock.bases = bases(fetcher, configured, (old, refresh))?;
     for component in &configured.components {
@@ -146,7 +144,7 @@ pub fn lock(
                 fetcher.reporter.note(format!(
                     "{}: only its commit is locked: {}",
                     component.project,
-                    chain(&source)
+                    chain(&source).replace('\n', " ")
                 ));
                 only_commit(component, commit)
             }
@@ -157,10 +155,6 @@ pub fn lock(
     Ok(lock)
 }
 
-fn recipe<'a>(fetcher: &Fetcher<'a>, component: &Component) -> Option<&'a Recipe> {
-    fetcher.workspace.projects.get(&component.project)?.recipe(&component.tag)
-}
-
 /// The packages of a root or base. They move within a suite: old pins stay until somebody asks for new ones.
 fn packages(
     fetcher: &Fetcher<'_>,
@@ -169,10 +163,8 @@ fn packages(
     (pinned, refresh): (Option<&[lock::Package]>, bool),
 ) -> Result<Vec<lock::Package>, LockError> {
     // Other names in the configuration ask for other packages.
-    let names_all = |pinned: &&[lock::Package]| {
-        root.packages.iter().all(|name| pinned.iter().any(|package| package.name == *name))
-    };
-    let found = match pinned.filter(|_| !refresh).filter(names_all) {
+    let is_current = |pinned: &&[lock::Package]| plan::packages_differ(root, pinned).is_none();
+    let found = match pinned.filter(|_| !refresh).filter(is_current) {
         Some(pinned) => fetcher.locked_packages(pinned, architecture),
         None => fetcher.packages(root, architecture),
     };
@@ -185,11 +177,8 @@ fn bases(
     channel: &Channel,
     (old, refresh): (Option<&Lock>, bool),
 ) -> Result<Vec<lock::Base>, LockError> {
-    let recipes = channel.components.iter().filter_map(|component| recipe(fetcher, component));
-    let images = recipes.flat_map(|recipe| &recipe.images);
-    let names: BTreeSet<&str> = images.filter_map(|image| image.base.as_deref()).collect();
     let mut bases = Vec::new();
-    for name in names {
+    for name in fetcher.workspace.bases_of(channel) {
         let base = fetcher.workspace.inputs.base(name);
         let base =
             base.ok_or_else(|| LockError::Configuration(format!("unknown image base `{name}`")))?;
@@ -233,17 +222,6 @@ fn refuse_scripts(
     Ok(())
 }
 
-/// An error with everything that led to it, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        text = format!("{text}: {source}");
-        next = source.source();
-    }
-    text.replace('\n', " ")
-}
-
 fn only_commit(component: &Component, commit: &CommitId) -> Source {
     Source {
         project: component.project.clone(),
@@ -271,8 +249,7 @@ fn source(
     let mirrored = fetcher.mirror(component, pinned, refresh).map_err(failed(&name))?;
     let patched = fetcher.patch(component, &mirrored).map_err(failed(&name))?;
     let (archive, archive_size) = fetcher.archive(&mirrored, &patched).map_err(failed(&name))?;
-    let project = fetcher.workspace.projects.get(&component.project);
-    let recipe = project.and_then(|project| project.recipe(&component.tag));
+    let recipe = fetcher.workspace.recipe(component);
     let recipe = recipe.ok_or_else(|| {
         LockError::Configuration(format!("`{name}` has no recipe for {}", component.tag))
     })?;

@@ -10,21 +10,18 @@ use kdistro_formats::{
 use kdistro_verify::hash;
 
 use crate::config::{
-    CRDS, DISTRIBUTION, INPUTS, Workspace,
-    channel::{Channel, Component},
-    channel_file,
-    inputs::Root,
-    lock, lock_file,
-    project::LIMITS,
-    project_file,
-    template::TemplateError,
+    CRDS, DISTRIBUTION, INPUTS, Workspace, channel::Channel, channel_file, inputs::Root, lock,
+    lock_file, project::LIMITS, project_file, template::TemplateError,
 };
 
 mod assets;
 mod commands;
 mod compile;
 mod images;
+mod stale;
 mod steps;
+
+pub use stale::{packages_differ, stale};
 
 /// The platform that programs are compiled on.
 pub const BUILD_PLATFORM: &str = "linux/amd64";
@@ -158,10 +155,7 @@ pub fn plan(
 
 /// Lists every platform that a channel is built for: its own, and those that single programs are built for too.
 pub fn platforms(workspace: &Workspace, channel: &Channel) -> Vec<Platform> {
-    let recipes = channel
-        .components
-        .iter()
-        .filter_map(|component| workspace.projects.get(&component.project)?.recipe(&component.tag));
+    let recipes = channel.components.iter().filter_map(|component| workspace.recipe(component));
     let programs = recipes.flat_map(|recipe| &recipe.builds).flat_map(|build| &build.programs);
     let also = programs.flat_map(|program| program.also.iter().cloned());
     let all: BTreeSet<_> = channel.platforms.iter().cloned().chain(also).collect();
@@ -233,68 +227,6 @@ pub fn toolchain_input(version: &str, zip: &lock::Zip) -> Input {
     let module = format!("v0.0.1-go{version}.{}", BUILD_PLATFORM.replace('/', "-"));
     let origin = format!("pkg:golang/golang.org/toolchain@{module}");
     Input { sha256: zip.sha256, size: zip.size, kind: InputKind::GoToolchain, origin }
-}
-
-/// Lists where lock and configuration of a channel disagree; empty means the lock is current.
-pub fn stale(workspace: &Workspace, channel: &ChannelName) -> Vec<String> {
-    let (Some(configured), Some(lock)) =
-        (workspace.channels.get(channel), workspace.locks.get(channel))
-    else {
-        return vec!["does not exist".to_owned()];
-    };
-    let mut found = Vec::new();
-    for component in &configured.components {
-        match lock.source(&component.project) {
-            None => found.push(format!("does not lock `{}`", component.project)),
-            Some(source) => {
-                found.extend(source_differs(workspace, component, source));
-            }
-        }
-    }
-    for source in &lock.sources {
-        if !configured.components.iter().any(|component| component.project == source.project) {
-            found.push(format!("locks `{}`, which the channel does not ship", source.project));
-        }
-    }
-    found
-}
-
-fn source_differs(
-    workspace: &Workspace,
-    component: &Component,
-    source: &lock::Source,
-) -> Option<String> {
-    let name = &component.project;
-    if source.tag != component.tag {
-        return Some(format!(
-            "locks `{name}` at {}, but the channel ships {}",
-            source.tag, component.tag
-        ));
-    }
-    if let Some(commit) = &component.commit
-        && *commit != source.commit
-    {
-        return Some(format!(
-            "locks `{name}` at commit {}, but the channel says {commit}",
-            source.commit
-        ));
-    }
-    let wanted = component.debian.as_ref().map(|d| (&d.package, &d.version));
-    let locked = source.debian.as_ref().map(|d| (&d.package, &d.version));
-    if wanted != locked {
-        return Some(format!("locks another Debian source of `{name}` than the channel names"));
-    }
-    let folder = workspace.patch_folder(workspace.source_of(name), component.tag.as_str());
-    let wanted: Vec<_> = folder.iter().flat_map(|folder| folder.digests()).collect();
-    let content = source.content.as_ref()?;
-    let locked: Vec<_> = content.patches.iter().map(|p| (p.name.as_str(), p.sha256)).collect();
-    if let Some((patch, digest)) = wanted.iter().find(|patch| !locked.contains(patch)) {
-        return Some(format!(
-            "locks other content of patches/{name}/{}/{patch}, which is {digest} now",
-            component.tag
-        ));
-    }
-    (wanted != locked).then(|| format!("locks other patches of `{name}` than there are"))
 }
 
 /// What is being collected while the plan is made.

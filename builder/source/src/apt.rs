@@ -167,6 +167,18 @@ impl Apt {
         Ok(Self { settings, archives: kept, host_settings, updated })
     }
 
+    /// Tells whether this host's settings, or a named archive's, accept an index that has expired: then nobody would
+    /// notice a mirror that shows an old state of the archive.
+    pub fn accepts_expired(&self) -> bool {
+        let by_host = self.host_settings.lines().any(|line| {
+            let value = |name: &str| line.strip_prefix(name).map(is_off);
+            value("Acquire::Check-Valid-Until ").or_else(|| value("Acquire::Check-Date "))
+                == Some(true)
+        });
+        let checks = self.archives.iter().flat_map(|(archive, _)| &archive.checks);
+        by_host || checks.into_iter().any(|(_, value)| is_off(value))
+    }
+
     /// Prepares a private configuration and brings its lists up to date.
     pub(crate) fn session(
         &self,
@@ -380,6 +392,14 @@ fn keyring_for(archive: &Archive, wanted: &[String]) -> Result<Vec<u8>, AptError
         bytes.extend(keys.into_iter().filter(is_wanted).flat_map(|key| key.bytes));
     }
     Ok(bytes)
+}
+
+/// Tells whether apt takes a word for "no".
+///
+/// Source: apt, `StringToBool` in apt-pkg/contrib/strutl.cc.
+fn is_off(value: &str) -> bool {
+    let value = value.trim_end_matches(';').trim_matches('"').to_ascii_lowercase();
+    ["no", "false", "without", "off", "disable", "0"].contains(&value.as_str())
 }
 
 /// Reads the code name out of a (clear-signed) release file.

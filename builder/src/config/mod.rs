@@ -13,7 +13,10 @@ pub mod patches;
 pub mod project;
 pub mod template;
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use kdistro_formats::{
     ChannelName, ProjectName,
@@ -22,8 +25,12 @@ use kdistro_formats::{
 use serde::de::DeserializeOwned;
 
 use self::{
-    channel::Channel, distribution::Distribution, inputs::Inputs, lock::Lock, patches::PatchFolder,
-    project::Project,
+    channel::{Channel, Component},
+    distribution::Distribution,
+    inputs::Inputs,
+    lock::Lock,
+    patches::PatchFolder,
+    project::{Project, Recipe},
 };
 
 /// Path of the inputs file.
@@ -153,6 +160,28 @@ impl Workspace {
     /// Returns the project whose source, patches and mirror a project uses: its own, unless it says otherwise.
     pub fn source_of<'a>(&'a self, project: &'a ProjectName) -> &'a ProjectName {
         self.projects.get(project).and_then(|project| project.source.as_ref()).unwrap_or(project)
+    }
+
+    /// Returns the recipe by which a component is built.
+    pub fn recipe(&self, component: &Component) -> Option<&Recipe> {
+        self.projects.get(&component.project)?.recipe(&component.tag)
+    }
+
+    /// Lists the build roots that the components of a channel are built in: their Go's, and those of single commands.
+    pub fn roots_of(&self, channel: &Channel) -> BTreeSet<&str> {
+        let go = channel.components.iter().filter_map(|component| self.inputs.go(&component.go));
+        let recipes = channel.components.iter().filter_map(|component| self.recipe(component));
+        let commands = recipes.flat_map(|recipe| &recipe.commands);
+        go.map(|go| go.root.as_str()).chain(commands.map(|command| command.root.as_str())).collect()
+    }
+
+    /// Lists the bases of all images of a channel.
+    pub fn bases_of(&self, channel: &Channel) -> BTreeSet<&str> {
+        let recipes = channel.components.iter().filter_map(|component| self.recipe(component));
+        recipes
+            .flat_map(|recipe| &recipe.images)
+            .filter_map(|image| image.base.as_deref())
+            .collect()
     }
 
     /// Returns the patch folder of a project and tag.

@@ -33,7 +33,8 @@ impl Fetcher<'_> {
             else {
                 continue;
             };
-            if !missing.contains(&content.archive) {
+            // Two projects may share one source.
+            if !missing.contains(&content.archive) || self.content.has(&content.archive) {
                 continue;
             }
             let mirrored = self.mirror(component, Some(source), false)?;
@@ -128,7 +129,9 @@ impl Fetcher<'_> {
         architecture: &str,
         missing: &BTreeSet<Digest>,
     ) -> Result<(), FetchError> {
-        let wanted = packages.iter().filter(|package| missing.contains(&package.sha256));
+        // Two roots may share a package.
+        let is_wanted = |digest: &Digest| missing.contains(digest) && !self.content.has(digest);
+        let wanted = packages.iter().filter(|package| is_wanted(&package.sha256));
         let pins: Vec<_> = wanted
             .map(|package| PackagePin {
                 name: package.name.clone(),

@@ -11,7 +11,7 @@ use kdistro_assemble::{
     image::{self, Blob, CAPABILITY, DockerLayer, ImageError, Layer, LayerWriter},
 };
 use kdistro_formats::{
-    Digest, Platform, canonical,
+    Digest, Platform, canonical, oci,
     plan::{AssemblyRules, Content, DockerArchive, Image, ImageEntry, PlatformImage},
 };
 use kdistro_verify::hash;
@@ -97,9 +97,9 @@ impl Packager<'_> {
         for platform in &planned.platforms {
             let mut layers = Vec::new();
             if let Some(base) = &platform.base {
-                layers.push((self.base_layer(base)?, "packages of the base"));
+                layers.push((self.base_layer(base)?, oci::BASE_LAYER));
             }
-            layers.push((self.own_layer(making, planned, platform)?, "programs"));
+            layers.push((self.own_layer(making, planned, platform)?, oci::OWN_LAYER));
             let diff_ids: Vec<_> = layers.iter().map(|(layer, by)| (layer.diff_id, *by)).collect();
             let config =
                 image::config(&platform.platform, &platform.config, &diff_ids, planned.created);

@@ -13,7 +13,7 @@ use kdistro_assemble::{
     attribution::attribution,
     go_build_info::{self, BuildInfo, Dependency},
     licenses::{
-        Exception, Library, LicenseFile, Licensed, ModuleId, SourceLicenses, go_license, license,
+        Library, LicenseFile, Licensed, ModuleId, SourceLicenses, go_license, license,
         module_licenses,
     },
 };
@@ -21,6 +21,7 @@ use kdistro_formats::{
     Digest, canonical,
     plan::{
         AssemblyRules, Component, Content, EntryContent, InputKind, Licensing, OutputRef, Tree,
+        Unlicensed,
     },
 };
 use kdistro_verify::hash;
@@ -216,7 +217,7 @@ struct Reading<'a> {
     packager: &'a Packager<'a>,
     component: &'a Component,
     source: SourceLicenses,
-    exceptions: Vec<Exception>,
+    exceptions: &'a [Unlicensed],
     standard_library: Licensed,
     known: BTreeMap<(ModuleId, Option<String>), Licensed>,
 }
@@ -243,16 +244,11 @@ impl<'a> Reading<'a> {
         let id = ModuleId { path: "std".to_owned(), version: go };
         let bad = |source| PackageError::License { component: component.name.clone(), source };
         let standard_library = license(library()?, &id, files, &[]).map_err(bad)?;
-        let exceptions = exceptions.iter().map(|excepted| Exception {
-            module: excepted.module.clone(),
-            license: excepted.license.clone(),
-            reason: excepted.reason.clone(),
-        });
         Ok(Self {
             packager,
             component,
             source,
-            exceptions: exceptions.collect(),
+            exceptions,
             standard_library,
             known: BTreeMap::new(),
         })
@@ -334,7 +330,7 @@ impl<'a> Reading<'a> {
             (None, None) => self.source.vendored(vendored.unwrap_or(&id.path)),
         };
         let component = &self.component.name;
-        let licensed = license(library()?, id, files, &self.exceptions);
+        let licensed = license(library()?, id, files, self.exceptions);
         let licensed = licensed
             .map_err(|source| PackageError::License { component: component.clone(), source })?;
         self.known.insert(key, licensed.clone());

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use kdistro_formats::plan::{Check, LinkedPackages, OutputRef, StepBody};
+use kdistro_formats::plan::{LinkedPackages, OutputRef, StepBody};
 
 use super::{
     Making, PlanError,
+    compile::checks,
     steps::{Outputs, Recipes, limits, triplet},
 };
 use crate::config::{lock, project::Command, project_file};
@@ -29,15 +30,8 @@ impl Making<'_> {
                     .map(|name| Ok(self.package(recipes, command, name)?.sha256))
                     .collect::<Result<Vec<_>, PlanError>>()?;
                 let body = self.command_body(recipes, command, argv)?;
-                let checks = command.outputs.iter().flat_map(|output| {
-                    let checks = recipes.recipe.checks.iter();
-                    checks.filter(|check| check.programs.contains(output)).map(|check| {
-                        let expect = check.expect.iter().map(fill).collect::<Result<_, _>>()?;
-                        let (output, arguments) = (output.clone(), check.arguments.clone());
-                        Ok(Check { output, arguments, expect })
-                    })
-                });
-                let checks = checks.collect::<Result<Vec<_>, PlanError>>()?;
+                let names: Vec<_> = command.outputs.iter().collect();
+                let checks = checks(recipes, &names, platform)?;
                 let name = format!("{} {} {platform}", recipes.component.project, command.name);
                 let step = self.step(recipes, name, platform.clone(), (body, checks))?;
                 for name in &command.outputs {

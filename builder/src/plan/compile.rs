@@ -73,18 +73,19 @@ pub(super) fn compile_step(
     Ok((body, format!("{project}{part} {platform}")))
 }
 
+/// What programs of these names must print on a platform.
 pub(super) fn checks(
     recipes: &Recipes<'_>,
-    programs: &[&Program],
+    programs: &[&String],
     platform: &Platform,
 ) -> Result<Vec<Check>, PlanError> {
     let mut found = Vec::new();
     for check in &recipes.recipe.checks {
         let expect = check.expect.iter().map(|text| recipes.fill(text, platform));
         let expect = expect.collect::<Result<Vec<_>, _>>()?;
-        for program in programs.iter().filter(|program| check.programs.contains(&program.name)) {
+        for program in programs.iter().filter(|program| check.programs.contains(program)) {
             found.push(Check {
-                output: output_name(&program.name, platform),
+                output: output_name(program, platform),
                 arguments: check.arguments.clone(),
                 expect: expect.clone(),
             });

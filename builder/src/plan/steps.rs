@@ -325,7 +325,8 @@ impl<'a> Making<'a> {
                 let alone = tests.into_iter().map(|test| vec![test]);
                 for programs in alone.chain([programs]).filter(|programs| !programs.is_empty()) {
                     let (body, name) = compile_step(recipes, build, &programs, &platform)?;
-                    let checks = checks(recipes, &programs, &platform)?;
+                    let names: Vec<_> = programs.iter().map(|program| &program.name).collect();
+                    let checks = checks(recipes, &names, &platform)?;
                     let key = self.step(recipes, name, platform.clone(), (body, checks))?;
                     for program in programs {
                         let name = output_name(&program.name, &platform);

@@ -9,6 +9,7 @@ mod images;
 pub mod index;
 pub mod number;
 mod provenance;
+pub mod yank;
 
 use std::collections::BTreeMap;
 
@@ -239,16 +240,27 @@ impl Publisher<'_> {
         journal: &mut Journal,
     ) -> Result<Vec<u8>, PublishError> {
         let name = layout::bundle(document);
-        if let Some(there) = self.store.read(&name)? {
+        self.keep_signed((document, &name), journal, |journal| self.signing.message(bytes, journal))
+    }
+
+    /// Publishes the bundle that `sign` makes of a document under a name, unless one is there: no two are alike, so
+    /// what is published stands.
+    fn keep_signed(
+        &self,
+        (document, name): (&str, &str),
+        journal: &mut Journal,
+        sign: impl FnOnce(&mut Journal) -> Result<Vec<u8>, SigningError>,
+    ) -> Result<Vec<u8>, PublishError> {
+        if let Some(there) = self.store.read(name)? {
             return Ok(there);
         }
-        let signed = self.signing.message(bytes, journal);
+        let signed = sign(journal);
         let bundle = signed
             .map_err(|source| PublishError::Sign { document: document.to_owned(), source })?;
-        match self.create(&name, &bundle, journal) {
-            // Another run signed the same bytes meanwhile: no two signatures are alike, and either will do.
+        match self.create(name, &bundle, journal) {
+            // Another run signed the same meanwhile: either will do.
             Err(PublishError::Store(StoreError::Conflict { .. })) => {
-                Ok(self.store.read(&name)?.unwrap_or(bundle))
+                Ok(self.store.read(name)?.unwrap_or(bundle))
             }
             created => created.map(|()| bundle),
         }

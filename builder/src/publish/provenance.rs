@@ -28,17 +28,9 @@ impl Publisher<'_> {
         let mut bundles = BTreeMap::new();
         for component in &ready.plan.components {
             let document = layout::provenance(name, &component.name);
-            // Signing again would give other bytes: what is published stands.
-            let bundle = if let Some(there) = self.store.read(&document)? {
-                there
-            } else {
-                let statement = statement(ready, name, component);
-                let signed = self.signing.statement(&statement, journal);
-                let bundle = signed
-                    .map_err(|source| PublishError::Sign { document: document.clone(), source })?;
-                self.create(&document, &bundle, journal)?;
-                bundle
-            };
+            let bundle = self.keep_signed((&document, &document), journal, |journal| {
+                self.signing.statement(&statement(ready, name, component), journal)
+            })?;
             bundles.insert(component.name.clone(), bundle);
         }
         Ok(bundles)

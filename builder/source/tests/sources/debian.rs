@@ -263,6 +263,29 @@ fn pinned_packages_come_back_by_digest_only() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "apt-config says what the host's settings are")]
+fn it_is_told_when_expired_indexes_are_accepted() {
+    let folder = tempfile::tempdir().unwrap();
+    let sources = folder.path().join("some.sources");
+    let accepts = |more: &str| {
+        let text = "Types: deb\nURIs: file:/nowhere\nSuites: bookworm\nComponents: main\n";
+        fs::write(&sources, format!("{text}Signed-By: {KEYRING}\n{more}")).unwrap();
+        let settings = AptSettings { sources: Some(sources.clone()), ..settings(folder.path()) };
+        Apt::open(settings).unwrap().accepts_expired()
+    };
+    // What the host says of its own archives is not taken over for a file that is named.
+    assert!(!accepts(""));
+    assert!(!accepts("Check-Valid-Until: yes\n"));
+    assert!(accepts("Check-Valid-Until: no\n"));
+    assert!(accepts("Check-Date: false\n"));
+    // Of the host, whatever it says.
+    let dump = Command::new("apt-config").args(["dump", "Acquire"]).output().unwrap();
+    let dump = String::from_utf8(dump.stdout).unwrap();
+    let said = dump.contains("Acquire::Check-Valid-Until \"false\"");
+    assert_eq!(Apt::open(settings(folder.path())).unwrap().accepts_expired(), said);
+}
+
+#[test]
 fn archives_signed_by_others_do_not_count() {
     let folder = tempfile::tempdir().unwrap();
     let keys = vec!["0".repeat(40)];
