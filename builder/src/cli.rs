@@ -1,13 +1,24 @@
 //! The command line. Help texts only; what a command does stands in `commands/`.
 
 mod image;
+mod key;
+mod options;
+mod patch;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 
-pub use self::image::{ExportArgs, ImageCommand, ImageFormat, ImageOf, RunArgs};
+pub(crate) use self::options::LOCAL;
+pub use self::{
+    image::{ExportArgs, ImageCommand, ImageFormat, ImageOf, RunArgs},
+    key::KeyCommand,
+    options::{AptSources, EnvironmentName, Global, InputsFrom, Part, RebuildArgs},
+    patch::{PatchCommand, WorkArgs},
+};
 
 use clap::{Args, Parser, Subcommand};
-use kdistro_formats::{ChannelName, Platform, ProjectName, ReleaseName, Tag};
+use kdistro_formats::{ChannelName, ReleaseName, Tag};
 
 use crate::cut::Stage;
 
@@ -31,41 +42,13 @@ pub struct Cli {
     pub command: Command,
 }
 
-/// Options of every command.
-#[derive(Clone, Debug, Args)]
-pub struct Global {
-    /// Folder for mirrors, caches, keys and the local store [default: `KDISTRO_HOME`, else kdistro in the cache folder]
-    #[arg(long, global = true, value_name = "DIR")]
-    pub home: Option<PathBuf>,
-    /// Where to publish: a file in infra/environments
-    #[arg(long, global = true, default_value = "local", value_name = "NAME")]
-    pub environment: String,
-    /// A .sources file to take Debian's archives from, in place of the host's
-    #[arg(long, global = true, value_name = "FILE")]
-    pub apt_sources: Option<PathBuf>,
-    /// Print the result as JSON, and progress as one JSON event a line on standard error
-    #[arg(long, global = true)]
-    pub json: bool,
-    /// Print nothing but the result and errors
-    #[arg(long, global = true)]
-    pub quiet: bool,
-}
-
-/// Which part of a channel.
-#[derive(Clone, Debug, Args)]
-pub struct Part {
-    /// Only this component, by project; can be repeated
-    #[arg(long = "component", value_name = "OWNER/REPO")]
-    pub components: Vec<ProjectName>,
-    /// Only this platform; can be repeated
-    #[arg(long = "platform", value_name = "OS/ARCH")]
-    pub platforms: Vec<Platform>,
-}
-
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Cut a release on this machine (but for the conformance tests), verify it as a stranger, rebuild etcd and compare
+    #[command(
+        after_help = "Example:\n  kdistro quickstart --fast  etcd and the CNI plugins: about five minutes"
+    )]
     Quickstart {
         /// Only etcd and the CNI plugins
         #[arg(long)]
@@ -73,27 +56,48 @@ pub enum Command {
         /// The channel [default: 1-36 where git reaches its upstreams, else 1-20]
         #[arg(long)]
         channel: Option<ChannelName>,
+        /// Where to publish
+        #[command(flatten)]
+        environment: EnvironmentName,
+        /// Debian's archives
+        #[command(flatten)]
+        archives: AptSources,
     },
     /// Say what this machine can and cannot do, and how to fix it
+    #[command(after_help = "Examples:\n  kdistro doctor\n  kdistro doctor --probe --json")]
     Doctor {
         /// Also run the hostile probe in the container, and show what it tried
         #[arg(long)]
         probe: bool,
+        /// Debian's archives
+        #[command(flatten)]
+        archives: AptSources,
     },
     /// Check every declarative file; lists all problems
+    #[command(after_help = "Example:\n  kdistro check")]
     Check,
     /// Show channels: what they ship, whether the lock is current, the last release, what the next one would change
+    #[command(
+        after_help = "Examples:\n  kdistro status\n  kdistro status 1-36 --upstream  is anything newer out?"
+    )]
     Status {
         /// The channels [default: all]
         channels: Vec<ChannelName>,
         /// Ask each upstream for newer tags; exit 2 where one cannot be asked
         #[arg(long)]
         upstream: bool,
+        /// Where releases are
+        #[command(flatten)]
+        environment: EnvironmentName,
     },
     /// Begin something new in the build repository
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Example:\n  kdistro new project https://github.com/etcd-io/etcd v3.6.12"
+    )]
     New(NewCommand),
     /// Mirror the sources of channels
+    #[command(after_help = "Example:\n  kdistro mirror 1-35 1-36")]
     Mirror {
         /// The channels
         #[arg(required = true)]
@@ -101,11 +105,20 @@ pub enum Command {
         /// Ask upstream again about tags that are mirrored
         #[arg(long)]
         refresh: bool,
+        /// Debian's archives
+        #[command(flatten)]
+        archives: AptSources,
     },
     /// Work on patches
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  kdistro patch status 1-36\n  kdistro patch new coredns/coredns v1.14.3 --into coredns"
+    )]
     Patch(PatchCommand),
     /// Pin the content of every input of channels
+    #[command(
+        after_help = "Examples:\n  kdistro lock 1-20\n  kdistro lock 1-20 --check  in CI: exit 1 when the lock is not current"
+    )]
     Lock {
         /// The channels
         #[arg(required = true)]
@@ -119,20 +132,29 @@ pub enum Command {
         /// Where a source cannot be reached, lock its commit alone
         #[arg(long)]
         partial: bool,
+        /// Debian's archives
+        #[command(flatten)]
+        archives: AptSources,
     },
     /// Show every step: whether it is cached, and if not, what changed
+    #[command(
+        after_help = "Examples:\n  kdistro plan 1-20 --component etcd-io/etcd\n  kdistro plan --from STORE/kubernetes-1-20/kubernetes-1-20-1.yaml"
+    )]
     Plan {
         /// The channels
         #[arg(required_unless_present = "from")]
         channels: Vec<ChannelName>,
         /// Make the plan again from what this release published, and compare (path or address of a manifest)
-        #[arg(long, value_name = "MANIFEST", conflicts_with = "channels")]
+        #[arg(long, value_name = "MANIFEST", conflicts_with_all = ["channels", "components", "platforms"])]
         from: Option<String>,
         /// Which part
         #[command(flatten)]
         part: Part,
     },
     /// Build and keep the outputs; publish nothing
+    #[command(
+        after_help = "Example:\n  kdistro build 1-20 --component etcd-io/etcd --platform linux/amd64"
+    )]
     Build {
         /// The channels
         #[arg(required = true)]
@@ -140,8 +162,17 @@ pub enum Command {
         /// Which part
         #[command(flatten)]
         part: Part,
+        /// Whose rules hold
+        #[command(flatten)]
+        environment: EnvironmentName,
+        /// Debian's archives
+        #[command(flatten)]
+        archives: AptSources,
     },
     /// Cut a release: fetch, build, package, publish, announce; run again to go on after an interruption
+    #[command(
+        after_help = "Examples:\n  kdistro cut 1-20\n  kdistro cut 1-35 1-36 --until package\n  kdistro cut 1-36 --component etcd-io/etcd --component coredns/coredns"
+    )]
     Cut {
         /// The channels; one that fails does not stop the others
         #[arg(required = true)]
@@ -155,18 +186,29 @@ pub enum Command {
         /// The date of the claim, such as 2026-11-21T10:00:00Z [default: now]
         #[arg(long)]
         date: Option<String>,
+        /// Where to publish
+        #[command(flatten)]
+        environment: EnvironmentName,
+        /// Debian's archives
+        #[command(flatten)]
+        archives: AptSources,
     },
     /// Give up a release number that was claimed and cannot be finished
-    Abandon {
-        /// The release, such as 1-20-2
-        release: ReleaseName,
-        /// Why; stands in the channel index
-        #[arg(long)]
-        reason: String,
-    },
+    #[command(after_help = "Example:\n  kdistro abandon 1-20-2 --reason disk-lost")]
+    Abandon(Settled),
+    /// Say in the channel's index that a published release should not be used any more; it stays where it is
+    #[command(after_help = "Example:\n  kdistro yank 1-20-2 --reason CVE-2026-0001")]
+    Yank(Settled),
     /// Build a published release again from its plan and inputs, in an empty cache, and compare
+    #[command(
+        after_help = "Examples:\n  kdistro rebuild --key release.pub STORE/kubernetes-1-20/kubernetes-1-20-1.yaml\n  \
+        kdistro rebuild --key release.pub --component etcd https://releases.example/kubernetes-1-20/kubernetes-1-20-1.yaml"
+    )]
     Rebuild(RebuildArgs),
     /// Compare two releases by facts: components, patches, CVEs, parts, assets; exit 1 if anything differs
+    #[command(
+        after_help = "Examples:\n  kdistro diff 1-36-1 1-36-2\n  kdistro diff --markdown OLD/kubernetes-1-36/kubernetes-1-36-1.yaml 1-36-2 > notes.md"
+    )]
     Diff {
         /// The older release: a name such as 1-36-1 in the environment's store, or path or address of a manifest
         from: String,
@@ -175,101 +217,47 @@ pub enum Command {
         /// Write Markdown, for a review or release notes
         #[arg(long, conflicts_with = "json")]
         markdown: bool,
+        /// Where releases are
+        #[command(flatten)]
+        environment: EnvironmentName,
     },
     /// Look at the images of a release, export one, or start one
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  kdistro image inspect 1-36-1\n  kdistro image run 1-36-1 etcd -- --version"
+    )]
     Image(ImageCommand),
     /// Make or show the keys of the environment
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  kdistro key show > release.pub")]
     Key(KeyCommand),
     /// Print completions for a shell
+    #[command(after_help = "Example:\n  kdistro completions bash > kdistro.bash")]
     Completions {
         /// The shell
         shell: clap_complete::Shell,
     },
 }
 
-/// Options of `kdistro rebuild`.
+/// A release, and why it is not offered.
 #[derive(Clone, Debug, Args)]
-pub struct RebuildArgs {
-    /// The manifest, by path or address
-    pub manifest: String,
-    /// The publisher's public key; the release is verified before it is rebuilt
-    #[arg(long, value_name = "FILE")]
-    pub key: Option<PathBuf>,
-    /// The store [default: the manifest's path less its layout suffix]
-    #[arg(long, value_name = "URL|DIR")]
-    pub store: Option<String>,
-    /// Only this component, by name such as `etcd` or project such as `etcd-io/etcd`; can be repeated
-    #[arg(long = "component", value_name = "NAME")]
-    pub components: Vec<String>,
-    /// Where inputs come from
-    #[arg(long, value_enum, default_value_t = InputsFrom::Publisher)]
-    pub inputs_from: InputsFrom,
-    /// Write a rebuild statement here
-    #[arg(long, value_name = "FILE")]
-    pub statement: Option<PathBuf>,
-    /// Sign the statement with this key file
-    #[arg(long, value_name = "FILE", requires = "statement")]
-    pub sign_with: Option<PathBuf>,
-    /// Build in this folder and keep it [default: a new one, removed at the end]
-    #[arg(long, value_name = "DIR")]
-    pub work: Option<PathBuf>,
-}
-
-/// Where the inputs of a rebuild come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum InputsFrom {
-    /// The publisher's store.
-    Publisher,
-    /// Where they came from: the publisher's store gives the configuration only.
-    Upstream,
-}
-
-/// Work on patches.
-#[derive(Debug, Subcommand)]
-pub enum PatchCommand {
-    /// Show for each patch whether it applies, drifted, conflicts, or is upstream already; exit 1 if any conflicts
-    Status {
-        /// The channel
-        channel: ChannelName,
-    },
-    /// Check a source out with its patches as commits, to add one
-    New {
-        /// The project
-        project: ProjectName,
-        /// The tag
-        tag: Tag,
-        /// Where to check it out
-        #[arg(long, value_name = "DIR")]
-        into: PathBuf,
-    },
-    /// Check a source out with its patches as commits, to change them (git rebase -i)
-    Edit {
-        /// The project
-        project: ProjectName,
-        /// The tag
-        tag: Tag,
-        /// Where to check it out
-        #[arg(long, value_name = "DIR")]
-        into: PathBuf,
-    },
-    /// Write the commits of a checked-out source back as patches, in canonical form
-    Refresh {
-        /// The project
-        project: ProjectName,
-        /// The tag
-        tag: Tag,
-        /// The work tree [default: the patches as they are, written in canonical form]
-        #[arg(long, value_name = "DIR")]
-        from: Option<PathBuf>,
-    },
+pub struct Settled {
+    /// The release, such as 1-20-2
+    pub release: ReleaseName,
+    /// Why; stands in the channel index
+    #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub reason: String,
+    /// Where it is
+    #[command(flatten)]
+    pub environment: EnvironmentName,
 }
 
 /// Begin something new.
 #[derive(Debug, Subcommand)]
 pub enum NewCommand {
     /// Write a first projects/OWNER/REPO/project.yaml from what a tag of an upstream looks like
+    #[command(
+        after_help = "Example:\n  kdistro new project https://github.com/etcd-io/etcd v3.6.12"
+    )]
     Project {
         /// The upstream's public https address, such as `https://github.com/etcd-io/etcd`
         url: String,
@@ -281,11 +269,53 @@ pub enum NewCommand {
     },
 }
 
-/// Make or show keys.
-#[derive(Debug, Subcommand)]
-pub enum KeyCommand {
-    /// Make the keys of the environment, unless they are there
-    New,
-    /// Print the public key of releases, PEM
-    Show,
+impl Command {
+    /// The environment, for commands that publish, or look at what was published.
+    pub fn environment(&self) -> Option<&str> {
+        let named = match self {
+            Self::Quickstart { environment, .. }
+            | Self::Status { environment, .. }
+            | Self::Build { environment, .. }
+            | Self::Cut { environment, .. }
+            | Self::Diff { environment, .. }
+            | Self::Abandon(Settled { environment, .. })
+            | Self::Yank(Settled { environment, .. })
+            | Self::Key(KeyCommand::New(environment) | KeyCommand::Show(environment)) => {
+                environment
+            }
+            Self::Image(command) => &command.of().environment,
+            _ => return None,
+        };
+        Some(&named.environment)
+    }
+
+    /// Other archives of Debian than the host's, for commands that fetch.
+    pub fn apt_sources(&self) -> Option<&PathBuf> {
+        let archives = match self {
+            Self::Quickstart { archives, .. }
+            | Self::Doctor { archives, .. }
+            | Self::Mirror { archives, .. }
+            | Self::Lock { archives, .. }
+            | Self::Build { archives, .. }
+            | Self::Cut { archives, .. }
+            | Self::Rebuild(RebuildArgs { archives, .. }) => archives,
+            Self::Patch(command) => command.archives(),
+            _ => return None,
+        };
+        archives.apt_sources.as_ref()
+    }
+
+    /// True for commands that leave nothing in the home folder, and so need none that can be written to.
+    pub fn only_reads(&self) -> bool {
+        matches!(
+            self,
+            Self::Check
+                | Self::Status { .. }
+                | Self::Plan { .. }
+                | Self::Diff { .. }
+                | Self::Image(ImageCommand::Inspect { .. } | ImageCommand::Export(_))
+                | Self::Key(KeyCommand::Show(_))
+                | Self::Completions { .. }
+        )
+    }
 }

@@ -26,6 +26,8 @@ pub struct Surroundings {
     pub default_home: PathBuf,
     /// The current directory.
     pub current_directory: PathBuf,
+    /// How wide lines for people may be; none where nobody looks at them.
+    pub columns: Option<usize>,
     /// The machine.
     pub host: Host,
 }
@@ -59,8 +61,8 @@ pub struct Context {
     pub apt_sources: Option<PathBuf>,
     /// True with `--json`.
     pub json: bool,
-    /// Keeps what this run is writing from being cleared away by another.
-    pub in_use: Lock,
+    /// Keeps what this run is writing from being cleared away by another; none where nothing can be written.
+    pub in_use: Option<Lock>,
 }
 
 /// Why a command cannot begin.
@@ -96,6 +98,11 @@ pub enum ContextError {
         /// Those that there are.
         known: String,
     },
+    /// There is no place for what is in between.
+    #[error(
+        "cannot make a scratch folder\nhelp:  name a home folder that you may write to with --home, or set TMPDIR"
+    )]
+    Scratch(#[source] io::Error),
     /// The home folder cannot be used.
     #[error(transparent)]
     Home(#[from] HomeError),
@@ -111,6 +118,16 @@ impl Context {
         let from = &self.surroundings.current_directory;
         let top = from.ancestors().find(|folder| folder.join(INPUTS).is_file());
         top.map(Path::to_owned).ok_or_else(|| ContextError::NoRepository(from.clone()))
+    }
+
+    /// A new, empty scratch folder, removed when it is dropped: in the home, or where that cannot be written to in the
+    /// system's own folder for such.
+    pub fn scratch(&self, name: &str) -> Result<tempfile::TempDir, ContextError> {
+        if self.in_use.is_some() {
+            return Ok(self.home.scratch(name)?);
+        }
+        let made = tempfile::Builder::new().prefix(&format!("kdistro-{name}-")).tempdir();
+        made.map_err(ContextError::Scratch)
     }
 
     /// Reads the declarative files of the build repository.

@@ -69,6 +69,11 @@ impl Home {
         Ok(Self { root })
     }
 
+    /// Takes a folder as home of somebody who only reads: nothing is made in it, and it may be missing.
+    pub fn to_read(root: &Path) -> Self {
+        Self { root: root.canonicalize().unwrap_or_else(|_| root.to_owned()) }
+    }
+
     /// The folder itself.
     pub fn path(&self) -> &Path {
         &self.root

@@ -2,11 +2,9 @@
 
 mod interrupt;
 
-use std::{env, ffi::OsString, path::PathBuf, process::ExitCode, time::SystemTime};
+use std::{env, ffi::OsString, io, path::PathBuf, process::ExitCode, time::SystemTime};
 
-use clap::Parser;
 use kdistro::{
-    cli::Cli,
     commands,
     context::{Host, Surroundings},
 };
@@ -16,7 +14,11 @@ fn main() -> ExitCode {
     kdistro_container::enter_if_helper();
     // As root, steps run under another user and must be able to read what is laid out for them.
     rustix::process::umask(Mode::from_raw_mode(0o022));
-    let cli = Cli::parse();
+    let arguments: Vec<_> = env::args_os().collect();
+    let cli = match commands::parse(&arguments) {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
     interrupt::watch();
     commands::run(&cli, surroundings())
 }
@@ -37,12 +39,20 @@ fn surroundings() -> Surroundings {
         now: now.map_or(0, |now| now.as_secs()),
         default_home: folder("KDISTRO_HOME").unwrap_or_else(|| cache.join("kdistro")),
         current_directory: env::current_dir().unwrap_or_else(|_| PathBuf::from(".")),
+        columns: columns(variable("COLUMNS")),
         host: Host {
             platform: host_platform(),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             memory_bytes: total_memory(&memory),
         },
     }
+}
+
+/// How wide the screen is: what `COLUMNS` says, else the terminal that the result goes to.
+fn columns(said: Option<OsString>) -> Option<usize> {
+    let said = said.and_then(|said| said.to_str()?.parse().ok());
+    let seen = || rustix::termios::tcgetwinsize(io::stdout()).ok().map(|size| size.ws_col.into());
+    said.or_else(seen).filter(|columns| *columns > 0)
 }
 
 fn host_platform() -> String {

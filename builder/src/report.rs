@@ -63,6 +63,8 @@ pub enum Style {
 /// Tells events on standard error.
 pub struct Reporter {
     style: Style,
+    /// Where a passing line is cut off: one that wraps cannot be written over.
+    columns: usize,
     /// When something passing was last told, and whether it still stands on the terminal.
     passing: Mutex<(Option<Instant>, bool)>,
 }
@@ -70,16 +72,21 @@ pub struct Reporter {
 /// How often something passing is told where lines stay: often enough to see that it works.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// The longest passing line.
+const LONGEST: usize = 100;
+
 impl Reporter {
-    /// Chooses the style: JSON or quiet where asked for, a terminal's where there is one.
-    pub fn new(json: bool, quiet: bool) -> Self {
+    /// Chooses the style: quiet or JSON where asked for, a terminal's where there is one.
+    pub fn new(json: bool, quiet: bool, columns: Option<usize>) -> Self {
         let style = match (json, quiet) {
-            (true, _) => Style::Json,
             (_, true) => Style::Quiet,
+            (true, _) => Style::Json,
             _ if io::stderr().is_terminal() => Style::Terminal,
             _ => Style::Plain,
         };
-        Self { style, passing: Mutex::new((None, false)) }
+        // A line that fills the last column already wraps on some terminals.
+        let columns = columns.map_or(LONGEST, |columns| columns.saturating_sub(1)).min(LONGEST);
+        Self { style, columns, passing: Mutex::new((None, false)) }
     }
 
     /// Tells an event.
@@ -99,7 +106,7 @@ impl Reporter {
             state.0 = Some(Instant::now());
         }
         let mut out = io::stderr().lock();
-        let cut: String = text.chars().take(100).collect();
+        let cut: String = text.chars().take(self.columns).collect();
         // A terminal that went away must not end the run.
         let _ = match self.style {
             Style::Terminal if passing => write!(out, "\r\x1b[K{cut}"),
@@ -135,16 +142,34 @@ impl Reporter {
     }
 }
 
-/// Makes what others wrote harmless for a terminal: control characters but the line end are spelled out.
-pub fn printable(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() && c != '\n' && c != '\t' {
-            out.extend(c.escape_default());
-        } else {
-            out.push(c);
-        }
+/// Makes what others wrote harmless for a terminal; lines and tabs stay.
+pub use kdistro_formats::terminal::printable_lines as printable;
+
+/// Breaks a line at spaces so that nothing passes `columns`, and begins what follows `indent` columns in.
+///
+/// A word that is too long for a line, such as a digest, stays whole: it must be fit for copying. Where less than
+/// half of the screen would be left, the indent is smaller.
+pub fn fold(line: &str, columns: usize, indent: usize) -> String {
+    let width = |text: &str| text.chars().count();
+    if width(line) <= columns {
+        return line.to_owned();
     }
+    let indent = if indent * 2 > columns { columns.min(8) / 2 } else { indent };
+    let (mut out, mut used) = (String::with_capacity(line.len()), 0);
+    let mut has_word = false;
+    for piece in line.split_inclusive(' ') {
+        let word = piece.trim_end();
+        if has_word && !word.is_empty() && used + width(word) > columns {
+            out.truncate(out.trim_end().len());
+            out.push('\n');
+            out.extend(std::iter::repeat_n(' ', indent));
+            used = indent;
+        }
+        has_word |= !word.is_empty();
+        out.push_str(piece);
+        used += width(piece);
+    }
+    out.truncate(out.trim_end().len());
     out
 }
 
@@ -163,4 +188,38 @@ fn describe(event: &Event) -> String {
 /// Seconds as a number that prints well.
 pub fn seconds(time: Duration) -> f64 {
     (time.as_secs_f64() * 1000.0).round() / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quiet_is_quiet_with_json_too_and_a_passing_line_leaves_the_last_column_free() {
+        assert_eq!(Reporter::new(true, true, None).style, Style::Quiet);
+        assert_eq!(Reporter::new(true, false, None).style, Style::Json);
+        for (columns, expected) in [(None, 100), (Some(60), 59), (Some(300), 100)] {
+            assert_eq!(Reporter::new(false, false, columns).columns, expected);
+        }
+    }
+
+    #[test]
+    fn lines_break_at_spaces_below_their_own_column() {
+        assert_eq!(fold("short", 60, 2), "short");
+        let line = "ok        go    1.26 at a place with a long name";
+        let folded = "ok        go    1.26 at a place\n                with a long name";
+        assert_eq!(fold(line, 32, 16), folded);
+        assert!(folded.lines().all(|line| line.len() <= 32));
+    }
+
+    #[test]
+    fn a_long_word_stays_whole_and_a_deep_column_is_given_up() {
+        let digest = "5".repeat(64);
+        assert_eq!(fold(&format!("  digest {digest}"), 20, 4), format!("  digest\n    {digest}"));
+        assert_eq!(fold(&format!("  {digest}"), 20, 4), format!("  {digest}"));
+        assert_eq!(
+            fold("a-very-long-name    same content", 24, 20),
+            "a-very-long-name    same\n    content"
+        );
+    }
 }

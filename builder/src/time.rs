@@ -6,8 +6,7 @@ use jiff::Timestamp;
 ///
 /// A time that no calendar holds is written as 1970.
 pub fn rfc3339(seconds: u64) -> String {
-    let seconds = i64::try_from(seconds).unwrap_or(0);
-    Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH).to_string()
+    kdistro_formats::time::rfc3339(seconds).unwrap_or_else(|| rfc3339(0))
 }
 
 /// True for exactly the form that [`rfc3339`] writes.

@@ -37,7 +37,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "release",
         ],
     ),
-    ("diff", &["build"]),
+    ("diff", &["build", "config"]),
     ("new_project", &["config"]),
     ("cli", &["cut"]),
     (

@@ -5,10 +5,13 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use kdistro_formats::Platform;
 
+use super::EnvironmentName;
+
 /// Look at images, export or start one.
 #[derive(Debug, Subcommand)]
 pub enum ImageCommand {
     /// Show platforms, digests, layers, configuration and packages; reads and checks every blob
+    #[command(after_help = "Example:\n  kdistro image inspect 1-36-1 etcd")]
     Inspect {
         /// Which release
         #[command(flatten)]
@@ -17,8 +20,11 @@ pub enum ImageCommand {
         image: Option<String>,
     },
     /// Write an image as a folder or file that other programs take
+    #[command(after_help = "Examples:\n  kdistro image export 1-36-1 etcd --to etcd\n  \
+        kdistro image export 1-36-1 etcd --to etcd.tar --format docker-archive --platform linux/arm64 --key release.pub")]
     Export(ExportArgs),
     /// Unpack an image and start it in the build container, without network: arguments stand after `--`
+    #[command(after_help = "Example:\n  kdistro image run 1-36-1 kube-apiserver -- --version")]
     Run(RunArgs),
 }
 
@@ -30,6 +36,23 @@ pub struct ImageOf {
     /// The store [default: the environment's, or the manifest's path less its layout suffix]
     #[arg(long, value_name = "URL|DIR")]
     pub store: Option<String>,
+    /// The public release key: the whole release is verified first, and nothing is done unless it holds
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+    /// Where releases are
+    #[command(flatten)]
+    pub environment: EnvironmentName,
+}
+
+impl ImageCommand {
+    /// Which release it is about.
+    pub fn of(&self) -> &ImageOf {
+        match self {
+            Self::Inspect { of, .. } => of,
+            Self::Export(arguments) => &arguments.of,
+            Self::Run(arguments) => &arguments.of,
+        }
+    }
 }
 
 /// Options of `kdistro image export`.

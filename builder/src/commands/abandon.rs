@@ -2,8 +2,14 @@
 
 use kdistro_border::{Content, Store};
 use kdistro_formats::{ReleaseName, channel::Withheld, layout};
+use serde_json::json;
 
-use super::{Answer, Result, output::print, plan::configured};
+use super::{
+    Answer, Result,
+    find::no_release,
+    output::{print_json, say},
+    plan::configured,
+};
 use crate::{
     context::Context,
     journal::Journal,
@@ -32,14 +38,16 @@ pub(super) fn run(context: &Context, release: &ReleaseName, reason: &str) -> Res
         reporter: &context.reporter,
     };
     if number::read_claim(&place.store, release)?.is_none() {
-        return Err(format!("release {release} was never claimed").into());
+        let place = context.home.resolve(&place.target.store.directory);
+        return Err(no_release(release, &place.display().to_string()).into());
     }
     let current = publisher.index(&release.channel, &trust)?;
     let released = current.iter().flat_map(|current| &current.index.status.releases);
     if released.clone().any(|offered| offered.number == release.number) {
-        return Err(
-            format!("release {release} is published: it can be yanked, not abandoned").into()
-        );
+        return Err(format!(
+            "release {release} is published: it cannot be abandoned\nhelp:  yank it with `kdistro yank {release} --reason …`"
+        )
+        .into());
     }
     let mut journal = Journal::open(&context.home.journal(release))?;
     publisher.publish_keys(&place.keys, &mut journal)?;
@@ -51,6 +59,10 @@ pub(super) fn run(context: &Context, release: &ReleaseName, reason: &str) -> Res
     let topic = workspace.distribution.sns_topic_arn.as_deref();
     publisher.change_index(channel, topic, &Change::Withhold(withheld), (&trust, &mut journal))?;
     context.reporter.clear();
-    print(format!("release {release} is withheld: {reason}"))?;
+    if context.json {
+        let release = release.to_string();
+        print_json(&json!({"outcome": "withheld", "release": release, "reason": reason}))?;
+    }
+    say(context, format!("release {release} is withheld: {reason}"))?;
     Ok(Answer::Yes)
 }

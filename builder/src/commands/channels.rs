@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{
     Answer, Result,
-    output::{print, print_error, print_json},
+    output::{Failure, print_json, row, say},
 };
 use crate::context::Context;
 
@@ -41,35 +41,30 @@ pub(super) fn each(
         if outcomes.iter().any(|(done, _)| *done == channel) {
             continue;
         }
-        if !context.json {
-            print(format!("== channel {channel}"))?;
-        }
+        say(context, format!("== channel {channel}"))?;
         let said = run(channel);
         context.reporter.clear();
-        outcomes.push((channel, said.unwrap_or_else(|error| failed(error.as_ref()))));
+        outcomes.push((channel, said.unwrap_or_else(|error| failed(context, error.as_ref()))));
     }
     if context.json {
         let list = outcomes.iter().map(|(channel, said)| entry(channel, said));
         print_json(&list.collect::<Vec<_>>())?;
-    } else {
-        print("== all channels")?;
-        for (channel, said) in &outcomes {
-            print(format!("{:6} {}", channel.as_str(), said.summary))?;
-        }
+    }
+    say(context, "== all channels")?;
+    for (channel, said) in &outcomes {
+        row(context, &[(channel.as_str(), 6)], &said.summary)?;
     }
     Ok(worst(outcomes.iter().map(|(_, said)| said.answer)))
 }
 
 /// Tells an error at once, where its help is read, and keeps its first line for the end.
-fn failed(error: &(dyn std::error::Error + 'static)) -> Said {
-    print_error(error);
-    let text = error.to_string();
-    let first = text.lines().next().unwrap_or_default();
-    Said {
-        answer: Answer::Unknown,
-        summary: format!("failed: {first}"),
-        json: json!({"error": text}),
+fn failed(context: &Context, error: &(dyn std::error::Error + 'static)) -> Said {
+    let failure = Failure::of(error);
+    if !context.json {
+        failure.print(false);
     }
+    let first = failure.error.lines().next().unwrap_or_default();
+    Said { answer: Answer::Unknown, summary: format!("failed: {first}"), json: json!(failure) }
 }
 
 fn entry(channel: &ChannelName, said: &Said) -> Value {

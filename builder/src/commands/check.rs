@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{
     Answer, Result,
-    output::{count, print, print_json},
+    output::{count, print_json, say},
 };
 use crate::{
     config::{Workspace, environment},
@@ -33,13 +33,13 @@ pub(super) fn run(context: &Context) -> Result {
         print_json(&found.collect::<Vec<_>>())?;
     } else {
         for problem in &problems {
-            print(problem.to_string())?;
+            say(context, problem.to_string())?;
         }
         let verdict = match problems.len() {
             0 => format!("{}, no problem", count(all, "file")),
             some => count(some, "problem"),
         };
-        print(verdict)?;
+        say(context, verdict)?;
     }
     Ok(if problems.is_empty() { Answer::Yes } else { Answer::No })
 }

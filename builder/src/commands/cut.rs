@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{
     Answer, Result,
     channels::{self, Said},
-    output::print,
+    output::say,
     plan::{configured, selection},
 };
 use crate::{
@@ -37,7 +37,7 @@ pub(super) fn run(
         };
         let outcome = cut::cut(context, &order)?;
         context.reporter.clear();
-        say(context, &outcome)
+        outcome_of(context, channel, &outcome)
     })
 }
 
@@ -50,33 +50,34 @@ pub(super) fn commit(context: &Context) -> Result<Option<CommitId>> {
     Ok(kdistro_source::checkout::clean_commit(&context.top()?, &context.environment)?)
 }
 
-fn say(context: &Context, outcome: &Outcome) -> Result<Said> {
+fn outcome_of(context: &Context, channel: &ChannelName, outcome: &Outcome) -> Result<Said> {
     let store = context.home.resolve(&context.target()?.store.directory);
     let manifest = |name: &ReleaseName| store.join(layout::manifest(name)).display().to_string();
     let (summary, json): (String, Value) = match outcome {
         Outcome::Until(stage) => {
             let stage = format!("{stage:?}").to_lowercase();
             let text = format!("done until stage {stage}; nothing was published");
-            (text, json!({"outcome": "until"}))
+            (text, json!({"outcome": "until", "channel": channel, "stage": stage}))
         }
         Outcome::Unchanged(name) => (
             format!("nothing changed: release {name} has this plan already"),
-            json!({"outcome": "unchanged", "release": name.to_string(), "manifest": manifest(name)}),
+            json!({
+                "outcome": "unchanged", "channel": channel, "release": name.to_string(),
+                "manifest": manifest(name),
+            }),
         ),
         Outcome::Released { name, digest, repeated } => {
             let again = if *repeated { " (announced before)" } else { "" };
             let json = json!({
-                "outcome": "released", "release": name.to_string(), "digest": digest,
-                "manifest": manifest(name),
+                "outcome": "released", "channel": channel, "release": name.to_string(),
+                "digest": digest, "manifest": manifest(name),
             });
             (format!("released {name}{again}"), json)
         }
     };
-    if !context.json {
-        print(&summary)?;
-        if let Outcome::Released { name, digest, .. } = outcome {
-            print(format!("manifest {}\ndigest   {digest}", manifest(name)))?;
-        }
+    say(context, &summary)?;
+    if let Outcome::Released { name, digest, .. } = outcome {
+        say(context, format!("manifest {}\ndigest   {digest}", manifest(name)))?;
     }
     Ok(Said { answer: Answer::Yes, summary, json })
 }

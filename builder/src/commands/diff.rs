@@ -1,12 +1,9 @@
 //! `kdistro diff`: two releases compared by facts.
 
-use kdistro_formats::{ReleaseName, layout};
-use kdistro_verify::store::{self, Reader};
-
 use super::{
     Answer, Result,
-    output::{print, print_json},
-    plan::proxy,
+    find::find,
+    output::{print, print_json, say},
 };
 use crate::{
     context::Context,
@@ -16,25 +13,17 @@ use crate::{
 
 pub(super) fn run(context: &Context, (from, to): (&str, &str), markdown: bool) -> Result {
     let read = |which: &str| -> Result<diff::Facts> {
-        let (reader, name) = locate(context, which)?;
+        let (reader, name) = find(context, which, None)?;
         Ok(diff::read(reader.as_ref(), &name)?)
     };
     let difference = diff::diff(&read(from)?, &read(to)?);
     context.reporter.clear();
     if context.json {
         print_json(&difference)?;
+    } else if markdown {
+        print(printable(&diff::render(&difference, Style::Markdown)))?;
     } else {
-        let style = if markdown { Style::Markdown } else { Style::Plain };
-        print(printable(&diff::render(&difference, style)))?;
+        say(context, printable(&diff::render(&difference, Style::Plain)))?;
     }
     Ok(if difference.is_empty() { Answer::Yes } else { Answer::No })
-}
-
-/// Finds a release: a name is one of the environment's store, anything else the path or address of a manifest.
-pub(super) fn locate(context: &Context, which: &str) -> Result<(Box<dyn Reader>, String)> {
-    let Ok(name) = which.parse::<ReleaseName>() else {
-        return Ok(store::locate(which, None, proxy(context).as_deref())?);
-    };
-    let place = context.home.resolve(&context.target()?.store.directory);
-    Ok((Box::new(store::Directory::new(place)), layout::manifest(&name)))
 }

@@ -6,33 +6,44 @@ use serde::Serialize;
 
 use super::{
     Answer, Result,
-    output::{print, print_json},
+    output::{column, print_json, row},
 };
 use crate::context::Context;
 
+/// A fact, as `--json` shows it.
 #[derive(Serialize)]
-struct Shown {
+pub(super) struct Shown {
     name: String,
     state: &'static str,
     explanation: String,
-    fix: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    help: Option<String>,
+}
+
+/// What the probe tried, as `--json` shows it.
+#[derive(Serialize)]
+struct Tried {
+    attempt: String,
+    refused: bool,
+    how: String,
+}
+
+#[derive(Serialize)]
+struct Found {
+    facts: Vec<Shown>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    probe: Option<Vec<Tried>>,
 }
 
 pub(super) fn run(context: &Context, probe: bool) -> Result {
     let facts = facts(context)?;
     let missing = facts.iter().any(|fact| fact.state == State::Missing);
+    show(context, &facts)?;
+    let probe = if probe { Some(run_probe(context)?) } else { None };
+    let held = probe.iter().flatten().all(|attempt| attempt.refused);
     if context.json {
-        let shown = facts.into_iter().map(|fact| Shown {
-            name: fact.name,
-            state: word(fact.state),
-            explanation: fact.explanation,
-            fix: fact.fix,
-        });
-        print_json(&shown.collect::<Vec<_>>())?;
-    } else {
-        show(&facts)?;
+        print_json(&Found { facts: shown(facts), probe })?;
     }
-    let held = if probe { run_probe(context)? } else { true };
     Ok(if missing || !held { Answer::No } else { Answer::Yes })
 }
 
@@ -76,6 +87,14 @@ fn archives(context: &Context) -> Fact {
         state: context.home.path().join("apt"),
     };
     match kdistro_source::Apt::open(settings) {
+        Ok(apt) if apt.accepts_expired() => {
+            let explanation = format!(
+                "suite {} with a known key; this host's apt accepts indexes that have expired",
+                debian.suite
+            );
+            let fix = "remove Acquire::Check-Valid-Until and Check-Date from apt's settings where the archive is not a frozen copy";
+            Fact { name, state: State::Degraded, explanation, fix: Some(fix.to_owned()) }
+        }
         Ok(_) => {
             let explanation = format!("suite {} with a known key", debian.suite);
             Fact { name, state: State::Ok, explanation, fix: None }
@@ -96,25 +115,43 @@ fn word(state: State) -> &'static str {
     }
 }
 
-pub(super) fn show(facts: &[Fact]) -> Result<()> {
+/// Facts as `--json` shows them.
+pub(super) fn shown(facts: Vec<Fact>) -> Vec<Shown> {
+    let shown = facts.into_iter().map(|fact| Shown {
+        name: fact.name,
+        state: word(fact.state),
+        explanation: fact.explanation,
+        help: fact.fix,
+    });
+    shown.collect()
+}
+
+pub(super) fn show(context: &Context, facts: &[Fact]) -> Result<()> {
+    let names = column(facts.iter().map(|fact| fact.name.as_str()), 22);
     for fact in facts {
-        print(format!("{:9} {:22} {}", word(fact.state), fact.name, fact.explanation))?;
+        row(context, &[(word(fact.state), 9), (&fact.name, names)], &fact.explanation)?;
         if let Some(fix) = &fact.fix {
-            print(format!("{:9} {:22} help: {fix}", "", ""))?;
+            row(context, &[("", 9), ("", names)], &format!("help: {fix}"))?;
         }
     }
     Ok(())
 }
 
-/// Runs the hostile probe in the container; true when everything it tried was refused.
-fn run_probe(context: &Context) -> Result<bool> {
+/// Runs the hostile probe in the container.
+fn run_probe(context: &Context) -> Result<Vec<Tried>> {
     let scratch = context.home.scratch("probe")?;
     context.reporter.progress("running the probe");
     let results = kdistro_container::probe(scratch.path())?;
     context.reporter.clear();
+    let names = column(results.iter().map(|result| result.attempt.as_str()), 40);
     for result in &results {
         let word = if result.refused { "refused" } else { "ALLOWED" };
-        print(format!("{word:9} {:40} {}", result.attempt, result.how))?;
+        row(context, &[(word, 9), (&result.attempt, names)], &result.how)?;
     }
-    Ok(results.iter().all(|result| result.refused))
+    let attempts = results.into_iter().map(|result| Tried {
+        attempt: result.attempt,
+        refused: result.refused,
+        how: result.how,
+    });
+    Ok(attempts.collect())
 }

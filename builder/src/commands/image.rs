@@ -4,16 +4,24 @@ use std::ffi::OsStr;
 
 use jiff::Timestamp;
 use kdistro_container::StepError;
-use kdistro_formats::{Platform, layout, release::Release};
-use kdistro_verify::store::{self, Reader};
+use kdistro_formats::{Digest, Platform, release::Release};
+use kdistro_verify::{
+    check::Outcome,
+    hash::sha256,
+    store::{self, Reader},
+};
+
+use serde::Serialize;
+use serde_json::json;
 
 use super::{
-    Answer, Result, diff,
-    output::{print, print_bytes, print_json},
-    plan::proxy,
+    Answer, Result,
+    find::find,
+    output::{Failure, print_bytes, print_json, say},
+    rebuild::verify,
 };
 use crate::{
-    cli::{ExportArgs, ImageCommand, ImageFormat, ImageOf, RunArgs},
+    cli::{ExportArgs, ImageCommand, ImageFormat, RunArgs},
     context::Context,
     image::{
         self, ImageError, Images, PlatformImage, export,
@@ -24,45 +32,59 @@ use crate::{
 };
 
 /// The largest manifest of a release that is read.
-const LARGEST_MANIFEST: u64 = 64 << 20;
+const LARGEST_MANIFEST: u64 = kdistro_formats::layout::LARGEST_DOCUMENT;
 
 pub(super) fn run(context: &Context, command: &ImageCommand) -> Result {
+    let of = command.of();
+    let (reader, name) = find(context, &of.release, of.store.as_deref())?;
+    let reader = reader.as_ref();
+    let mut verified = None;
+    if let Some(key) = &of.key {
+        let report = verify(context, reader, &name, key)?;
+        if report.outcome != Outcome::Verified {
+            if context.json {
+                print_json(&report)?;
+            }
+            let differs = report.outcome == Outcome::Differs;
+            return Ok(if differs { Answer::No } else { Answer::Unknown });
+        }
+        verified = report.manifest_digest;
+    } else {
+        context.reporter.note(format!("{name} is taken as it is: --key checks who signed it"));
+    }
+    let release = read(reader, &name, verified.as_ref())?;
     match command {
-        ImageCommand::Inspect { of, image } => inspect(context, of, image.as_deref()),
-        ImageCommand::Export(arguments) => export(context, arguments),
-        ImageCommand::Run(arguments) => start(context, arguments),
+        ImageCommand::Inspect { image, .. } => {
+            inspect(context, (reader, &release), image.as_deref())
+        }
+        ImageCommand::Export(arguments) => export(context, (reader, &release), arguments),
+        ImageCommand::Run(arguments) => start(context, (reader, &release), arguments),
     }
 }
 
-/// Reads the manifest of a release, and opens its store.
-fn open(context: &Context, of: &ImageOf) -> Result<(Box<dyn Reader>, Release)> {
-    let (reader, name) = match (&of.store, of.release.parse()) {
-        (None, _) => diff::locate(context, &of.release)?,
-        (Some(store), Ok(name)) => {
-            (store::open(store, proxy(context).as_deref())?, layout::manifest(&name))
-        }
-        (Some(store), Err(_)) => {
-            store::locate(&of.release, Some(store), proxy(context).as_deref())?
-        }
-    };
-    let bytes = store::read(reader.as_ref(), &name, LARGEST_MANIFEST)
+/// Reads the manifest of a release, which must be the one that was verified: a store may answer otherwise the second
+/// time.
+fn read(reader: &dyn Reader, name: &str, verified: Option<&Digest>) -> Result<Release> {
+    let bytes = store::read(reader, name, LARGEST_MANIFEST)
         .map_err(|error| format!("cannot read {name} in {}: {error}", reader.place()))?;
     let bytes = bytes.ok_or_else(|| format!("{} has no {name}", reader.place()))?;
+    if let Some(verified) = verified.filter(|verified| **verified != sha256(&bytes)) {
+        return Err(format!("{name} is not what was verified, which had {verified}").into());
+    }
     let text = String::from_utf8(bytes).map_err(|_| format!("{name} is not UTF-8"))?;
-    let release = Release::from_yaml(&text).map_err(|error| format!("{name}: {error}"))?;
-    context
-        .reporter
-        .note(format!("{name} is taken as it is: `kdistro-verify` checks who signed it"));
-    Ok((reader, release))
+    Ok(Release::from_yaml(&text).map_err(|error| format!("{name}: {error}"))?)
 }
 
-fn inspect(context: &Context, of: &ImageOf, name: Option<&str>) -> Result {
-    let (reader, release) = open(context, of)?;
+fn inspect(
+    context: &Context,
+    (reader, release): (&dyn Reader, &Release),
+    name: Option<&str>,
+) -> Result {
     let listed = match name {
-        Some(name) => vec![image::find(&release, name)?],
-        None => image::listed(&release),
+        Some(name) => vec![image::find(release, name)?],
+        None => image::listed(release),
     };
-    let (images, scratch) = (Images::new(reader.as_ref()), context.home.scratch("image")?);
+    let (images, scratch) = (Images::new(reader), context.scratch("image")?);
     let mut facts: Vec<Facts> = Vec::new();
     for listed in &listed {
         context.reporter.progress(format!("reading {}", listed.asset.name));
@@ -72,17 +94,21 @@ fn inspect(context: &Context, of: &ImageOf, name: Option<&str>) -> Result {
     if context.json {
         print_json(&facts)?;
     } else if facts.is_empty() {
-        print("the release has no images")?;
+        say(context, "the release has no images")?;
     } else {
-        print(printable(&facts.iter().flat_map(Facts::lines).collect::<Vec<_>>().join("\n")))?;
+        let lines = facts.iter().flat_map(Facts::lines).collect::<Vec<_>>();
+        say(context, printable(&lines.join("\n")))?;
     }
     Ok(Answer::Yes)
 }
 
-fn export(context: &Context, arguments: &ExportArgs) -> Result {
-    let (reader, release) = open(context, &arguments.of)?;
-    let listed = image::find(&release, &arguments.image)?;
-    let images = Images::new(reader.as_ref());
+fn export(
+    context: &Context,
+    (reader, release): (&dyn Reader, &Release),
+    arguments: &ExportArgs,
+) -> Result {
+    let listed = image::find(release, &arguments.image)?;
+    let images = Images::new(reader);
     let image = images.read(&listed.digest()?)?;
     let platform = arguments.platform.as_ref();
     let (uri, to) = (&listed.image.uri, arguments.to.as_path());
@@ -95,7 +121,7 @@ fn export(context: &Context, arguments: &ExportArgs) -> Result {
         }
         ImageFormat::DockerArchive => {
             let image = image.platform(platform)?;
-            let scratch = context.home.scratch("image")?;
+            let scratch = context.scratch("image")?;
             let named = (uri.as_str(), created(image)?);
             export::docker_tar(&images, image, named, (to, scratch.path()))?;
             format!("docker-archive:{}", to.display())
@@ -103,10 +129,11 @@ fn export(context: &Context, arguments: &ExportArgs) -> Result {
     };
     context.reporter.clear();
     if context.json {
-        print_json(&serde_json::json!({ "image": uri, "written": shown }))?;
-    } else {
-        print(printable(&format!("{uri} is now {shown}")))?;
+        print_json(&json!({
+            "asset": listed.asset.name, "uri": uri, "digest": listed.digest()?, "written": shown,
+        }))?;
     }
+    say(context, printable(&format!("{uri} is now {shown}")))?;
     Ok(Answer::Yes)
 }
 
@@ -119,10 +146,13 @@ fn created(image: &PlatformImage) -> Result<u64> {
     Ok(u64::try_from(time.as_second()).unwrap_or(0))
 }
 
-fn start(context: &Context, arguments: &RunArgs) -> Result {
-    let (reader, release) = open(context, &arguments.of)?;
-    let listed = image::find(&release, &arguments.image)?;
-    let images = Images::new(reader.as_ref());
+fn start(
+    context: &Context,
+    (reader, release): (&dyn Reader, &Release),
+    arguments: &RunArgs,
+) -> Result {
+    let listed = image::find(release, &arguments.image)?;
+    let images = Images::new(reader);
     let image = images.read(&listed.digest()?)?;
     let host: Platform = context.surroundings.host.platform.parse()?;
     let image = image.platform(Some(arguments.platform.as_ref().unwrap_or(&host)))?;
@@ -143,23 +173,51 @@ fn start(context: &Context, arguments: &RunArgs) -> Result {
         },
     )?;
     context.reporter.clear();
-    if context.json {
-        let output = String::from_utf8_lossy(&ran.output);
-        print_json(&serde_json::json!({ "code": ran.code(), "output": output }))?;
-    } else {
-        print_bytes(&ran.output)?;
-    }
+    let code = ran.code();
     let name = &listed.asset.name;
-    match ran.ended {
-        Ok(_) => return Ok(Answer::Yes),
+    let failed = match ran.ended {
+        Ok(_) => None,
         Err(StepError::Exited { code }) => {
             context.reporter.note(format!("{name} exited with code {code}"));
+            None
         }
         Err(StepError::Signal { signal, name: word }) => {
             context.reporter.note(format!("{name} was ended by signal {signal} ({word})"));
+            None
         }
-        Err(StepError::TimeLimit { limit }) => return Err(ImageError::AtWork(limit).into()),
-        Err(error) => return Err(ImageError::Step(error).into()),
+        Err(StepError::TimeLimit { limit }) => Some(ImageError::AtWork(limit)),
+        Err(error) => Some(ImageError::Step(error)),
+    };
+    if context.json {
+        print_json(&Started {
+            asset: name,
+            platform: image.platform_name(),
+            code,
+            output: String::from_utf8_lossy(&ran.output).into_owned(),
+            failure: failed.as_ref().map(|error| Failure::of(error)),
+        })?;
+        return Ok(match (failed, code) {
+            (Some(_), _) => Answer::Unknown,
+            (None, Some(0)) => Answer::Yes,
+            (None, _) => Answer::No,
+        });
     }
-    Ok(Answer::No)
+    print_bytes(&ran.output)?;
+    match (failed, code) {
+        (Some(error), _) => Err(error.into()),
+        (None, Some(0)) => Ok(Answer::Yes),
+        (None, _) => Ok(Answer::No),
+    }
+}
+
+/// What a started image did, as `--json` shows it.
+#[derive(Serialize)]
+struct Started<'a> {
+    asset: &'a str,
+    platform: String,
+    /// Its exit code; none where it did not come to its own end.
+    code: Option<i32>,
+    output: String,
+    #[serde(flatten)]
+    failure: Option<Failure>,
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{
     Answer, Result,
     channels::{self, Said},
-    output::print,
+    output::say,
 };
 use crate::{
     config::{self, lock::Lock},
@@ -42,23 +42,21 @@ fn lock(context: &Context, channel: &ChannelName, options: Options) -> Result<Sa
     let old = workspace.locks.get(channel);
     let differences = differences(old, &new);
     let file = config::lock_file(channel);
-    let json = json!({"file": &file, "differences": &differences});
-    if !context.json {
-        for difference in &differences {
-            print(difference)?;
-        }
+    for difference in &differences {
+        say(context, difference)?;
     }
-    let (answer, summary) = if differences.is_empty() {
-        (Answer::Yes, format!("{file} is current"))
+    let (answer, summary, outcome) = if differences.is_empty() {
+        (Answer::Yes, format!("{file} is current"), "current")
     } else if check {
-        (Answer::No, format!("{file} is not current"))
+        (Answer::No, format!("{file} is not current"), "not-current")
     } else {
         locking::write(&context.top()?.join(&file), &new)?;
-        (Answer::Yes, format!("wrote {file}"))
+        (Answer::Yes, format!("wrote {file}"), "written")
     };
-    if !context.json {
-        print(&summary)?;
-    }
+    say(context, &summary)?;
+    let json = json!({
+        "outcome": outcome, "channel": channel, "file": file, "differences": differences,
+    });
     Ok(Said { answer, summary, json })
 }
 

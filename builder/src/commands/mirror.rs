@@ -1,14 +1,12 @@
 //! `kdistro mirror`: mirrors the sources of channels.
 
-use std::collections::BTreeMap;
-
 use kdistro_formats::ChannelName;
 use serde_json::json;
 
 use super::{
     Answer, Result,
     channels::{self, Said},
-    output::print,
+    output::{count, say},
 };
 use crate::{context::Context, cut};
 
@@ -21,17 +19,16 @@ fn mirror(context: &Context, channel: &ChannelName, refresh: bool) -> Result<Sai
     let configured = super::plan::configured(&workspace, channel)?;
     let fetcher = cut::fetcher(context, &workspace);
     let lock = workspace.locks.get(channel);
-    let mut commits = BTreeMap::new();
+    let mut sources = Vec::new();
     for component in &configured.components {
         let locked = lock.and_then(|lock| lock.source(&component.project));
         let mirrored = fetcher.mirror(component, locked, refresh)?;
         context.reporter.clear();
         let (project, tag, commit) = (&component.project, &component.tag, mirrored.revision.commit);
-        if !context.json {
-            print(format!("{project} {tag} {commit}"))?;
-        }
-        commits.insert(format!("{project} {tag}"), commit);
+        say(context, format!("{project} {tag} {commit}"))?;
+        sources.push(json!({"project": project, "tag": tag, "commit": commit}));
     }
-    let summary = format!("{} sources are mirrored", commits.len());
-    Ok(Said { answer: Answer::Yes, summary, json: json!(commits) })
+    let summary = format!("mirrored {}", count(sources.len(), "source"));
+    let json = json!({"channel": channel, "sources": sources});
+    Ok(Said { answer: Answer::Yes, summary, json })
 }

@@ -6,6 +6,7 @@ mod check;
 mod cut;
 mod diff;
 mod doctor;
+mod find;
 mod image;
 mod key;
 mod lock;
@@ -17,17 +18,19 @@ mod plan;
 mod quickstart;
 mod rebuild;
 mod status;
+mod yank;
 
-use std::{error::Error, process::ExitCode};
+use std::{error::Error, ffi::OsString, path::Path, process::ExitCode};
 
-use clap::CommandFactory;
+use clap::{CommandFactory, Parser};
+use serde_json::json;
 
-use self::output::{print, print_error};
+use self::output::{Failure, print, print_json};
 use crate::{
-    cli::{Cli, Command, NewCommand},
+    cli::{Cli, Command, LOCAL, NewCommand},
     content::ContentStore,
     context::{Context, ContextError, Surroundings},
-    home::Home,
+    home::{Home, HomeError, Lock},
     report::Reporter,
 };
 
@@ -45,6 +48,23 @@ pub enum Answer {
 /// The result of a command; any error is exit code 2.
 type Result<T = Answer> = std::result::Result<T, Box<dyn Error>>;
 
+/// The exit code of every error.
+const COULD_NOT: u8 = 2;
+
+/// Reads the command line. Help and version are printed, and are an exit code, as is what is not understood.
+pub fn parse(arguments: &[OsString]) -> std::result::Result<Cli, ExitCode> {
+    Cli::try_parse_from(arguments).map_err(|error| {
+        let own = arguments.iter().take_while(|argument| *argument != "--");
+        if !error.use_stderr() || !own.into_iter().any(|argument| argument == "--json") {
+            // When even this cannot be written, the exit code still says it.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(COULD_NOT));
+        }
+        Failure::of_usage(&error.render().to_string()).print(true);
+        ExitCode::from(COULD_NOT)
+    })
+}
+
 /// Runs the command that the command line names.
 pub fn run(cli: &Cli, surroundings: Surroundings) -> ExitCode {
     let result = context(cli, surroundings).map_err(Into::into).and_then(|context| {
@@ -55,43 +75,63 @@ pub fn run(cli: &Cli, surroundings: Surroundings) -> ExitCode {
     match result {
         Ok(Answer::Yes) => ExitCode::SUCCESS,
         Ok(Answer::No) => ExitCode::from(1),
-        Ok(Answer::Unknown) => ExitCode::from(2),
+        Ok(Answer::Unknown) => ExitCode::from(COULD_NOT),
         Err(error) => {
-            print_error(error.as_ref());
-            ExitCode::from(2)
+            Failure::of(error.as_ref()).print(cli.global.json);
+            ExitCode::from(COULD_NOT)
         }
     }
 }
 
 fn context(cli: &Cli, surroundings: Surroundings) -> std::result::Result<Context, ContextError> {
     let global = &cli.global;
-    let home = Home::open(global.home.as_deref().unwrap_or(&surroundings.default_home))?;
+    let root = global.home.as_deref().unwrap_or(&surroundings.default_home);
+    let (home, in_use) = open_home(root, cli.command.only_reads())?;
     let variables = surroundings.variables.clone();
     Ok(Context {
         content: ContentStore::new(home.content()),
-        in_use: home.enter()?,
+        in_use,
         home,
-        reporter: Reporter::new(global.json, global.quiet),
+        reporter: Reporter::new(global.json, global.quiet, surroundings.columns),
         environment: kdistro_source::Environment::of_host(variables),
         surroundings,
-        environment_name: global.environment.clone(),
-        apt_sources: global.apt_sources.clone(),
+        environment_name: cli.command.environment().unwrap_or(LOCAL).to_owned(),
+        apt_sources: cli.command.apt_sources().cloned(),
         json: global.json,
     })
 }
 
+/// Opens the home folder; for who only reads it may be missing, or be somebody else's.
+fn open_home(
+    root: &Path,
+    only_reads: bool,
+) -> std::result::Result<(Home, Option<Lock>), HomeError> {
+    if !only_reads {
+        let home = Home::open(root)?;
+        let lock = home.enter()?;
+        return Ok((home, Some(lock)));
+    }
+    let entered = || Home::open(root).and_then(|home| home.enter().map(|lock| (home, lock)));
+    match root.is_dir().then(entered) {
+        Some(Ok((home, lock))) => Ok((home, Some(lock))),
+        _ => Ok((Home::to_read(root), None)),
+    }
+}
+
 fn dispatch(cli: &Cli, context: &Context) -> Result {
     match &cli.command {
-        Command::Quickstart { fast, channel } => quickstart::run(context, *fast, channel.as_ref()),
-        Command::Doctor { probe } => doctor::run(context, *probe),
+        Command::Quickstart { fast, channel, .. } => {
+            quickstart::run(context, *fast, channel.as_ref())
+        }
+        Command::Doctor { probe, .. } => doctor::run(context, *probe),
         Command::Check => check::run(context),
-        Command::Status { channels, upstream } => status::run(context, channels, *upstream),
+        Command::Status { channels, upstream, .. } => status::run(context, channels, *upstream),
         Command::New(NewCommand::Project { url, tag, name }) => {
             new_project::run(context, url, tag, name.as_deref())
         }
-        Command::Mirror { channels, refresh } => mirror::run(context, channels, *refresh),
+        Command::Mirror { channels, refresh, .. } => mirror::run(context, channels, *refresh),
         Command::Patch(command) => patch::run(context, command),
-        Command::Lock { channels, check, refresh, partial } => lock::run(
+        Command::Lock { channels, check, refresh, partial, .. } => lock::run(
             context,
             channels,
             lock::Options { check: *check, refresh: *refresh, partial: *partial },
@@ -100,20 +140,28 @@ fn dispatch(cli: &Cli, context: &Context) -> Result {
             Some(manifest) => plan::from_release(context, manifest),
             None => plan::run(context, channels, part),
         },
-        Command::Build { channels, part } => cut::build(context, channels, part),
-        Command::Cut { channels, part, until, date } => {
+        Command::Build { channels, part, .. } => cut::build(context, channels, part),
+        Command::Cut { channels, part, until, date, .. } => {
             cut::run(context, channels, part, (*until, date.as_deref()))
         }
-        Command::Abandon { release, reason } => abandon::run(context, release, reason),
+        Command::Abandon(which) => abandon::run(context, &which.release, &which.reason),
+        Command::Yank(which) => yank::run(context, &which.release, &which.reason),
         Command::Rebuild(arguments) => rebuild::run(context, arguments),
-        Command::Diff { from, to, markdown } => diff::run(context, (from, to), *markdown),
+        Command::Diff { from, to, markdown, .. } => diff::run(context, (from, to), *markdown),
         Command::Image(command) => image::run(context, command),
         Command::Key(command) => key::run(context, command),
-        Command::Completions { shell } => {
-            let mut bytes = Vec::new();
-            clap_complete::generate(*shell, &mut Cli::command(), "kdistro", &mut bytes);
-            print(String::from_utf8_lossy(&bytes).trim_end())?;
-            Ok(Answer::Yes)
-        }
+        Command::Completions { shell } => completions(context, *shell),
     }
+}
+
+fn completions(context: &Context, shell: clap_complete::Shell) -> Result {
+    let mut bytes = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "kdistro", &mut bytes);
+    let script = String::from_utf8_lossy(&bytes);
+    if context.json {
+        print_json(&json!({"shell": shell.to_string(), "script": script}))?;
+    } else {
+        print(script.trim_end())?;
+    }
+    Ok(Answer::Yes)
 }

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::{
     Answer, Result,
-    output::{print, print_json},
+    output::{count, print_json, say},
 };
 use crate::{
     config::{self, Workspace, inputs::Inputs},
@@ -33,7 +33,8 @@ pub(super) fn run(context: &Context, url: &str, tag: &Tag, name: Option<&str>) -
     let mirror = Mirror::open(&mirror, &context.environment)?;
     let source = TagSource { url: &subject.url, tag, expected: None, refresh: false };
     let progress = |message: &str| context.reporter.progress(message);
-    let revision = mirror.fetch_tag(&source, &progress)?;
+    let revision = mirror.fetch_tag(&source, &progress);
+    let revision = revision.map_err(|error| no_tag(context, &subject).unwrap_or(error.into()))?;
     context.reporter.progress("looking at the source");
     let files = new_project::look(&mirror, &revision.tree)?;
     let library = Library::load()?;
@@ -52,13 +53,21 @@ pub(super) fn run(context: &Context, url: &str, tag: &Tag, name: Option<&str>) -
     write(&top.join(&file), &text).map_err(|error| format!("cannot write {file}: {error}"))?;
     if context.json {
         print_json(&json!({
-            "file": file, "go": sketch.go, "commit": revision.commit, "remarks": sketch.remarks,
+            "project": subject.project, "tag": subject.tag, "commit": revision.commit,
+            "file": file, "go": sketch.go, "remarks": sketch.remarks,
             "programs": sketch.builds.iter().flat_map(|b| &b.programs).map(|p| &p.0).collect::<Vec<_>>(),
         }))?;
     } else {
-        say(context, &subject, (&file, &sketch))?;
+        tell(context, &subject, (&file, &sketch))?;
     }
     Ok(if own.is_empty() { Answer::Yes } else { Answer::No })
+}
+
+/// Where upstream answers and has no such tag, that is why; and it says which it has.
+fn no_tag(context: &Context, subject: &Subject) -> Option<Box<dyn std::error::Error>> {
+    let Subject { url, tag, .. } = subject;
+    let tags = kdistro_source::checkout::remote_tags(url, &context.environment).ok()?;
+    Some(new_project::no_tag(url, tag, &tags)?.into())
 }
 
 /// Writes a file that must not be there yet.
@@ -69,26 +78,28 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
     fs::File::create_new(path)?.write_all(text.as_bytes())
 }
 
-fn say(context: &Context, subject: &Subject, (file, sketch): (&str, &Sketch)) -> Result<()> {
-    let programs = sketch.builds.iter().map(|build| build.programs.len()).sum::<usize>();
-    print(format!("wrote {file}: {programs} programs of {} modules", sketch.builds.len()))?;
+fn tell(context: &Context, subject: &Subject, (file, sketch): (&str, &Sketch)) -> Result<()> {
+    let programs = sketch.builds.iter().map(|build| build.programs.len()).sum();
+    let (programs, modules) = (count(programs, "program"), count(sketch.builds.len(), "module"));
+    say(context, format!("wrote {file}: {programs} of {modules}"))?;
     for remark in &sketch.remarks {
-        print(format!("  {remark}"))?;
+        say(context, format!("  {remark}"))?;
     }
     let go = sketch.go.as_deref().unwrap_or("1.26");
     let Subject { project, tag, .. } = subject;
-    print("\nnext:")?;
-    print(format!("  read {file} and correct it, then `kdistro check`"))?;
-    print("  add to `components` in release-manifests/CHANNEL/channel.yaml:")?;
-    print(format!("    - {{project: {project}, tag: {tag}, go: \"{go}\"}}"))?;
+    say(context, "\nnext:")?;
+    say(context, format!("  read {file} and correct it, then `kdistro check`"))?;
+    say(context, "  add to `components` in release-manifests/CHANNEL/channel.yaml:")?;
+    say(context, format!("    - {{project: {project}, tag: {tag}, go: \"{go}\"}}"))?;
     // By itself: the channels need not be in order before the project is.
     let inputs = fs::read_to_string(context.top()?.join(config::INPUTS))?;
     let inputs: Option<Inputs> = yaml::from_str(&inputs).ok();
     if inputs.is_some_and(|inputs| inputs.go(go).is_none()) {
-        print(format!(
-            "  Go {go} is not in projects/inputs.yaml yet: add it, or take a newer one"
-        ))?;
+        say(
+            context,
+            format!("  Go {go} is not in projects/inputs.yaml yet: add it, or take a newer one"),
+        )?;
     }
-    print(format!("  kdistro lock CHANNEL && kdistro build CHANNEL --component {project}"))?;
+    say(context, format!("  kdistro lock CHANNEL && kdistro build CHANNEL --component {project}"))?;
     Ok(())
 }

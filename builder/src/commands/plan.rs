@@ -6,13 +6,15 @@ use kdistro_formats::{
     ChannelName, Digest, canonical,
     plan::{Plan, Step, StepBody, Tree},
 };
-use kdistro_verify::{hash, store};
+use kdistro_verify::hash;
 use serde::Serialize;
+use serde_json::json;
 
 use super::{
     Answer, Result,
     channels::{self, Said},
-    output::{count, print, print_json},
+    find,
+    output::{column, count, print_json, row, say},
 };
 use crate::{
     build::StepRecord,
@@ -41,7 +43,10 @@ pub(super) fn selection(part: &Part) -> Selection {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Shown<'a> {
+    channel: &'a ChannelName,
     plan: Digest,
+    /// What is wrong with the lock.
+    lock: Vec<String>,
     steps: Vec<ShownStep<'a>>,
 }
 
@@ -74,18 +79,17 @@ fn show(context: &Context, channel: &ChannelName, part: &Part) -> Result<Said> {
     let (all, inputs) = (count(steps.len(), "step"), count(plan.inputs.len(), "input"));
     let left = steps.iter().filter(|step| !step.cached).count();
     let summary = format!("{all}, {left} to build; {inputs}; plan {digest}");
-    if !context.json {
-        for step in &steps {
-            let state = match (step.cached, step.seconds) {
-                (true, Some(seconds)) => format!("cached (took {seconds:.1} s)"),
-                (true, None) => "cached".to_owned(),
-                (false, _) => format!("to build: {}", step.changed.join("; ")),
-            };
-            print(format!("{:44} {state}", step.name))?;
-        }
-        print(&summary)?;
+    let names = column(steps.iter().map(|step| step.name), 44);
+    for step in &steps {
+        let state = match (step.cached, step.seconds) {
+            (true, Some(seconds)) => format!("cached (took {seconds:.1} s)"),
+            (true, None) => "cached".to_owned(),
+            (false, _) => format!("to build: {}", step.changed.join("; ")),
+        };
+        row(context, &[(step.name, names)], &state)?;
     }
-    let json = serde_json::to_value(Shown { plan: digest, steps })?;
+    say(context, &summary)?;
+    let json = serde_json::to_value(Shown { channel, plan: digest, lock: stale, steps })?;
     Ok(Said { answer, summary, json })
 }
 
@@ -176,10 +180,12 @@ fn describe(plan: &Plan, digest: &Digest) -> String {
             let origin = plan.input(zip).map(|input| input.origin.as_str());
             origin.and_then(|origin| origin.rsplit('@').next()).unwrap_or("toolchain").to_owned()
         }
-        Some(Tree::Modules { modules }) => format!("{} modules {}", modules.len(), short(digest)),
+        Some(Tree::Modules { modules }) => {
+            format!("{} {}", count(modules.len(), "module"), short(digest))
+        }
         Some(Tree::Outputs { .. }) => format!("tools {}", short(digest)),
         Some(Tree::Root { packages, .. }) => {
-            format!("root of {} packages {}", packages.len(), short(digest))
+            format!("root of {} {}", count(packages.len(), "package"), short(digest))
         }
         None => short(digest),
     }
@@ -187,26 +193,20 @@ fn describe(plan: &Plan, digest: &Digest) -> String {
 
 /// Makes the plan of a published release again from the configuration that it published.
 pub(super) fn from_release(context: &Context, manifest: &str) -> Result {
-    let (reader, name) = store::locate(manifest, None, proxy(context).as_deref())?;
+    let (reader, name) = find::manifest(context, manifest, None)?;
     let subject = Subjected::read(reader, &name, None)?;
     let workspace = subject.workspace()?;
     let digest = subject.replan(&workspace)?;
     let same = digest == subject.plan_digest;
+    let verdict = if same { "same" } else { "different" };
     if context.json {
-        print_json(&BTreeMap::from([("published", subject.plan_digest), ("made", digest)]))?;
-    } else {
-        print(format!("published plan {}", subject.plan_digest))?;
-        print(format!("made again     {digest}"))?;
-        print(if same { "same" } else { "different" })?;
+        print_json(&json!({
+            "outcome": verdict, "release": subject.name.to_string(), "plan": subject.plan_digest,
+            "made": digest,
+        }))?;
     }
+    say(context, format!("published plan {}", subject.plan_digest))?;
+    say(context, format!("made again     {digest}"))?;
+    say(context, verdict)?;
     Ok(if same { Answer::Yes } else { Answer::No })
-}
-
-/// The proxy for addresses, as the environment names it.
-pub(super) fn proxy(context: &Context) -> Option<String> {
-    let named = |name: &str| {
-        let found = context.surroundings.variables.iter().find(|(key, _)| key == name);
-        found.map(|(_, value)| value.to_string_lossy().into_owned())
-    };
-    named("https_proxy").or_else(|| named("HTTPS_PROXY")).filter(|value| !value.is_empty())
 }

@@ -6,8 +6,15 @@ use kdistro_container::State;
 use kdistro_formats::{ChannelName, Digest, Platform, ProjectName, ReleaseName, layout};
 use kdistro_source::reaches;
 use kdistro_verify::{check::Outcome, store};
+use serde_json::json;
 
-use super::{Answer, Result, cut::commit, doctor, output::print, plan::configured};
+use super::{
+    Answer, Result,
+    cut::commit,
+    doctor,
+    output::{print_json, say},
+    plan::configured,
+};
 use crate::{
     config::{Workspace, channel::Channel},
     context::Context,
@@ -30,11 +37,14 @@ const LEFT_OUT: &[&str] = &["kubernetes/kubernetes-test"];
 const REBUILT: &str = "etcd";
 
 pub(super) fn run(context: &Context, fast: bool, channel: Option<&ChannelName>) -> Result {
-    print("== doctor")?;
+    say(context, "== doctor")?;
     let facts = doctor::facts(context)?;
-    doctor::show(&facts)?;
+    doctor::show(context, &facts)?;
     if facts.iter().any(|fact| fact.state == State::Missing) {
-        print("this machine lacks something that a cut needs; see the help above")?;
+        say(context, "this machine lacks something that a cut needs; see the help above")?;
+        if context.json {
+            print_json(&json!({"outcome": "lacking", "facts": doctor::shown(facts)}))?;
+        }
         return Ok(Answer::Unknown);
     }
     let workspace = context.workspace()?;
@@ -51,21 +61,39 @@ pub(super) fn run(context: &Context, fast: bool, channel: Option<&ChannelName>) 
     if verified.outcome != Outcome::Verified {
         return Ok(Answer::No);
     }
-    let rebuilt = rebuild_cold(context, &manifest, verified.manifest_digest.as_ref())?;
+    let (subject, rebuilt) = rebuild_cold(context, &manifest, verified.manifest_digest.as_ref())?;
     context.reporter.clear();
-    super::rebuild::show(&rebuilt)?;
-    let home = context.home.path().display();
-    print(format!("\nstore     {}", store.display()))?;
-    print(format!("manifest  {}", manifest.display()))?;
-    print(format!("key       {}", key.display()))?;
-    print(format!("announced {home}/announcements"))?;
-    print("\ntry next:")?;
-    print(format!("  kdistro-verify --key {} {}", key.display(), manifest.display()))?;
-    print(format!("  kdistro rebuild --key {} {}", key.display(), manifest.display()))?;
-    print(format!("  kdistro plan {channel}"))?;
-    let same = rebuilt.is_same();
-    print(if same { "\nverified, rebuilt: same" } else { "\nverified, rebuilt: different" })?;
-    Ok(if same { Answer::Yes } else { Answer::No })
+    super::rebuild::show(context, &rebuilt)?;
+    let verdict = if rebuilt.is_same() { "same" } else { "different" };
+    if context.json {
+        print_json(&json!({
+            "outcome": verdict, "channel": channel, "release": name.to_string(),
+            "digest": verified.manifest_digest, "store": store, "manifest": manifest,
+            "keyFile": key, "facts": doctor::shown(facts), "verified": verified,
+            "rebuilt": rebuild::statement(&subject, &rebuilt, "publisher").predicate,
+        }))?;
+    }
+    say_where(context, (&channel, &store), (&manifest, &key))?;
+    say(context, format!("\nverified, rebuilt: {verdict}"))?;
+    Ok(if rebuilt.is_same() { Answer::Yes } else { Answer::No })
+}
+
+/// Says where everything is, and what to try next.
+fn say_where(
+    context: &Context,
+    (channel, store): (&ChannelName, &Path),
+    (manifest, key): (&Path, &Path),
+) -> Result<()> {
+    let (manifest, key) = (manifest.display(), key.display());
+    let announced = context.home.path().join("announcements");
+    say(context, format!("\nstore     {}", store.display()))?;
+    say(context, format!("manifest  {manifest}"))?;
+    say(context, format!("key       {key}"))?;
+    say(context, format!("announced {}", announced.display()))?;
+    say(context, "\ntry next:")?;
+    say(context, format!("  kdistro-verify --key {key} {manifest}"))?;
+    say(context, format!("  kdistro rebuild --key {key} {manifest}"))?;
+    Ok(say(context, format!("  kdistro plan {channel}"))?)
 }
 
 /// Takes the channel of today where it is fully locked and git reaches its upstreams.
@@ -77,10 +105,13 @@ fn choose(context: &Context, workspace: &Workspace) -> Result<ChannelName> {
         Some(channel) => unreachable_why(context, workspace, channel),
     };
     let Some(why) = why else {
-        print(format!("\nchannel {today}: git reaches all its upstreams"))?;
+        say(context, format!("\nchannel {today}: git reaches all its upstreams"))?;
         return Ok(today);
     };
-    print(format!("\nchannel {fallback}, from Debian's source packages; not {today}: {why}"))?;
+    say(
+        context,
+        format!("\nchannel {fallback}, from Debian's source packages; not {today}: {why}"),
+    )?;
     Ok(fallback)
 }
 
@@ -116,11 +147,11 @@ fn cut_release(
     context.reporter.clear();
     match outcome {
         CutOutcome::Released { name, digest, .. } => {
-            print(format!("released {name}, manifest {digest}"))?;
+            say(context, format!("released {name}, manifest {digest}"))?;
             Ok(name)
         }
         CutOutcome::Unchanged(name) => {
-            print(format!("release {name} has this plan already"))?;
+            say(context, format!("release {name} has this plan already"))?;
             Ok(name)
         }
         CutOutcome::Until(stage) => Err(format!("the cut ended at {stage:?}").into()),
@@ -146,12 +177,17 @@ fn stranger(context: &Context) -> Result<std::path::PathBuf> {
     Ok(key)
 }
 
-fn rebuild_cold(context: &Context, manifest: &Path, verified: Option<&Digest>) -> Result<Rebuilt> {
+fn rebuild_cold(
+    context: &Context,
+    manifest: &Path,
+    verified: Option<&Digest>,
+) -> Result<(Subjected, Rebuilt)> {
     let (reader, name) = store::locate(&manifest.display().to_string(), None, None)?;
     let subject = Subjected::read(reader, &name, verified)?;
     let scratch = context.home.scratch("rebuild")?;
     let home = rebuild::home(scratch.path())?;
-    Ok(rebuild::rebuild(context, &subject, (&[REBUILT.to_owned()], true), &home)?)
+    let rebuilt = rebuild::rebuild(context, &subject, (&[REBUILT.to_owned()], true), &home)?;
+    Ok((subject, rebuilt))
 }
 
 #[cfg(test)]

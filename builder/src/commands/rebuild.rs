@@ -3,17 +3,18 @@
 use std::{fs, path::Path};
 
 use kdistro_border::KeyFile;
-use kdistro_formats::{canonical, statement::RebuildVerdict};
+use kdistro_formats::{Digest, canonical, statement::RebuildVerdict};
 use kdistro_verify::{
     check::{self, Outcome, Report, Scope, TrustSource},
     hash, store,
     trust::PublicKey,
 };
+use serde_json::json;
 
 use super::{
     Answer, Result,
-    output::{print, print_json},
-    plan::proxy,
+    find::{self, proxy},
+    output::{column, count, print_json, row, say},
 };
 use crate::{
     cli::{InputsFrom, RebuildArgs},
@@ -29,7 +30,10 @@ pub(super) fn run(context: &Context, arguments: &RebuildArgs) -> Result {
     let (reader, name) = locate()?;
     let mut verified = None;
     match &arguments.key {
-        None => context.reporter.note("the release is not verified: no --key was given"),
+        None => {
+            find::manifest(context, &arguments.manifest, arguments.store.as_deref())?;
+            context.reporter.note("the release is not verified: no --key was given");
+        }
         Some(key) => {
             let report = verify(context, reader.as_ref(), &name, key)?;
             match report.outcome {
@@ -39,20 +43,21 @@ pub(super) fn run(context: &Context, arguments: &RebuildArgs) -> Result {
             }
         }
     }
-    // With --store, a manifest that lies elsewhere is a claim about which one is meant.
-    if arguments.store.is_some()
-        && let Some(read) = store::read_given(&arguments.manifest, &name, proxy.as_deref())?
+    let given = given(arguments, &name, proxy.as_deref())?;
+    if let (Some(given), Some(verified)) = (given, verified)
+        && given != verified
     {
-        let given = hash::sha256(&read?);
-        if let Some(verified) = verified.filter(|verified| *verified != given) {
-            print(format!(
-                "{} is {given}, but the store's manifest is {verified}",
-                arguments.manifest
-            ))?;
-            return Ok(Answer::No);
+        let file = &arguments.manifest;
+        let message = format!("is {given}, but the store's manifest is {verified}");
+        say(context, format!("{file} {message}"))?;
+        if context.json {
+            let outcome = Outcome::Differs;
+            let problem = json!({"file": file, "outcome": outcome, "message": message});
+            print_json(&json!({"outcome": outcome, "problems": [problem]}))?;
         }
-        verified = Some(given);
+        return Ok(Answer::No);
     }
+    let verified = given.or(verified);
     let subject = Subjected::read(locate()?.0, &name, verified.as_ref())?;
     let scratch = context.home.scratch("rebuild")?;
     let home = rebuild::home(arguments.work.as_deref().unwrap_or(scratch.path()))?;
@@ -72,13 +77,22 @@ pub(super) fn run(context: &Context, arguments: &RebuildArgs) -> Result {
     }
     if context.json {
         print_json(&statement.predicate)?;
-    } else {
-        show(&rebuilt)?;
     }
+    show(context, &rebuilt)?;
     Ok(if rebuilt.is_same() { Answer::Yes } else { Answer::No })
 }
 
-/// Verifies the release as a stranger would, and prints every problem.
+/// The digest of a manifest that lies elsewhere than in `--store`: it is a claim about which one is meant.
+fn given(arguments: &RebuildArgs, name: &str, proxy: Option<&str>) -> Result<Option<Digest>> {
+    if arguments.store.is_none() {
+        return Ok(None);
+    }
+    let read = store::read_given(&arguments.manifest, name, proxy)?;
+    Ok(read.transpose()?.map(|bytes| hash::sha256(&bytes)))
+}
+
+/// Verifies the release as a stranger would, and prints every problem; with `--json` the report, unless it is verified
+/// and there is more to come.
 pub(super) fn verify(
     context: &Context,
     reader: &dyn store::Reader,
@@ -92,43 +106,45 @@ pub(super) fn verify(
     let report = check::check(reader, name, &source, Scope::Release);
     context.reporter.clear();
     for problem in &report.problems {
-        print(format!("{}: {}", problem.file, problem.message))?;
+        say(context, format!("{}: {}", problem.file, problem.message))?;
     }
-    if !context.json {
-        let word = match report.outcome {
-            Outcome::Verified => "verified",
-            Outcome::Differs => "differs or forged",
-            Outcome::Unknown => "could not tell",
-        };
-        print(format!(
-            "{word}: {} ({} assets, {} bytes)",
-            report.manifest, report.assets, report.bytes
-        ))?;
+    let word = match report.outcome {
+        Outcome::Verified => "verified",
+        Outcome::Differs => "differs or forged",
+        Outcome::Unknown => "could not tell",
+    };
+    let (manifest, assets) = (&report.manifest, count(report.assets, "asset"));
+    say(context, format!("{word}: {manifest} ({assets}, {} bytes)", report.bytes))?;
+    if context.json && report.outcome != Outcome::Verified {
+        print_json(&report)?;
     }
     Ok(report)
 }
 
 /// Prints every asset and, where it differs, how.
-pub(super) fn show(rebuilt: &Rebuilt) -> Result<()> {
+pub(super) fn show(context: &Context, rebuilt: &Rebuilt) -> Result<()> {
+    let built = rebuilt.assets.iter().map(|asset| asset.name.as_str());
+    let names = column(built.chain(rebuilt.left_out.iter().map(String::as_str)), 60);
     for asset in &rebuilt.assets {
         let word = match asset.verdict {
             RebuildVerdict::Same => "same",
             RebuildVerdict::SameContentOtherCompression => "same content, other compression",
             RebuildVerdict::Different => "different",
         };
-        print(format!("{:60} {word}", asset.name))?;
+        row(context, &[(&asset.name, names)], word)?;
         if let Some(difference) = rebuilt.differences.get(&asset.name) {
-            print(format!("    {difference}"))?;
+            say(context, format!("    {difference}"))?;
         }
     }
     for name in &rebuilt.left_out {
-        print(format!("{name:60} left out"))?;
+        row(context, &[(name, names)], "left out")?;
     }
     if !rebuilt.plan_reproduced {
-        print("the published configuration gives another plan than the published one")?;
+        say(context, "the published configuration gives another plan than the published one")?;
     }
     let same = rebuilt.assets.iter().filter(|a| a.verdict != RebuildVerdict::Different).count();
     let verdict = if rebuilt.is_same() { "same" } else { "different" };
-    print(format!("rebuilt {} assets, {same} the same: {verdict}", rebuilt.assets.len()))?;
+    let assets = count(rebuilt.assets.len(), "asset");
+    say(context, format!("rebuilt {assets}, {same} the same: {verdict}"))?;
     Ok(())
 }

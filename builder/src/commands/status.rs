@@ -6,23 +6,24 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kdistro_border::{Directory, Store};
 use kdistro_formats::{
-    ChannelName, ReleaseName, canonical, channel::ReleaseChannel, layout, plan::Plan,
-    release::Release,
+    ChannelName, ProjectName, ReleaseName, Tag, canonical, channel::ReleaseChannel, layout,
+    plan::Plan, release::Release,
 };
 use serde::Serialize;
 
 use self::upstream::{Behind, Upstreams};
 use super::{
     Answer, Result,
-    output::{print, print_json},
+    output::{count, print_json, row, say},
     plan::{configured, steps},
 };
 use crate::{
     config::{Workspace, channel::Channel},
     context::Context,
-    diff::{self, Difference, Facts, Style},
+    diff::{self, Difference, Facts, Partial, Style},
     plan::{self, Selection},
     publish::number,
+    report::printable,
 };
 
 /// A channel at a glance.
@@ -36,7 +37,12 @@ struct Line {
     latest_release: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     date: Option<String>,
-    components: Vec<String>,
+    components: Vec<Shipped>,
+    /// What the last release holds, where that is not the whole channel.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    partial: Option<Partial>,
+    /// Releases that should not be used, with the reason.
+    yanked: BTreeMap<String, String>,
     lock: Vec<String>,
     /// Releases that were begun and neither finished nor given up.
     unfinished: Vec<String>,
@@ -44,6 +50,13 @@ struct Line {
     /// Only with `--upstream`, by project.
     #[serde(skip_serializing_if = "Option::is_none")]
     upstream: Option<BTreeMap<String, Behind>>,
+}
+
+/// A component of a channel.
+#[derive(Serialize)]
+struct Shipped {
+    project: ProjectName,
+    tag: Tag,
 }
 
 /// What the next release would bring.
@@ -74,7 +87,14 @@ pub(super) fn run(context: &Context, wanted: &[ChannelName], ask: bool) -> Resul
     for channel in wanted {
         configured(&workspace, channel)?;
     }
-    let store = Directory::new(context.home.resolve(&context.target()?.store.directory));
+    let place = context.home.resolve(&context.target()?.store.directory);
+    if !context.home.path().is_dir() {
+        let home = context.home.path().display();
+        context
+            .reporter
+            .note(format!("there is no folder {home}: nothing was ever built or released there"));
+    }
+    let store = Directory::new(&place);
     let mut upstreams = Upstreams::default();
     let mut lines = Vec::new();
     for (name, channel) in &workspace.channels {
@@ -92,7 +112,7 @@ pub(super) fn run(context: &Context, wanted: &[ChannelName], ask: bool) -> Resul
         print_json(&lines)?;
     } else {
         for line in &lines {
-            show(line)?;
+            show(context, line)?;
         }
     }
     let asked = lines.iter().filter_map(|line| line.upstream.as_ref());
@@ -104,7 +124,7 @@ fn line(
     context: &Context,
     workspace: &Workspace,
     channel: &Channel,
-    store: &dyn Store,
+    store: &Directory,
 ) -> Result<Line> {
     let name = &channel.channel;
     let index = store.read(&layout::channel_index(name))?;
@@ -114,7 +134,13 @@ fn line(
     let latest_release = ReleaseName { channel: name.clone(), number: latest };
     let manifest = store.read(&layout::manifest(&latest_release))?;
     let manifest = manifest.map(|bytes| Release::from_yaml(&String::from_utf8_lossy(&bytes)));
-    let components = channel.components.iter().map(|c| format!("{} {}", c.project, c.tag));
+    let components = channel.components.iter();
+    let components = components.map(|c| Shipped { project: c.project.clone(), tag: c.tag.clone() });
+    let yanked = index.iter().flat_map(|index| &index.status.yanked);
+    let yanked = yanked.map(|yanked| {
+        let release = ReleaseName { channel: name.clone(), number: yanked.number };
+        (release.to_string(), yanked.reason.clone())
+    });
     Ok(Line {
         channel: name.clone(),
         active: channel.active,
@@ -122,6 +148,8 @@ fn line(
         latest_release: latest,
         date: manifest.transpose()?.and_then(|manifest| manifest.status.date),
         components: components.collect(),
+        partial: partial(store, &latest_release)?,
+        yanked: yanked.collect(),
         lock: lock(workspace, name),
         unfinished: unfinished(store, name, index.as_ref())?,
         next: next(context, workspace, &latest_release, store)?,
@@ -129,11 +157,25 @@ fn line(
     })
 }
 
+/// What a release holds, where its plan says that it is not the whole channel.
+fn partial(store: &Directory, release: &ReleaseName) -> Result<Option<Partial>> {
+    let bytes = store.read(&layout::plan(release))?;
+    // One that cannot be read is told of with the next release.
+    let plan: Option<Plan> = bytes.and_then(|bytes| canonical::from_slice(&bytes).ok());
+    let Some(plan) = plan else { return Ok(None) };
+    let reader = kdistro_verify::store::Directory::new(store.path());
+    Ok(diff::partial(&reader, &release.to_string(), &plan)?)
+}
+
 fn lock(workspace: &Workspace, channel: &ChannelName) -> Vec<String> {
     let mut lock = plan::stale(workspace, channel);
     let sources = workspace.locks.get(channel).into_iter().flat_map(|lock| &lock.sources);
     let partly = sources.filter(|source| source.content.is_none());
-    lock.extend(partly.map(|source| format!("knows only the commit of `{}`", source.project)));
+    let partly: Vec<_> = partly.map(|source| format!("`{}`", source.project)).collect();
+    if !partly.is_empty() {
+        let commits = if partly.len() == 1 { "commit" } else { "commits" };
+        lock.push(format!("knows only the {commits} of {}", partly.join(" and ")));
+    }
     lock
 }
 
@@ -201,7 +243,7 @@ fn one_line(error: &(dyn std::error::Error + 'static)) -> String {
     texts.join(": ")
 }
 
-fn show(line: &Line) -> Result<()> {
+fn show(context: &Context, line: &Line) -> Result<()> {
     let latest = match (line.latest_release, &line.date) {
         (0, _) => "no release yet".to_owned(),
         (number, None) => format!("last release {}-{number}", line.channel),
@@ -215,37 +257,48 @@ fn show(line: &Line) -> Result<()> {
     let active = if line.active { "" } else { ", not active" };
     let until = line.supported_until.iter().map(|day| format!(", supported until {day}"));
     let (name, until) = (line.channel.as_str(), until.collect::<String>());
-    print(format!("{name:6} {latest}, {lock}{active}{until}"))?;
-    for component in &line.components {
-        print(format!("         {component}"))?;
+    row(context, &[(name, 6)], &format!("{latest}, {lock}{active}{until}"))?;
+    for Shipped { project, tag } in &line.components {
+        say(context, format!("         {project} {tag}"))?;
+    }
+    if let Some(partial) = &line.partial {
+        say(context, format!("       {partial}"))?;
+    }
+    for (release, reason) in &line.yanked {
+        say(context, format!("       {release} was yanked: {}", printable(reason)))?;
     }
     for release in &line.unfinished {
-        print(format!(
-            "       {release} was begun and is not finished: run `kdistro cut {}`, or give it up with `kdistro abandon {release}`",
-            line.channel
-        ))?;
+        say(
+            context,
+            format!(
+                "       {release} was begun and is not finished: run `kdistro cut {}`, or give it up with `kdistro abandon {release}`",
+                line.channel
+            ),
+        )?;
     }
-    show_next(&line.next)?;
+    show_next(context, &line.next)?;
     for (project, behind) in line.upstream.iter().flatten() {
-        print(format!("       upstream {project}: {behind}"))?;
+        say(context, format!("       upstream {project}: {behind}"))?;
     }
     Ok(())
 }
 
-fn show_next(next: &Next) -> Result<()> {
+fn show_next(context: &Context, next: &Next) -> Result<()> {
     match next {
-        Next::Unknown { why } => print(format!("       next: cannot tell: {why}"))?,
-        Next::Unchanged => print("       next: nothing would change")?,
+        Next::Unknown { why } => say(context, format!("       next: cannot tell: {why}"))?,
+        Next::Unchanged => say(context, "       next: nothing would change")?,
         Next::Changes { difference, new_steps, steps, to_build } => {
-            print(format!(
-                "       next: {new_steps} of {steps} steps are new, {} to build",
-                to_build.len()
-            ))?;
+            let are = if *new_steps == 1 { "is" } else { "are" };
+            let (steps, waiting) = (count(*steps, "step"), to_build.len());
+            say(
+                context,
+                format!("       next: {new_steps} of {steps} {are} new, {waiting} to build"),
+            )?;
             for name in to_build {
-                print(format!("         to build {name}"))?;
+                say(context, format!("         to build {name}"))?;
             }
             for line in difference.iter().flat_map(|difference| lines(difference)) {
-                print(format!("         {line}"))?;
+                say(context, format!("         {line}"))?;
             }
         }
     }

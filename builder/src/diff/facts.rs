@@ -7,7 +7,7 @@ use kdistro_formats::{
     release::{self, AppliedPatch, Release},
 };
 
-use super::purl;
+use super::{Partial, purl};
 use crate::build;
 
 /// What is known about one release.
@@ -15,6 +15,8 @@ use crate::build;
 pub struct Facts {
     /// The release, such as `1-36-2`.
     pub release: String,
+    /// What it holds, where that is not the whole of its channel, or not known to be.
+    pub partial: Option<Partial>,
     /// Its components by name.
     pub components: BTreeMap<String, ComponentFacts>,
 }
@@ -107,7 +109,11 @@ impl Facts {
             };
             (component.name.clone(), facts)
         });
-        Self { release: release.name().to_string(), components: components.collect() }
+        Self {
+            release: release.name().to_string(),
+            partial: None,
+            components: components.collect(),
+        }
     }
 
     /// Reads a plan that was not carried out yet: nothing is known about the bytes of its assets.
@@ -126,7 +132,8 @@ impl Facts {
             };
             (component.name.clone(), facts)
         });
-        let mut facts = Self { release: name.to_owned(), components: components.collect() };
+        let components = components.collect();
+        let mut facts = Self { release: name.to_owned(), partial: None, components };
         facts.add_plan(plan);
         facts
     }

@@ -1,6 +1,7 @@
 //! Compares two releases by facts: what was shipped, from what, with which patches and parts. Pure but for [`read`].
 
 mod facts;
+mod partial;
 mod purl;
 mod read;
 mod render;
@@ -13,8 +14,9 @@ use serde::Serialize;
 
 pub use self::{
     facts::{AssetFacts, ComponentFacts, Facts, Parts, PatchFacts},
+    partial::Partial,
     purl::{SbomError, parts_of_sbom},
-    read::{ReadError, read},
+    read::{ReadError, partial, read},
     render::{Style, render},
 };
 
@@ -26,6 +28,9 @@ pub struct Difference {
     pub from: String,
     /// The newer one.
     pub to: String,
+    /// Which of them hold only a part of their channel.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub partial: Vec<Partial>,
     /// Components that only the newer one has, sorted by name.
     pub added: Vec<Brief>,
     /// Components that only the older one has, sorted by name.
@@ -149,9 +154,12 @@ pub fn diff(from: &Facts, to: &Facts) -> Difference {
         let only = these.iter().filter(|(cve, _)| !others.contains_key(*cve));
         only.map(|(cve, components)| (cve.clone(), components.clone())).collect()
     };
+    let mut partial: Vec<_> = [from, to].iter().filter_map(|facts| facts.partial.clone()).collect();
+    partial.dedup();
     Difference {
         from: from.release.clone(),
         to: to.release.clone(),
+        partial,
         added: brief(to, from),
         removed: brief(from, to),
         changed,

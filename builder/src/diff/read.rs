@@ -8,16 +8,18 @@ use kdistro_formats::{
     layout,
     plan::Plan,
     release::{Asset, ManifestError, Release},
+    yaml,
 };
 use kdistro_verify::{
     hash,
     store::{self, Reader},
 };
 
-use super::{Facts, Parts, SbomError, parts_of_sbom};
+use super::{Facts, Partial, Parts, SbomError, parts_of_sbom};
+use crate::config::{self, channel::Channel};
 
 /// The largest document that is read into memory.
-const LARGEST_DOCUMENT: u64 = 64 << 20;
+const LARGEST_DOCUMENT: u64 = layout::LARGEST_DOCUMENT;
 
 /// What the name of an SBOM ends with.
 const SBOM: &str = ".spdx.json";
@@ -86,6 +88,7 @@ pub fn read(reader: &dyn Reader, manifest: &str) -> Result<Facts, ReadError> {
     let mut facts = Facts::of_manifest(&release);
     if let Some(plan) = plan(reader, &release)? {
         facts.add_plan(&plan);
+        facts.partial = partial(reader, &facts.release, &plan)?;
     }
     for component in &release.status.components {
         let mut shipped = None;
@@ -99,6 +102,24 @@ pub fn read(reader: &dyn Reader, manifest: &str) -> Result<Facts, ReadError> {
         }
     }
     Ok(facts)
+}
+
+/// Says what a release holds with this plan, where that is not the whole of its channel.
+pub fn partial(
+    reader: &dyn Reader,
+    release: &str,
+    plan: &Plan,
+) -> Result<Option<Partial>, ReadError> {
+    let file = config::channel_file(&plan.channel);
+    let named = plan.configuration.iter().find(|named| named.path == file).filter(|_| !plan.whole);
+    let bytes = match named {
+        Some(named) => document(reader, &layout::input(&named.sha256), Some(named.sha256))?,
+        None => None,
+    };
+    // Inputs need not be published, and another version may write the file in another way.
+    let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
+    let channel: Option<Channel> = text.and_then(|text| yaml::from_str(&text).ok());
+    Ok(Partial::of_plan(release, plan, channel.as_ref()))
 }
 
 fn plan(reader: &dyn Reader, release: &Release) -> Result<Option<Plan>, ReadError> {

@@ -20,6 +20,13 @@ struct Row {
 /// Writes a difference, without a line end at the end.
 pub fn render(difference: &Difference, style: Style) -> String {
     let mut lines = vec![heading(style, 1, &format!("{} -> {}", difference.from, difference.to))];
+    // Else a component that was only left out would look as if it was gone.
+    lines.extend(
+        difference
+            .partial
+            .iter()
+            .map(|partial| bullet(style, &Row { about: "part", text: partial.to_string() })),
+    );
     if difference.is_empty() {
         lines.push("nothing differs".to_owned());
         return lines.join("\n");

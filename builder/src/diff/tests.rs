@@ -69,7 +69,7 @@ fn release(number: u32) -> Facts {
         (other.0.to_owned(), named(other.1)),
         ("cni-plugins".to_owned(), named("v1.9.1")),
     ]);
-    Facts { release: format!("1-36-{number}"), components }
+    Facts { release: format!("1-36-{number}"), partial: None, components }
 }
 
 #[test]
@@ -112,6 +112,7 @@ fn an_sbom_is_not_compared_with_a_plan() {
     new.seen = new.shipped.take();
     let facts = |etcd| Facts {
         release: "1-36-1".to_owned(),
+        partial: None,
         components: BTreeMap::from([("etcd".to_owned(), etcd)]),
     };
     assert!(diff(&facts(old), &facts(new)).is_empty());

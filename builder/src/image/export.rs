@@ -7,10 +7,13 @@ use std::{
     path::Path,
 };
 
-use kdistro_assemble::image::{DockerLayer, docker_archive, layout};
-use kdistro_formats::{Digest, oci::Descriptor};
+use kdistro_assemble::image::{DockerLayer, docker_archive};
+use kdistro_formats::{
+    Digest,
+    oci::{Descriptor, layout},
+};
 
-use super::{Image, ImageError, Images, PlatformImage, failed};
+use super::{Image, ImageError, Images, PlainLayer, PlatformImage, failed};
 
 /// Writes an OCI image layout into `folder`, which must not be there yet.
 ///
@@ -53,7 +56,8 @@ pub fn oci_layout(
         write(&image.index.digest, &image.bytes)?;
         image.index.clone()
     };
-    let index = layout::write_index(&BTreeMap::from([(tag.to_owned(), top)]))?;
+    let index = layout::write_index(&BTreeMap::from([(tag.to_owned(), top)]))
+        .map_err(|source| ImageError::Document { digest: image.index.digest, source })?;
     for (name, bytes) in [(layout::MARK, layout::MARK_CONTENT), (layout::INDEX, &index)] {
         let path = made.path().join(name);
         fs::write(&path, bytes).map_err(failed(&path))?;
@@ -81,8 +85,8 @@ pub fn docker_tar(
     let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty());
     let parent = parent.unwrap_or(Path::new("."));
     let mut tars = Vec::new();
-    for (layer, diff_id) in &image.layers {
-        let (tar, size) = images.layer((layer, diff_id), scratch)?;
+    for layer in images.layers(image, scratch) {
+        let PlainLayer { diff_id, tar, size, .. } = layer?;
         tars.push((*diff_id, size, BufReader::with_capacity(1 << 20, tar)));
     }
     let mut layers: Vec<DockerLayer<'_>> = tars

@@ -10,7 +10,7 @@ use kdistro_assemble::{EntryKind, tar::read_tar};
 use kdistro_formats::Digest;
 use serde::Serialize;
 
-use super::{Image, ImageError, Images, Listed, PlatformImage};
+use super::{Image, ImageError, Images, Listed, PlainLayer, PlatformImage};
 use crate::build::trees::TreeError;
 
 /// Where dpkg lists what is installed.
@@ -118,8 +118,8 @@ fn platform(
     scratch: &Path,
 ) -> Result<PlatformFacts, ImageError> {
     let (mut layers, mut packages) = (Vec::new(), Vec::new());
-    for (layer, diff_id) in &image.layers {
-        let (tar, plain_size) = images.layer((layer, diff_id), scratch)?;
+    for plain in images.layers(image, scratch) {
+        let PlainLayer { layer, diff_id, tar, size: plain_size } = plain?;
         let status = status(BufReader::with_capacity(1 << 20, tar))
             .map_err(|source| ImageError::Layer { digest: layer.digest, source })?;
         if let Some(status) = status {

@@ -27,11 +27,8 @@ use kdistro_verify::{
     store::{self, Reader},
 };
 
-/// The largest index, manifest or configuration that is read.
-const LARGEST_DOCUMENT: u64 = 4 << 20;
-
-/// The largest that a layer may be when it is unpacked: more is no image of ours but an attack.
-const LARGEST_LAYER: u64 = 16 << 30;
+/// How much the layers of one image may be when they are unpacked: more is no image of ours but an attack.
+const LARGEST_UNPACKED: u64 = 16 << 30;
 
 /// An image asset of a release.
 #[derive(Clone, Copy, Debug)]
@@ -138,6 +135,19 @@ impl Image {
     }
 }
 
+/// A layer, unpacked.
+#[derive(Debug)]
+pub struct PlainLayer<'a> {
+    /// The layer as the manifest names it.
+    pub layer: &'a Descriptor,
+    /// The digest of the plain tar.
+    pub diff_id: &'a Digest,
+    /// The plain tar, a file without a name.
+    pub tar: File,
+    /// Its length in bytes.
+    pub size: u64,
+}
+
 impl<'a> Images<'a> {
     /// Reads the images of this store.
     pub fn new(reader: &'a dyn Reader) -> Self {
@@ -203,7 +213,7 @@ impl<'a> Images<'a> {
 
     /// Reads a small blob; of an index nobody says the size.
     fn document(&self, digest: &Digest, size: Option<u64>) -> Result<Vec<u8>, ImageError> {
-        let read = store::read(self.reader, &image_blob(digest), LARGEST_DOCUMENT);
+        let read = store::read(self.reader, &image_blob(digest), oci::LARGEST_DOCUMENT);
         let read = read.map_err(|source| ImageError::Read { digest: *digest, source })?;
         let place = || self.reader.place();
         let bytes = read.ok_or_else(|| ImageError::Missing { digest: *digest, place: place() })?;
@@ -238,11 +248,26 @@ impl<'a> Images<'a> {
         Ok(())
     }
 
-    /// Returns the plain tar of a layer as a file without a name, made in `folder`, and its length.
-    pub fn layer(
+    /// Opens the layers of an image one after the other, the lowest first; see [`Images::layer`].
+    pub fn layers<'i>(
+        &'i self,
+        image: &'i PlatformImage,
+        folder: &'i Path,
+    ) -> impl Iterator<Item = Result<PlainLayer<'i>, ImageError>> {
+        let mut room = LARGEST_UNPACKED;
+        image.layers.iter().map(move |(layer, diff_id)| {
+            let (tar, size) = self.layer((layer, diff_id), folder, &mut room)?;
+            Ok(PlainLayer { layer, diff_id, tar, size })
+        })
+    }
+
+    /// Returns the plain tar of a layer as a file without a name, made in `folder`, and its length, for which there
+    /// must be room.
+    fn layer(
         &self,
         (layer, diff_id): (&Descriptor, &Digest),
         folder: &Path,
+        room: &mut u64,
     ) -> Result<(File, u64), ImageError> {
         let spool = || tempfile::tempfile_in(folder).map_err(failed(folder));
         let mut blob = spool()?;
@@ -257,9 +282,14 @@ impl<'a> Images<'a> {
             }
         };
         let mut plain = Hasher::new(spool()?);
-        let mut reader = compressed.take(LARGEST_LAYER);
+        // One byte more than there is room for shows that there is more.
+        let mut reader = compressed.take(room.saturating_add(1));
         io::copy(&mut reader, &mut plain).map_err(failed(folder))?;
         let (mut plain, found, size) = plain.finish();
+        *room = room.checked_sub(size).ok_or_else(|| {
+            let what = format!("the layers unpack to more than {LARGEST_UNPACKED} bytes");
+            ImageError::Unfit { digest: layer.digest, what }
+        })?;
         if found != *diff_id {
             let (digest, expected) = (layer.digest, *diff_id);
             return Err(ImageError::DiffId { digest, found, expected });
@@ -272,4 +302,33 @@ impl<'a> Images<'a> {
 fn failed(path: &Path) -> impl Fn(io::Error) -> ImageError {
     let path = path.to_owned();
     move |source| ImageError::Io { path: path.clone(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use kdistro_verify::store::Directory;
+
+    use super::*;
+
+    #[test]
+    fn layers_for_which_there_is_no_room_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let content = [0; 100];
+        let layer = Descriptor::new(LAYER_TAR, sha256(&content), 100);
+        let path = folder.path().join(image_blob(&layer.digest));
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+        let reader = Directory::new(folder.path());
+        let images = Images::new(&reader);
+        let mut room = 150;
+        let layer = (&layer, &layer.digest);
+        assert_eq!(images.layer(layer, folder.path(), &mut room).unwrap().1, 100);
+        // Each alone has room, both have not.
+        let error = images.layer(layer, folder.path(), &mut room).unwrap_err();
+        assert!(
+            matches!(&error, ImageError::Unfit { what, .. } if what.contains("unpack to more"))
+        );
+    }
 }

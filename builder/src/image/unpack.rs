@@ -4,7 +4,7 @@ use std::{fs, io::BufReader, path::Path};
 
 use kdistro_assemble::{Entry, EntryKind, tar::read_tar};
 
-use super::{ImageError, Images, PlatformImage, failed};
+use super::{ImageError, Images, PlainLayer, PlatformImage, failed};
 use crate::build::trees::{TreeError, Unpacking};
 
 /// How names begin that take something of a lower layer away.
@@ -24,8 +24,8 @@ impl Images<'_> {
         scratch: &Path,
     ) -> Result<(), ImageError> {
         let mut unpacking = Unpacking::new(folder, |_| None);
-        for (layer, diff_id) in &image.layers {
-            let (tar, _) = self.layer((layer, diff_id), scratch)?;
+        for plain in self.layers(image, scratch) {
+            let PlainLayer { layer, tar, .. } = plain?;
             read_tar(BufReader::with_capacity(1 << 20, tar), &mut |entry| {
                 if entry.path.file_name().starts_with(WHITEOUT) {
                     let path = folder.join(entry.path.as_str());

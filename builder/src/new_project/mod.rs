@@ -6,6 +6,7 @@ mod go_file;
 mod go_mod;
 mod linker;
 mod look;
+mod near;
 mod programs;
 
 /// True for a file of Go that is no test.
@@ -98,12 +99,36 @@ pub enum NewProjectError {
     /// Recipes are for ranges of semantic versions.
     #[error("tag `{0}` is not a semantic version such as `v1.2.3`, which recipes are chosen by")]
     Tag(Tag),
+    /// Upstream has no such tag.
+    #[error("{url} has no tag `{tag}`; {}", listed(.near))]
+    NoTag {
+        /// The address.
+        url: String,
+        /// The tag.
+        tag: Tag,
+        /// Tags that may be meant.
+        near: Vec<Tag>,
+    },
     /// No go.mod.
     #[error("the source has no go.mod: write its project file by hand")]
     NoModule,
     /// No main package.
     #[error("the source has no package that makes a program for linux/amd64")]
     NoProgram,
+}
+
+fn listed(tags: &[Tag]) -> String {
+    let tags: Vec<_> = tags.iter().map(|tag| format!("`{tag}`")).collect();
+    if tags.is_empty() { "it has none".to_owned() } else { format!("near it: {}", tags.join(", ")) }
+}
+
+/// Says that an upstream with these tags has not the one that is wanted, if so.
+pub fn no_tag(url: &str, tag: &Tag, tags: &[Tag]) -> Option<NewProjectError> {
+    if tags.contains(tag) {
+        return None;
+    }
+    let near = near::near(tag, tags);
+    Some(NewProjectError::NoTag { url: url.to_owned(), tag: tag.clone(), near })
 }
 
 impl Subject {

@@ -3,7 +3,7 @@
 use kdistro_border::Content;
 use kdistro_formats::{
     ChannelName, Digest,
-    channel::{ChannelSpec, ChannelStatus, ReleaseChannel, Withheld},
+    channel::{ChannelSpec, ChannelStatus, ReleaseChannel, Withheld, Yanked},
     layout,
     release::{API_VERSION, ManifestError, Metadata, ReleaseRef},
     yaml,
@@ -29,6 +29,8 @@ pub enum Change {
     Release(ReleaseRef),
     /// A number was cut and is not offered.
     Withhold(Withheld),
+    /// A release should not be used any more; the first reason stays.
+    Yank(Yanked),
 }
 
 impl Publisher<'_> {
@@ -120,9 +122,15 @@ pub fn changed(
                 status.withheld.push(withheld.clone());
             }
         }
+        Change::Yank(yanked) => {
+            if !status.yanked.iter().any(|other| other.number == yanked.number) {
+                status.yanked.push(yanked.clone());
+            }
+        }
     }
     status.releases.sort_by_key(|release| release.number);
     status.withheld.sort_by_key(|withheld| withheld.number);
+    status.yanked.sort_by_key(|yanked| yanked.number);
     status.latest_release = status.releases.last().map_or(0, |release| release.number);
     status.active = channel.active;
     status.supported_until.clone_from(&channel.supported_until);

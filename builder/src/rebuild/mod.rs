@@ -35,7 +35,7 @@ use crate::{
 };
 
 /// The largest document that is read into memory.
-const LARGEST_DOCUMENT: u64 = 64 << 20;
+const LARGEST_DOCUMENT: u64 = layout::LARGEST_DOCUMENT;
 
 /// Why a rebuild could not be made; that something differs is no error but a [`Rebuilt`].
 #[derive(Debug, thiserror::Error)]

@@ -1,7 +1,6 @@
 //! `kdistro image`: images of a store looked at, exported and started, and what is refused.
 #![cfg(test)]
 #![expect(clippy::disallowed_methods, reason = "tests start the program under test and the judges")]
-#![expect(clippy::print_stdout, reason = "a skipped test says so")]
 
 mod elf;
 #[path = "../whole/ran.rs"]
@@ -14,14 +13,12 @@ use kdistro_verify::hash::sha256;
 
 use self::{ran::run, world::World};
 
-/// True when a program is installed; says what is skipped when not.
-fn is_installed(name: &str) -> bool {
+/// Fails where a program is missing: what nobody judged has not passed.
+#[track_caller]
+fn installed(name: &str, package: &str) {
     let path = env::var_os("PATH").unwrap_or_default();
-    let found = env::split_paths(&path).any(|folder| folder.join(name).is_file());
-    if !found {
-        println!("SKIPPED: {name} is not installed");
-    }
-    found
+    let is_there = env::split_paths(&path).any(|folder| folder.join(name).is_file());
+    assert!(is_there, "`{name}` judges here and is not installed: apt-get install {package}");
 }
 
 #[test]
@@ -79,24 +76,22 @@ fn exports_are_what_skopeo_and_umoci_take() {
     let entries = fs::read_dir(world.path("")).unwrap();
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     assert_eq!(names.filter(|name| left(name)).count(), 0);
-    if is_installed("skopeo") {
-        let image = format!("oci:{}:v1.0.0-1-36-1", layout.display());
-        let raw = run(Command::new("skopeo").args(["inspect", "--raw", &image])).expect(0).out;
-        assert_eq!(sha256(raw.as_bytes()), world.index);
-        for from in [image, format!("docker-archive:{}", tar.display())] {
-            let to = format!("dir:{}", world.path(&from.replace(['/', ':'], "_")).display());
-            let arguments = ["copy", "--quiet", "--insecure-policy", &from, &to];
-            run(Command::new("skopeo").args(arguments)).expect(0);
-        }
+    installed("skopeo", "skopeo");
+    let image = format!("oci:{}:v1.0.0-1-36-1", layout.display());
+    let raw = run(Command::new("skopeo").args(["inspect", "--raw", &image])).expect(0).out;
+    assert_eq!(sha256(raw.as_bytes()), world.index);
+    for from in [image, format!("docker-archive:{}", tar.display())] {
+        let to = format!("dir:{}", world.path(&from.replace(['/', ':'], "_")).display());
+        let arguments = ["copy", "--quiet", "--insecure-policy", &from, &to];
+        run(Command::new("skopeo").args(arguments)).expect(0);
     }
-    if is_installed("umoci") {
-        let (image, to) = (format!("{}:v1.0.0-1-36-1", one.display()), world.path("bundle"));
-        let unpack = ["unpack", "--rootless", "--image", &image];
-        run(Command::new("umoci").args(unpack).arg(&to)).expect(0);
-        assert_eq!(fs::read(to.join("rootfs/etc/os-release")).unwrap(), b"ours");
-        let hello = fs::read(to.join("rootfs/usr/local/bin/hello")).unwrap();
-        assert_eq!(hello, elf::program("arm64", "hello from arm64\n"));
-    }
+    installed("umoci", "umoci");
+    let (image, to) = (format!("{}:v1.0.0-1-36-1", one.display()), world.path("bundle"));
+    let unpack = ["unpack", "--rootless", "--image", &image];
+    run(Command::new("umoci").args(unpack).arg(&to)).expect(0);
+    assert_eq!(fs::read(to.join("rootfs/etc/os-release")).unwrap(), b"ours");
+    let hello = fs::read(to.join("rootfs/usr/local/bin/hello")).unwrap();
+    assert_eq!(hello, elf::program("arm64", "hello from arm64\n"));
 }
 
 #[test]
@@ -133,6 +128,10 @@ fn what_an_image_wrote_is_shown_however_it_ended() {
     assert_eq!(stayed.out, "stays\n");
     let expected = "error: the image was still at work after 1 s, and was ended\nhelp:  give it";
     assert!(stayed.err.contains(expected), "{}", stayed.err);
+    let stayed = start(&["--entrypoint", "stay", "--seconds", "1", "--json"]).expect(2).out;
+    let stayed: serde_json::Value = serde_json::from_str(&stayed).unwrap();
+    assert_eq!((&stayed["output"], &stayed["exit"]), (&"stays\n".into(), &2.into()));
+    assert_eq!(stayed["error"], "the image was still at work after 1 s, and was ended");
     start(&["--seconds", "0"]).expect(2);
 }
 
@@ -148,10 +147,9 @@ fn an_image_for_another_architecture_needs_an_emulator() {
     let error = world.image_with("run", &arguments, &[("PATH", "/nowhere")]).expect(2).err;
     let expected = format!("cannot run programs for {other}, and `{emulator}` is not on PATH");
     assert!(error.contains(&expected), "{error}");
-    if is_installed(emulator) {
-        let ran = world.image("run", &arguments).expect(0);
-        assert_eq!(ran.out, format!("hello from {other}\n"));
-    }
+    installed(emulator, "qemu-user-static");
+    let ran = world.image("run", &arguments).expect(0);
+    assert_eq!(ran.out, format!("hello from {other}\n"));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! From Debian's sources to a verified, rebuilt release of etcd and the CNI plugins.
 
-use std::{fs, process::Command};
+use std::{fs, path::Path, process::Command};
 
 use crate::{
     run::{self, KDISTRO, is_root, not_judged, verifier},
@@ -35,11 +35,35 @@ fn another_key_verifies_nothing() {
     let mut show = run::with(KDISTRO, ["key", "show", "--home"]);
     fs::write(&other, run::must(show.arg(&elsewhere).current_dir(&shared.repository))).unwrap();
     let mut verify = as_stranger(verifier(), home.path());
-    run::run(verify.arg("--key").arg(other).arg(shared.manifest())).expect(1);
+    run::run(verify.arg("--key").arg(&other).arg(shared.manifest())).expect(1);
+    // Nor does anything of it start or get exported.
+    let export = |key: &Path| {
+        let mut export = as_stranger(KDISTRO, home.path());
+        export.arg("--home").arg(home.path().join("stranger")).args(["image", "export"]);
+        let to = home.path().join("exported");
+        (
+            run::run(
+                export
+                    .arg(shared.manifest())
+                    .arg("etcd")
+                    .arg("--key")
+                    .arg(key)
+                    .arg("--to")
+                    .arg(&to),
+            ),
+            to,
+        )
+    };
+    let (refused, exported) = export(&other);
+    refused.expect(1).prints(&["differs or forged"]);
+    assert!(!exported.exists());
+    let (done, exported) = export(&shared.key);
+    done.expect(0).prints(&["verified: "]);
+    assert!(exported.join("oci-layout").is_file());
 }
 
 /// The program in a network namespace without any interface, where the tests may make one.
-fn without_network(home: &std::path::Path) -> Command {
+fn without_network(home: &Path) -> Command {
     if is_root() {
         let mut command = as_stranger("unshare", home);
         command.args(["--net", "--", KDISTRO]);
@@ -91,6 +115,6 @@ fn a_second_cut_changes_nothing_and_says_so() {
     assert_eq!(listing(&shared.store()), before);
 }
 
-fn listing(folder: &std::path::Path) -> String {
+fn listing(folder: &Path) -> String {
     run::must(run::program("find").arg(folder).args(["-type", "f", "-printf", "%p %s %T@\\n"]))
 }

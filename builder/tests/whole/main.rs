@@ -7,6 +7,7 @@
 
 mod bad_input;
 mod channels;
+mod commands;
 mod crash;
 mod disk;
 mod e2e;

@@ -60,9 +60,9 @@ fn a_home_that_cannot_be_written_is_told_with_what_to_do() {
     let file = tiny.path("file");
     fs::write(&file, "").unwrap();
     for home in [file.join("home"), file] {
-        let mut status = with(KDISTRO, ["status", "--home"]);
-        tiny.enter(&mut status);
-        let ran = Ran::of(&status.arg(&home).output().unwrap()).expect(2);
+        let mut mirror = with(KDISTRO, ["mirror", CHANNEL, "--home"]);
+        tiny.enter(&mut mirror);
+        let ran = Ran::of(&mirror.arg(&home).output().unwrap()).expect(2);
         ran.says(&[&home.display().to_string(), "as home folder", "help:  ", "--home"]);
     }
 }

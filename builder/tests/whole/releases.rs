@@ -39,7 +39,7 @@ fn status_foretells_what_diff_finds() {
     add_patch(&tiny);
     let foretold = tiny.run(&["status", CHANNEL]).expect(0);
     let patch = "patch      + 0001-hello-fix-it.patch";
-    foretold.prints(&["next: 1 of 1 steps are new, 1 to build", patch, "CVE-2026-0001 (hello)"]);
+    foretold.prints(&["next: 1 of 1 step is new, 1 to build", patch, "CVE-2026-0001 (hello)"]);
     tiny.cut().expect(0).prints(&["released 9-1-2"]);
     let found = tiny.run(&["diff", "9-1-1", "9-1-2"]).expect(1);
     found.prints(&[
@@ -62,7 +62,7 @@ fn status_foretells_what_diff_finds() {
         .prints(&["# 9-1-1 -> 9-1-2", "## hello"]);
     tiny.run(&["diff", "9-1-1", "9-1-7"])
         .expect(2)
-        .says(&["`kubernetes-9-1/kubernetes-9-1-7.yaml` is missing"]);
+        .says(&["there is no release 9-1-7 in ", "help:  it has 9-1-1, 9-1-2"]);
 }
 
 #[test]

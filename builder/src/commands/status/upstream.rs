@@ -6,6 +6,7 @@ use kdistro_formats::Tag;
 use semver::Version;
 use serde::Serialize;
 
+use super::super::output::count;
 use crate::{
     config::{Workspace, channel::Channel, project::version},
     context::Context,
@@ -32,13 +33,18 @@ impl fmt::Display for Behind {
         }
         match (self.newer.last(), &self.newest_minor) {
             (None, None) => write!(f, "nothing newer"),
-            (Some(newest), None) => write!(f, "{newest} is newer ({} tags)", self.newer.len()),
+            (Some(newest), None) => write!(f, "{newest} is newer ({})", tags(self.newer.len())),
             (None, Some(minor)) => write!(f, "newest of its minor; newest of all is {minor}"),
             (Some(newest), Some(minor)) => {
-                write!(f, "{newest} is newer ({} tags); newest of all is {minor}", self.newer.len())
+                let tags = tags(self.newer.len());
+                write!(f, "{newest} is newer ({tags}); newest of all is {minor}")
             }
         }
     }
+}
+
+fn tags(number: usize) -> String {
+    count(number, "tag")
 }
 
 /// What upstreams said, each asked once a run.

@@ -1,0 +1,39 @@
+//! `kdistro yank`: says that a published release should not be used any more.
+
+use kdistro_formats::ReleaseName;
+use serde_json::json;
+
+use super::{
+    Answer, Result, find,
+    output::{print_json, say},
+    plan::configured,
+};
+use crate::{context::Context, journal::Journal, place::Place, publish::Publisher};
+
+pub(super) fn run(context: &Context, release: &ReleaseName, reason: &str) -> Result {
+    let workspace = context.workspace()?;
+    let channel = configured(&workspace, &release.channel)?;
+    find::require_own(context, release)?;
+    let what = format!("a cut of channel {}", release.channel);
+    let _lock = context.home.lock(&format!("cut-{}", release.channel), what)?;
+    let place = Place::open(context, context.target()?)?;
+    let (trust, signing) = (place.trust()?, place.signing(context));
+    let publisher = Publisher {
+        registry: &place.registry,
+        store: &place.store,
+        content: &context.content,
+        signing: &signing,
+        environment: &place.target.name,
+        reporter: &context.reporter,
+    };
+    let mut journal = Journal::open(&context.home.journal(release))?;
+    let topic = workspace.distribution.sns_topic_arn.as_deref();
+    publisher.yank(release, reason, (channel, topic), (&trust, &mut journal))?;
+    context.reporter.clear();
+    if context.json {
+        let release = release.to_string();
+        print_json(&json!({"outcome": "yanked", "release": release, "reason": reason}))?;
+    }
+    say(context, format!("release {release} is yanked: {reason}"))?;
+    Ok(Answer::Yes)
+}
