@@ -141,22 +141,28 @@ fn who_only_reads_needs_no_home_that_can_be_written_to() {
     let tiny = Tiny::ready();
     tiny.cut().expect(0);
     let key = must(&mut tiny.kdistro(&["key", "show"]));
-    // A copy: the home of this world is linked with others.
-    let home = tiny.path("reader");
+    // Copies below the system's folder for temporary files, which an ordinary user can reach.
+    let folder = tempfile::Builder::new().prefix("kdistro-reader-").tempdir().unwrap();
+    let [home, repository, program] =
+        ["home", "repository", "kdistro"].map(|name| folder.path().join(name));
     fs::create_dir(&home).unwrap();
     for name in ["store", "keys", "steps", "plans"] {
         copy(&tiny.path("home").join(name), &home);
     }
+    copy(&tiny.path("repository"), &repository);
+    copy(&tiny.path("gitconfig"), folder.path());
+    fs::copy(KDISTRO, &program).unwrap();
     if is_root() {
-        must(with("chown", ["-R", "65534:65534"]).arg(&home));
-        must(with("chmod", ["0755"]).arg(tiny.path("")));
+        must(with("chown", ["-R", "65534:65534"]).arg(folder.path()));
     }
     must(with("chmod", ["-R", "a-w"]).arg(&home));
     let manifest = home.join("store").join(MANIFEST);
     let manifest = manifest.to_str().unwrap();
     let read = |home: &Path, arguments: &[&str]| {
-        let mut command = with(KDISTRO, arguments);
+        let mut command = with(program.to_str().unwrap(), arguments);
         tiny.enter(&mut command);
+        command.current_dir(&repository).env("HOME", folder.path());
+        command.env("GIT_CONFIG_GLOBAL", folder.path().join("gitconfig"));
         command.arg("--home").arg(home);
         if is_root() {
             command.uid(NOBODY).gid(NOBODY);
