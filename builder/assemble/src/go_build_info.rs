@@ -14,6 +14,7 @@ use std::{
 };
 
 use executable::{Executable, Reader};
+use serde::{Deserialize, Serialize};
 pub use sources::source_folders;
 
 /// What stands in front of the build information.
@@ -41,7 +42,7 @@ pub struct BuildInfo {
 }
 
 /// A module as a program names it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Module {
     /// Its path; of what replaces another also a folder, such as `./staging/src/k8s.io/api`.
     pub path: String,
@@ -52,7 +53,7 @@ pub struct Module {
 }
 
 /// A module that is linked, and what stands in for it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Dependency {
     /// The module by the name under which it is imported.
     pub module: Module,

@@ -16,6 +16,7 @@ use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use kdistro_formats::plan::Unlicensed;
 use kdistro_verify::hash::sha256;
+use serde::{Deserialize, Serialize};
 
 pub use debian::{DebianCopyright, debian_copyright, debian_license};
 pub use library::{LICENSE_LIST, Library, LibraryError};
@@ -67,7 +68,7 @@ pub struct Licensed {
 }
 
 /// A licence that is not on the SPDX list.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Extracted {
     /// `LicenseRef-` and what makes it unique.
     pub id: String,

@@ -12,6 +12,7 @@ mod names;
 
 use describe::Description;
 use kdistro_formats::{Digest, Sha512};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     go_build_info::Dependency,
@@ -32,7 +33,7 @@ pub struct Stamp {
 }
 
 /// A licence as a document states it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 pub struct License {
     /// The SPDX expression; empty where it is not known.
     pub expression: String,
@@ -136,7 +137,7 @@ pub struct Program {
 }
 
 /// What Go linked into a program.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub struct GoProgram {
     /// The path of the main package.
     pub package: String,
@@ -151,7 +152,7 @@ pub struct GoProgram {
 }
 
 /// A module that is linked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub struct GoModule {
     /// Its path and version, and what stands in for it.
     pub module: Dependency,
@@ -164,7 +165,7 @@ pub struct GoModule {
 }
 
 /// A Debian package that is contained or linked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub struct DebianPackage {
     /// Its name.
     pub name: String,

@@ -27,7 +27,9 @@ use kdistro_formats::{
 use kdistro_verify::hash;
 use serde::{Deserialize, Serialize};
 
-use super::{PackageError, Packager, debian::LinkedPackage, error::Failed, read_kept, write_kept};
+use super::{
+    PackageError, Packager, debian::LinkedPackage, error::Failed, read_kept, said::Said, write_kept,
+};
 
 /// What is linked into the programs of one component.
 pub(super) struct Linked {
@@ -37,6 +39,8 @@ pub(super) struct Linked {
     attributions: BTreeMap<Vec<OutputRef>, Digest>,
     /// Read when it is first asked for: nothing of it is needed where everything is kept.
     programs: Mutex<Option<Arc<Programs>>>,
+    /// What SBOMs say of them, once somebody asked.
+    pub(super) said: Mutex<Option<Arc<Said>>>,
 }
 
 /// Every program of a component that somebody asks about.
@@ -139,7 +143,12 @@ impl Packager<'_> {
         let wanted: BTreeSet<&Vec<OutputRef>> =
             component.assets.iter().flat_map(|asset| asked(&asset.content)).collect();
         let (mut linked, record) = (
-            Linked { facts, attributions: BTreeMap::new(), programs: Mutex::new(None) },
+            Linked {
+                facts,
+                attributions: BTreeMap::new(),
+                programs: Mutex::new(None),
+                said: Mutex::new(None),
+            },
             self.record(&facts),
         );
         let whole = |kept: &Kept| {

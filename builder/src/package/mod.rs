@@ -5,6 +5,7 @@ mod debian;
 mod error;
 mod image;
 mod linked;
+mod said;
 mod sbom;
 mod silent;
 

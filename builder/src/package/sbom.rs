@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kdistro_assemble::spdx::{
-    self, ContainedFile, DebianPackage, Facts, GoModule, Kind, License, Stamp,
-};
+use kdistro_assemble::spdx::{self, ContainedFile, Facts, Kind, License, Stamp};
 use kdistro_formats::{
     Digest, canonical,
     plan::{AssemblyRules, Component, Content, EntryContent, OutputRef, PlannedAsset},
@@ -13,11 +11,8 @@ use kdistro_verify::hash::{self, Hashes};
 use serde::Serialize;
 
 use super::{
-    Making, PackageError, Packaged, Packager,
-    debian::LinkedPackage,
-    error::Failed,
-    linked::{Linked, Program, Programs},
-    read_kept, write_kept,
+    Making, PackageError, Packaged, Packager, error::Failed, linked::Linked, read_kept, said::Said,
+    write_kept,
 };
 
 /// Under which address the namespaces of SBOMs lie. Nothing needs to be there.
@@ -97,7 +92,7 @@ impl Packager<'_> {
         let hashes = done.assets.get(&asset.path);
         let hashes =
             hashes.ok_or_else(|| failed.plan(format!("`{}` before its SBOM", asset.name)))?;
-        let programs = self.programs(component, linked)?;
+        let said = self.said(component, linked)?;
         let is_image = matches!(asset.content, Content::Image(_));
         let mut facts = Facts {
             name: asset.name.clone(),
@@ -106,29 +101,15 @@ impl Packager<'_> {
             sha256: hashes.sha256,
             sha512: (!is_image).then_some(hashes.sha512),
             size: (!is_image).then_some(hashes.size),
-            component: built_from(component, &programs),
+            component: built_from(component, &said.license),
             programs: Vec::new(),
             packages: Vec::new(),
             files: Vec::new(),
         };
         let mut holder =
-            Holder { packager: self, component, linked, programs: &programs, facts: &mut facts };
+            Holder { packager: self, component, linked, said: &said, facts: &mut facts };
         holder.add(asset)?;
         Ok(facts)
-    }
-
-    fn debian_package(&self, package: &LinkedPackage) -> DebianPackage {
-        let origin = self.plan.input(&package.sha256).map(|input| input.origin.as_str());
-        let suite =
-            origin.and_then(|origin| origin.rsplit_once("&distro=")).map(|(_, suite)| suite);
-        DebianPackage {
-            name: package.control.package.clone(),
-            version: package.control.version.clone(),
-            architecture: package.control.architecture.clone(),
-            suite: suite.unwrap_or_default().to_owned(),
-            sha256: Some(package.sha256),
-            license: License::from(&package.license),
-        }
     }
 
     fn size_of(&self, failed: &Failed<'_>, digest: &Digest) -> Result<u64, PackageError> {
@@ -138,8 +119,7 @@ impl Packager<'_> {
 }
 
 /// What an asset is built from.
-fn built_from(component: &Component, programs: &Programs) -> spdx::Component {
-    let main = programs.values().find_map(|program| program.go.as_ref()).map(|go| &go.main);
+fn built_from(component: &Component, license: &License) -> spdx::Component {
     let patches = component.patches.iter().map(|patch| spdx::Patch {
         name: patch.name.clone(),
         sha256: patch.digest,
@@ -153,7 +133,7 @@ fn built_from(component: &Component, programs: &Programs) -> spdx::Component {
         tree: component.source_tree.to_string(),
         patches: patches.collect(),
         toolchain: component.toolchain.clone(),
-        license: main.map(License::from).unwrap_or_default(),
+        license: license.clone(),
     }
 }
 
@@ -177,7 +157,7 @@ struct Holder<'a> {
     packager: &'a Packager<'a>,
     component: &'a Component,
     linked: &'a Linked,
-    programs: &'a Programs,
+    said: &'a Said,
     facts: &'a mut Facts,
 }
 
@@ -238,49 +218,26 @@ impl Holder<'_> {
         let failed = Failed(&path);
         let sha256 = self.packager.output(&path, output)?;
         let size = self.packager.size_of(&failed, &sha256)?;
-        let program = self.programs.get(output);
-        let program = program.ok_or_else(|| failed.plan(format!("program `{}`", output.name)))?;
-        let Program { go, packages } = program;
-        let platform = platform.to_owned();
+        let said = self.said.program(output);
+        let said = said.ok_or_else(|| failed.plan(format!("program `{}`", output.name)))?;
         self.facts.programs.push(spdx::Program {
-            platform,
+            platform: platform.to_owned(),
             sha256,
             size,
-            go: go.as_ref().map(|go| spdx::GoProgram {
-                package: go.info.package.clone(),
-                main_module: go.main.name.clone(),
-                names_modules: go.names_modules,
-                modules: go.modules.iter().map(go_module).collect(),
-                standard_library: License::from(&go.standard_library),
-            }),
-            packages: packages
-                .iter()
-                .map(|package| self.packager.debian_package(package))
-                .collect(),
+            go: said.go.clone(),
+            packages: said.packages.clone(),
             path,
         });
         Ok(())
     }
 
     fn base(&mut self, base: Option<&Digest>) -> Result<(), PackageError> {
-        let packages = self.packager.packages_in(base);
-        for digest in packages {
-            let package = self.packager.package_of(&self.component.name, digest, packages)?;
-            let package = self.packager.debian_package(&package);
+        for package in self.packager.said_packages(&self.component.name, base)? {
             // Packages for all architectures are in each of them.
             if !self.facts.packages.contains(&package) {
                 self.facts.packages.push(package);
             }
         }
         Ok(())
-    }
-}
-
-fn go_module(module: &super::linked::LinkedModule) -> GoModule {
-    GoModule {
-        module: module.module.clone(),
-        folder: module.folder.clone(),
-        sum: module.sum.clone(),
-        license: License::from(&module.license),
     }
 }

@@ -1,11 +1,12 @@
 //! What is said about releases: how two differ, what the next would bring, and where a new project begins.
 
-use std::fs;
+use std::{collections::BTreeMap, fs, path::PathBuf};
 
+use kdistro_verify::hash::sha256;
 use serde_json::Value;
 
 use crate::{
-    shared::{DATE, commit_all, git},
+    shared::{DATE, commit_all, copy, files, git},
     tiny::{CHANNEL, LOCK, PATCHES, PROJECT, Tiny, write},
 };
 
@@ -87,6 +88,52 @@ fn status_names_what_was_begun_and_what_upstream_has() {
     let answer: Value = serde_json::from_str(&asked.out).unwrap();
     assert!(answer[0]["upstream"]["tiny/hello"]["silent"].is_string(), "{answer:#}");
     tiny.run(&["status", "9-7"]).expect(2).says(&["unknown channel `9-7`"]);
+}
+
+/// The digests of a store's SBOMs by name.
+fn sboms(tiny: &Tiny) -> BTreeMap<String, String> {
+    let names = files(&tiny.store()).into_iter().filter(|name| name.ends_with(".spdx.json"));
+    let digest = |name: &String| sha256(&fs::read(tiny.store().join(name)).unwrap()).to_string();
+    names.map(|name| (name.clone(), digest(&name))).collect()
+}
+
+/// A world that knows all that another has made but its SBOMs; returns what is kept of what they say, too.
+fn knowing(other: &Tiny) -> (Tiny, Vec<PathBuf>) {
+    let (tiny, made) = (Tiny::ready(), sboms(other));
+    for name in ["assemblies", "content"] {
+        let _ = fs::remove_dir_all(tiny.path("home").join(name));
+        copy(&other.path("home").join(name), &tiny.path("home"));
+    }
+    let mut said = Vec::new();
+    for name in files(&tiny.path("home/assemblies")) {
+        let path = tiny.path("home/assemblies").join(name);
+        let record = fs::read_to_string(&path).unwrap();
+        if made.values().any(|digest| record.contains(digest)) {
+            fs::remove_file(&path).unwrap();
+        } else if record.contains("standard_library") {
+            said.push(path);
+        }
+    }
+    (tiny, said)
+}
+
+#[test]
+fn sboms_made_of_what_is_kept_are_those_made_of_what_is_read() {
+    let first = Tiny::ready();
+    fs::remove_dir_all(first.path("home/assemblies")).unwrap();
+    first.cut().expect(0);
+    let read = sboms(&first);
+    assert_eq!(read.len(), 2, "of the archive and of the release: {read:?}");
+    let (second, _) = knowing(&first);
+    second.cut().expect(0);
+    assert_eq!(sboms(&second), read);
+    // They are really made of it: what is kept otherwise is said otherwise.
+    let (third, said) = knowing(&first);
+    let [said] = said.try_into().unwrap();
+    let other = fs::read_to_string(&said).unwrap().replace("BSD-3-Clause", "BSD-2-Clause");
+    write(&said, &other);
+    third.cut().expect(0);
+    assert_ne!(sboms(&third), read);
 }
 
 #[test]
