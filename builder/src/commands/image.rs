@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 
 use jiff::Timestamp;
 use kdistro_container::StepError;
-use kdistro_formats::{Digest, Platform, release::Release};
+use kdistro_formats::{Digest, Platform, layout, release::Release};
 use kdistro_verify::{
     check::Outcome,
     hash::sha256,
@@ -31,9 +31,6 @@ use crate::{
     report::printable,
 };
 
-/// The largest manifest of a release that is read.
-const LARGEST_MANIFEST: u64 = kdistro_formats::layout::LARGEST_DOCUMENT;
-
 pub(super) fn run(context: &Context, command: &ImageCommand) -> Result {
     let of = command.of();
     let (reader, name) = find(context, &of.release, of.store.as_deref())?;
@@ -42,11 +39,7 @@ pub(super) fn run(context: &Context, command: &ImageCommand) -> Result {
     if let Some(key) = &of.key {
         let report = verify(context, reader, &name, key)?;
         if report.outcome != Outcome::Verified {
-            if context.json {
-                print_json(&report)?;
-            }
-            let differs = report.outcome == Outcome::Differs;
-            return Ok(if differs { Answer::No } else { Answer::Unknown });
+            return Ok(report.outcome.into());
         }
         verified = report.manifest_digest;
     } else {
@@ -65,7 +58,7 @@ pub(super) fn run(context: &Context, command: &ImageCommand) -> Result {
 /// Reads the manifest of a release, which must be the one that was verified: a store may answer otherwise the second
 /// time.
 fn read(reader: &dyn Reader, name: &str, verified: Option<&Digest>) -> Result<Release> {
-    let bytes = store::read(reader, name, LARGEST_MANIFEST)
+    let bytes = store::read(reader, name, layout::LARGEST_DOCUMENT)
         .map_err(|error| format!("cannot read {name} in {}: {error}", reader.place()))?;
     let bytes = bytes.ok_or_else(|| format!("{} has no {name}", reader.place()))?;
     if let Some(verified) = verified.filter(|verified| **verified != sha256(&bytes)) {

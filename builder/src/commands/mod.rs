@@ -23,6 +23,7 @@ mod yank;
 use std::{error::Error, ffi::OsString, path::Path, process::ExitCode};
 
 use clap::{CommandFactory, Parser};
+use kdistro_verify::check::Outcome;
 use serde_json::json;
 
 use self::output::{Failure, print, print_json};
@@ -43,6 +44,16 @@ pub enum Answer {
     No,
     /// Could not tell: exit code 2, as for every error.
     Unknown,
+}
+
+impl From<Outcome> for Answer {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Verified => Self::Yes,
+            Outcome::Differs => Self::No,
+            Outcome::Unknown => Self::Unknown,
+        }
+    }
 }
 
 /// The result of a command; any error is exit code 2.

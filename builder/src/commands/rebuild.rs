@@ -36,11 +36,10 @@ pub(super) fn run(context: &Context, arguments: &RebuildArgs) -> Result {
         }
         Some(key) => {
             let report = verify(context, reader.as_ref(), &name, key)?;
-            match report.outcome {
-                Outcome::Verified => verified = report.manifest_digest,
-                Outcome::Differs => return Ok(Answer::No),
-                Outcome::Unknown => return Ok(Answer::Unknown),
+            if report.outcome != Outcome::Verified {
+                return Ok(report.outcome.into());
             }
+            verified = report.manifest_digest;
         }
     }
     let given = given(arguments, &name, proxy.as_deref())?;

@@ -153,6 +153,23 @@ fn an_image_for_another_architecture_needs_an_emulator() {
 }
 
 #[test]
+fn a_release_that_the_key_did_not_sign_is_refused_with_one_document() {
+    let world = World::with(&[]);
+    let keys = world.path("keys");
+    let kdistro = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kdistro"));
+        command.current_dir(env!("CARGO_MANIFEST_DIR")).args(arguments).arg("--home").arg(&keys);
+        run(&mut command).expect(0).out
+    };
+    kdistro(&["key", "new"]);
+    let key = world.path("release.pub");
+    fs::write(&key, kdistro(&["key", "show"])).unwrap();
+    let refused = world.image("inspect", &["hello", "--json", "--key", key.to_str().unwrap()]);
+    let report: serde_json::Value = serde_json::from_str(&refused.expect(1).out).unwrap();
+    assert_eq!(report["outcome"], "differs");
+}
+
+#[test]
 fn what_is_not_the_published_image_is_refused() {
     let arguments = ["hello", "--platform", "linux/amd64"];
     let refused = |world: &World| world.image("run", &arguments).expect(2).err;
