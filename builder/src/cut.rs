@@ -172,21 +172,10 @@ impl<'a> Cutting<'a> {
 
     fn state(&self, place: &Place) -> Result<State, CutError> {
         let signing = place.signing(self.context);
-        let publisher = self.publisher(place, &signing);
+        let publisher = publisher(self.context, place, &signing);
         let index = publisher.index(&self.order.channel, &place.trust()?)?;
         let index = index.map(|current| current.index);
         Ok(number::state(&place.store, &self.order.channel, index.as_ref(), &self.plan_digest())?)
-    }
-
-    fn publisher<'b>(&'b self, place: &'b Place, signing: &'b Signing<'b>) -> Publisher<'b> {
-        Publisher {
-            store: &place.store,
-            registry: &place.registry,
-            content: &self.context.content,
-            signing,
-            environment: &place.target.name,
-            reporter: &self.context.reporter,
-        }
     }
 
     fn fetch(&self, place: &Place) -> Result<(), CutError> {
@@ -272,7 +261,7 @@ impl<'a> Cutting<'a> {
             ReleaseName { channel: claim.header.channel.clone(), number: claim.header.number };
         let documents = self.documents(packaged, &name)?;
         let signing = place.signing(self.context);
-        let publisher = self.publisher(place, &signing);
+        let publisher = publisher(self.context, place, &signing);
         let ready = Ready {
             plan: &self.plan,
             plan_bytes: &self.plan_bytes,
@@ -346,7 +335,8 @@ impl<'a> Cutting<'a> {
     /// Announces the newest release first, where a crash came between its publication here and its announcement.
     fn finish_announcement(&self, place: &Place) -> Result<(), CutError> {
         let signing = place.signing(self.context);
-        let index = self.publisher(place, &signing).index(&self.order.channel, &place.trust()?)?;
+        let index =
+            publisher(self.context, place, &signing).index(&self.order.channel, &place.trust()?)?;
         let number = index.map_or(0, |current| current.index.status.latest_release);
         let name = ReleaseName { channel: self.order.channel.clone(), number };
         let path = self.context.home.journal(&name);
@@ -397,6 +387,22 @@ pub fn fetcher<'a>(context: &'a Context, workspace: &'a Workspace) -> Fetcher<'a
         apt_sources: context.apt_sources.as_deref().map(Path::new),
         reporter: &context.reporter,
         apt: OnceLock::new(),
+    }
+}
+
+/// The publisher to a place.
+pub fn publisher<'a>(
+    context: &'a Context,
+    place: &'a Place,
+    signing: &'a Signing<'a>,
+) -> Publisher<'a> {
+    Publisher {
+        store: &place.store,
+        registry: &place.registry,
+        content: &context.content,
+        signing,
+        environment: &place.target.name,
+        reporter: &context.reporter,
     }
 }
 

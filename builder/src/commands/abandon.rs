@@ -12,10 +12,10 @@ use super::{
 };
 use crate::{
     context::Context,
+    cut::publisher,
     journal::Journal,
     place::Place,
     publish::{
-        Publisher,
         index::{self, Change},
         number,
     },
@@ -29,14 +29,7 @@ pub(super) fn run(context: &Context, release: &ReleaseName, reason: &str) -> Res
     let place = Place::open(context, context.target()?)?;
     let trust = place.trust()?;
     let signing = place.signing(context);
-    let publisher = Publisher {
-        registry: &place.registry,
-        store: &place.store,
-        content: &context.content,
-        signing: &signing,
-        environment: &place.target.name,
-        reporter: &context.reporter,
-    };
+    let publisher = publisher(context, &place, &signing);
     if number::read_claim(&place.store, release)?.is_none() {
         let place = context.home.resolve(&place.target.store.directory);
         return Err(no_release(release, &place.display().to_string()).into());

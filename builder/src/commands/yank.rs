@@ -8,7 +8,7 @@ use super::{
     output::{print_json, say},
     plan::configured,
 };
-use crate::{context::Context, journal::Journal, place::Place, publish::Publisher};
+use crate::{context::Context, cut::publisher, journal::Journal, place::Place};
 
 pub(super) fn run(context: &Context, release: &ReleaseName, reason: &str) -> Result {
     let workspace = context.workspace()?;
@@ -18,14 +18,7 @@ pub(super) fn run(context: &Context, release: &ReleaseName, reason: &str) -> Res
     let _lock = context.home.lock(&format!("cut-{}", release.channel), what)?;
     let place = Place::open(context, context.target()?)?;
     let (trust, signing) = (place.trust()?, place.signing(context));
-    let publisher = Publisher {
-        registry: &place.registry,
-        store: &place.store,
-        content: &context.content,
-        signing: &signing,
-        environment: &place.target.name,
-        reporter: &context.reporter,
-    };
+    let publisher = publisher(context, &place, &signing);
     let mut journal = Journal::open(&context.home.journal(release))?;
     let topic = workspace.distribution.sns_topic_arn.as_deref();
     publisher.yank(release, reason, (channel, topic), (&trust, &mut journal))?;

@@ -18,9 +18,6 @@ use kdistro_verify::{
 use super::{Facts, Partial, Parts, SbomError, parts_of_sbom};
 use crate::config::{self, channel::Channel};
 
-/// The largest document that is read into memory.
-const LARGEST_DOCUMENT: u64 = layout::LARGEST_DOCUMENT;
-
 /// What the name of an SBOM ends with.
 const SBOM: &str = ".spdx.json";
 
@@ -147,7 +144,7 @@ fn document(
     expected: Option<Digest>,
 ) -> Result<Option<Vec<u8>>, ReadError> {
     let failed = |source| ReadError::Store { name: name.to_owned(), source };
-    let Some(bytes) = store::read(reader, name, LARGEST_DOCUMENT).map_err(failed)? else {
+    let Some(bytes) = store::read(reader, name, layout::LARGEST_DOCUMENT).map_err(failed)? else {
         return Ok(None);
     };
     let found = hash::sha256(&bytes);

@@ -34,9 +34,6 @@ use crate::{
     plan::{self, PlanError, Selection},
 };
 
-/// The largest document that is read into memory.
-const LARGEST_DOCUMENT: u64 = layout::LARGEST_DOCUMENT;
-
 /// Why a rebuild could not be made; that something differs is no error but a [`Rebuilt`].
 #[derive(Debug, thiserror::Error)]
 pub enum RebuildError {
@@ -295,7 +292,7 @@ pub fn statement(subject: &Subjected, rebuilt: &Rebuilt, inputs_from: &str) -> S
 
 fn read(reader: &dyn Reader, name: &str) -> Result<Vec<u8>, RebuildError> {
     let failed = |source| RebuildError::Store { name: name.to_owned(), source };
-    let bytes = store::read(reader, name, LARGEST_DOCUMENT).map_err(failed)?;
+    let bytes = store::read(reader, name, layout::LARGEST_DOCUMENT).map_err(failed)?;
     bytes.ok_or_else(|| RebuildError::Missing(name.to_owned()))
 }
 
