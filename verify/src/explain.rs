@@ -15,14 +15,17 @@ mod text;
 
 use std::{
     fs::{self, File},
-    io::{self, BufReader, Read},
+    io::{self, BufReader},
     path::Path,
 };
 
 use flate2::read::MultiGzDecoder;
 use kdistro_formats::terminal::printable;
 
-use crate::compare::{self, Verdict};
+use crate::{
+    compare::{self, Verdict},
+    store::read_at_most,
+};
 
 /// The most that is held in memory, in bytes: enough for two archives of Kubernetes' servers.
 const LARGEST: u64 = 3 << 29;
@@ -119,13 +122,6 @@ fn hold(path: &Path, room: Room) -> io::Result<Option<(Vec<u8>, Room)>> {
         let room = room.beside(bytes.len() as u64)?;
         Some((bytes, room))
     }))
-}
-
-/// Reads content to its end; none when it has more than `limit` bytes.
-fn read_at_most(content: impl Read, limit: u64) -> io::Result<Option<Vec<u8>>> {
-    let mut bytes = Vec::new();
-    content.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
-    Ok((bytes.len() as u64 <= limit).then_some(bytes))
 }
 
 /// The first difference of two contents.

@@ -38,17 +38,22 @@ pub trait Reader: Send + Sync {
 /// Reads a document of at most `limit` bytes; none when it is not there.
 pub fn read(reader: &dyn Reader, name: &str, limit: u64) -> io::Result<Option<Vec<u8>>> {
     let Some(file) = reader.open_document(name)? else { return Ok(None) };
-    read_at_most(file, limit).map(Some)
+    read_document(file, limit).map(Some)
 }
 
-fn read_at_most(content: impl Read, limit: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    content.take(limit + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > limit {
+/// Reads a document to its end; it is an error when it has more than `limit` bytes.
+fn read_document(content: impl Read, limit: u64) -> io::Result<Vec<u8>> {
+    read_at_most(content, limit)?.ok_or_else(|| {
         let message = format!("is larger than the {limit} bytes that such a document may have");
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
-    }
-    Ok(bytes)
+        io::Error::new(io::ErrorKind::FileTooLarge, message)
+    })
+}
+
+/// Reads content to its end; none when it has more than `limit` bytes.
+pub(crate) fn read_at_most(content: impl Read, limit: u64) -> io::Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    content.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    Ok((bytes.len() as u64 <= limit).then_some(bytes))
 }
 
 /// A store in a directory.

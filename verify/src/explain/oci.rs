@@ -13,7 +13,8 @@ use kdistro_formats::{
     oci::{Descriptor, Index, LARGEST_DOCUMENT, Manifest, REF_NAME, layout},
 };
 
-use super::{DEEPEST, Room, of_bytes, of_files, read_at_most};
+use super::{DEEPEST, Room, of_bytes, of_files};
+use crate::store::read_at_most;
 
 /// The blobs of one side.
 struct Blobs {

@@ -8,7 +8,7 @@ use std::{
 
 use kdistro_formats::layout::LARGEST_DOCUMENT;
 
-use super::{LocateError, is_absent, open, read_at_most};
+use super::{LocateError, is_absent, open, read_document};
 
 /// Reads what `manifest` names beside the store in which it is called `name`.
 ///
@@ -34,5 +34,5 @@ fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     if !fs::metadata(path)?.is_file() {
         return Err(io::Error::other("is not a regular file"));
     }
-    read_at_most(File::open(path)?, LARGEST_DOCUMENT)
+    read_document(File::open(path)?, LARGEST_DOCUMENT)
 }
