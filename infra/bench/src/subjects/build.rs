@@ -150,6 +150,8 @@ fn bare(step: &Step, home: &Home) -> Result<(Digests, Cost), BenchError> {
     let mut command = peer::program(words.next().unwrap_or_default());
     command.args(words).env_clear().current_dir(on_host(&step.body.directory, &places));
     command.envs(step.body.env.iter().map(|(name, value)| (name, on_host(value, &places))));
+    // Go before 1.19 links the toolchain's place into programs that ask for it (cmd/link, `gorootFinal`).
+    command.envs(step.body.env.get("GOROOT").map(|inside| ("GOROOT_FINAL", inside)));
     let (_, cost) = cost_of(|| peer::run(&mut command))?;
     let mut found = Digests::new();
     for name in &step.body.outputs {
