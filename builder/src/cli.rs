@@ -199,6 +199,18 @@ pub enum Command {
     /// Say in the channel's index that a published release should not be used any more; it stays where it is
     #[command(after_help = "Example:\n  kdistro yank 1-20-2 --reason CVE-2026-0001")]
     Yank(Settled),
+    /// Publish a keyless signature of a release beside it: a bundle that cosign made of the manifest, checked first
+    #[command(
+        after_help = "Example:\n  kdistro attest 1-36-7 --bundle M.sigstore.json --identity release@example.com --issuer https://accounts.example.com\n\n\
+        Made with: cosign sign-blob --bundle M.sigstore.json STORE/kubernetes-1-36/kubernetes-1-36-7.yaml"
+    )]
+    Attest(AttestArgs),
+    /// Bring a release from one environment to another: verified, the same bytes, signed and announced anew
+    #[command(
+        after_help = "Examples:\n  kdistro promote 1-36-7 --from dev --to production --dry-run\n  kdistro promote 1-36-7 --from dev --to production\n  \
+        kdistro promote 1-36-7 --from dev --key dev.pub --to production"
+    )]
+    Promote(PromoteArgs),
     /// Build a published release again from its plan and inputs, in an empty cache, and compare
     #[command(
         after_help = "Examples:\n  kdistro rebuild --key release.pub STORE/kubernetes-1-20/kubernetes-1-20-1.yaml\n  \
@@ -251,6 +263,47 @@ pub struct Settled {
     pub environment: EnvironmentName,
 }
 
+/// A keyless signature, and whose it must be.
+#[derive(Debug, Args)]
+pub struct AttestArgs {
+    /// The release, such as 1-36-7
+    pub release: ReleaseName,
+    /// The bundle
+    #[arg(long, value_name = "FILE")]
+    pub bundle: PathBuf,
+    /// Who must have signed: the email address or URI that the certificate names
+    #[arg(long, value_name = "EMAIL|URI", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub identity: String,
+    /// Who must have vouched for that identity, such as <https://accounts.example.com>
+    #[arg(long, value_name = "URL", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub issuer: String,
+    /// The trusted root of the certificate's authority and the log [default: Sigstore's public one, as it was when this program was built]
+    #[arg(long, value_name = "FILE")]
+    pub trusted_root: Option<PathBuf>,
+    /// Where the release is
+    #[command(flatten)]
+    pub environment: EnvironmentName,
+}
+
+/// What is brought where.
+#[derive(Debug, Args)]
+pub struct PromoteArgs {
+    /// The release, such as 1-36-7
+    pub release: ReleaseName,
+    /// The environment that it is in
+    #[arg(long, value_name = "NAME")]
+    pub from: String,
+    /// The environment that it goes to
+    #[arg(long, value_name = "NAME")]
+    pub to: String,
+    /// The public key that must have signed it, PEM [default: the first environment's own]
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+    /// Only say what would be copied, signed and announced
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
 /// Begin something new.
 #[derive(Debug, Subcommand)]
 pub enum NewCommand {
@@ -280,6 +333,7 @@ impl Command {
             | Self::Diff { environment, .. }
             | Self::Abandon(Settled { environment, .. })
             | Self::Yank(Settled { environment, .. })
+            | Self::Attest(AttestArgs { environment, .. })
             | Self::Key(KeyCommand::New(environment) | KeyCommand::Show(environment)) => {
                 environment
             }

@@ -130,19 +130,33 @@ impl Context {
         made.map_err(ContextError::Scratch)
     }
 
+    /// The proxy for addresses, as the environment names it.
+    pub fn proxy(&self) -> Option<String> {
+        let named = |name: &str| {
+            let found = self.surroundings.variables.iter().find(|(key, _)| key == name);
+            found.map(|(_, value)| value.to_string_lossy().into_owned())
+        };
+        named("https_proxy").or_else(|| named("HTTPS_PROXY")).filter(|value| !value.is_empty())
+    }
+
     /// Reads the declarative files of the build repository.
     pub fn workspace(&self) -> Result<Workspace, ContextError> {
         Workspace::read(read_files(&self.top()?)?).map_err(ContextError::Configuration)
     }
 
-    /// Reads the environment file.
+    /// Reads the file of the environment that the command line names.
     pub fn target(&self) -> Result<environment::Environment, ContextError> {
+        self.target_called(&self.environment_name)
+    }
+
+    /// Reads the file of an environment.
+    pub fn target_called(&self, name: &str) -> Result<environment::Environment, ContextError> {
         let files = read_environments(&self.top()?)?;
-        let file = environment::file(&self.environment_name);
+        let file = environment::file(name);
         let Some(bytes) = files.get(&file) else {
             let names = files.keys().filter_map(|path| environment::name_of(path));
             let known = names.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-            let name = self.environment_name.clone();
+            let name = name.to_owned();
             return Err(ContextError::UnknownEnvironment { name, known });
         };
         environment::Environment::read(&file, bytes).map_err(ContextError::Environment)

@@ -4,38 +4,32 @@ mod error;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::Path,
+    path::{Path, PathBuf},
     sync::OnceLock,
 };
 
-use kdistro_border::{Announced, Announcer, Store};
 use kdistro_formats::{
     ChannelName, CommitId, Digest, ReleaseName, canonical,
     claim::{Claim, Header},
-    layout,
     plan::{Plan, Step},
 };
-use kdistro_verify::{
-    hash::{self, Hashes},
-    store,
-};
+use kdistro_verify::hash::{self, Hashes};
 
 pub use self::error::CutError;
 use crate::{
     build::{self, BuildError, Builder, Records},
-    config::{Workspace, environment::Environment as Target},
+    config::{Workspace, channel::Channel, environment::Environment as Target},
     context::Context,
     fetch::Fetcher,
     home::{Lock, write_whole},
-    journal::{Entry, Journal},
+    journal::Journal,
     package::{KnownPackages, Packaged, Packager},
-    place::Place,
+    place::{self, Place},
     plan::{self, Selection},
     publish::{
-        PublishError, Published, Publisher, Ready,
-        announce::{self, News},
-        index::Change,
+        ImageParts, Offer, PublishError, Published, Publisher, Ready,
         number::{self, State},
+        provenance::{self, Built},
     },
     release::{self, kubeadm},
     sign::Signing,
@@ -165,7 +159,7 @@ impl<'a> Cutting<'a> {
         let name =
             ReleaseName { channel: claim.header.channel.clone(), number: claim.header.number };
         if self.order.until >= Stage::Announce {
-            self.announce(place, &name)?;
+            self.finish_announcements(place)?;
         }
         Ok(Some(Outcome::Unchanged(name)))
     }
@@ -175,7 +169,12 @@ impl<'a> Cutting<'a> {
         let publisher = publisher(self.context, place, &signing);
         let index = publisher.index(&self.order.channel, &place.trust()?)?;
         let index = index.map(|current| current.index);
-        Ok(number::state(&place.store, &self.order.channel, index.as_ref(), &self.plan_digest())?)
+        Ok(number::state(
+            place.store.as_ref(),
+            &self.order.channel,
+            index.as_ref(),
+            &self.plan_digest(),
+        )?)
     }
 
     fn fetch(&self, place: &Place) -> Result<(), CutError> {
@@ -183,9 +182,9 @@ impl<'a> Cutting<'a> {
         let fetcher = fetcher(self.context, &self.workspace);
         let wanted: BTreeSet<Digest> = self.plan.inputs.iter().map(|input| input.sha256).collect();
         // What an earlier release was made from is published with it; upstream may not have it any more.
-        let published = self.context.home.resolve(&place.target.store.directory);
-        if published.is_dir() {
-            fetcher.take_published(&store::Directory::new(published), &self.plan, &wanted)?;
+        if place.store.folder().is_none_or(|folder| folder.is_dir()) {
+            let published = place::reader(place.store.clone());
+            fetcher.take_published(published.as_ref(), &self.plan, &wanted)?;
         }
         if let Some(lock) = self.workspace.locks.get(&self.order.channel) {
             fetcher.ensure(lock, &wanted)?;
@@ -247,6 +246,17 @@ impl<'a> Cutting<'a> {
         Ok(documents)
     }
 
+    /// Reads what the images consist of.
+    fn images(&self, packaged: &Packaged) -> Result<BTreeMap<String, ImageParts>, CutError> {
+        let read = |digest: &Digest| Ok(self.context.content.read(digest)?);
+        let of = |path: &String| -> Result<ImageParts, PublishError> {
+            let index = packaged.assets.get(path).map(|hashes| read(&hashes.sha256)).transpose()?;
+            ImageParts::read(&index.unwrap_or_default(), read)
+        };
+        let images = packaged.images.keys().map(|path| Ok((path.clone(), of(path)?)));
+        images.collect()
+    }
+
     fn release(
         &self,
         place: &Place,
@@ -254,7 +264,7 @@ impl<'a> Cutting<'a> {
     ) -> Result<Outcome, CutError> {
         self.context.reporter.stage("publish");
         if self.order.until >= Stage::Announce {
-            self.finish_announcement(place)?;
+            self.finish_announcements(place)?;
         }
         let claim = self.claim(place)?;
         let name =
@@ -262,32 +272,31 @@ impl<'a> Cutting<'a> {
         let documents = self.documents(packaged, &name)?;
         let signing = place.signing(self.context);
         let publisher = publisher(self.context, place, &signing);
+        let plan = (&self.plan, &self.plan_digest());
+        let distribution = &self.workspace.distribution;
+        let manifest = release::manifest(plan, (packaged, &documents), &claim.header, distribution);
+        let (header, assets) = (&claim.header, &packaged.assets);
         let ready = Ready {
             plan: &self.plan,
             plan_bytes: &self.plan_bytes,
-            packaged,
+            manifest: &manifest.map_err(PublishError::Release)?,
             claim: &claim,
-            distribution: &self.workspace.distribution,
+            assets,
+            images: &self.images(packaged)?,
             documents: &documents,
-            records,
-            files: &self.workspace.files,
+            provenances: &provenance::statements(&Built { plan, assets, records, header }),
         };
-        publisher.refuse_early(&ready, &name)?;
-        number::take(&place.store, &claim)?;
-        let mut journal = Journal::open(&self.context.home.journal(&name))?;
-        journal.write(&Entry::Claimed { claim: hash::sha256(&canonical::to_vec(&claim)?) })?;
-        publisher.publish_keys(&place.keys, &mut journal)?;
-        let published = publisher.publish(&ready, &mut journal)?;
-        let offer =
-            kdistro_formats::release::ReleaseRef { number: name.number, digest: published.digest };
-        let topic = self.workspace.distribution.sns_topic_arn.as_deref();
-        if let Some(channel) = self.workspace.channels.get(&self.order.channel) {
-            let change = Change::Release(offer);
-            publisher.change_index(channel, topic, &change, (&place.trust()?, &mut journal))?;
-        }
-        let digest = published.digest;
+        let offer = Offer {
+            keys: &place.keys,
+            trust: &place.trust()?,
+            channel: self.channel()?,
+            topic: place.target.topic(),
+            skipped: &[],
+        };
+        let mut journal = Journal::open(&journal(self.context, place, &name))?;
+        let Published { digest, .. } = publisher.release(&ready, &offer, &mut journal)?;
         let announcing = self.order.until >= Stage::Announce;
-        let repeated = announcing && self.announce(place, &name)? == Announced::Repeated;
+        let repeated = announcing && !self.announce(place)?.contains(&name);
         Ok(Outcome::Released { name, digest, repeated })
     }
 
@@ -308,64 +317,28 @@ impl<'a> Cutting<'a> {
         Ok(Claim { plan: self.plan_digest(), header })
     }
 
-    /// Announces a release as it stands in the store.
-    fn announce(&self, place: &Place, name: &ReleaseName) -> Result<Announced, CutError> {
-        let published = published(place, name)?;
-        let gone = |name: String| CutError::Publish(PublishError::Vanished(name));
-        let claim = number::read_claim(&place.store, name)?;
-        let claim = claim.ok_or_else(|| gone(layout::claim(name)))?;
-        let plan = place.store.read(&layout::plan(name))?;
-        let plan: Plan = canonical::from_slice(&plan.ok_or_else(|| gone(layout::plan(name)))?)?;
-        let news = News {
-            published: &published,
-            plan: &plan,
-            header: &claim.header,
-            environment: &place.target.name,
-            url: &self.workspace.distribution.url,
-        };
-        let announcer: &dyn Announcer = &place.announcer;
-        let announced = announce::announce(&news, announcer)?;
-        let mut journal = Journal::open(&self.context.home.journal(name))?;
-        if !journal.is_announced() {
-            journal.write(&Entry::Announced { manifest: published.digest })?;
-        }
-        Ok(announced)
+    /// The channel as it is configured.
+    fn channel(&self) -> Result<&Channel, CutError> {
+        let channel = &self.order.channel;
+        let found = self.workspace.channels.get(channel);
+        found.ok_or_else(|| CutError::NoChannel(channel.clone()))
     }
 
-    /// Announces the newest release first, where a crash came between its publication here and its announcement.
-    fn finish_announcement(&self, place: &Place) -> Result<(), CutError> {
+    /// Announces what the channel offers and nobody was told of; returns which releases.
+    fn announce(&self, place: &Place) -> Result<Vec<ReleaseName>, CutError> {
         let signing = place.signing(self.context);
-        let index =
-            publisher(self.context, place, &signing).index(&self.order.channel, &place.trust()?)?;
-        let number = index.map_or(0, |current| current.index.status.latest_release);
-        let name = ReleaseName { channel: self.order.channel.clone(), number };
-        let path = self.context.home.journal(&name);
-        if number == 0 || !path.exists() {
-            return Ok(());
-        }
-        let journal = Journal::open(&path)?;
-        if !journal.is_empty() && !journal.is_announced() {
+        let publisher = publisher(self.context, place, &signing);
+        let announcer = (place.announcer.as_ref(), self.workspace.distribution.url.as_str());
+        Ok(publisher.announce_all(&self.order.channel, &place.trust()?, announcer)?)
+    }
+
+    /// Announces what earlier runs published and did not come to announce.
+    fn finish_announcements(&self, place: &Place) -> Result<(), CutError> {
+        for name in self.announce(place)? {
             self.context.reporter.note(format!("release {name} was not announced yet: it is now"));
-            self.announce(place, &name)?;
         }
         Ok(())
     }
-}
-
-/// Reads back a release that is published.
-fn published(place: &Place, name: &ReleaseName) -> Result<Published, CutError> {
-    let document = layout::manifest(name);
-    let read = |name: &str| {
-        let found = place.store.read(name)?;
-        found.ok_or_else(|| CutError::Publish(PublishError::Vanished(name.to_owned())))
-    };
-    let bytes = read(&document)?;
-    Ok(Published {
-        name: name.clone(),
-        digest: hash::sha256(&bytes),
-        manifest: String::from_utf8_lossy(&bytes).into_owned(),
-        bundle: read(&layout::bundle(&document))?,
-    })
 }
 
 /// Where lock and configuration disagree, as one line.
@@ -390,6 +363,17 @@ pub fn fetcher<'a>(context: &'a Context, workspace: &'a Workspace) -> Fetcher<'a
     }
 }
 
+/// The journal of a release in an environment.
+pub fn journal(context: &Context, place: &Place, release: &ReleaseName) -> PathBuf {
+    context.home.journal(&place.target.name, release)
+}
+
+/// How many files are on their way at once: enough to hide what each waits for.
+const AT_ONCE: usize = 8;
+
+/// Of a cut all content is in the content store.
+static NOWHERE: BTreeMap<Digest, PathBuf> = BTreeMap::new();
+
 /// The publisher to a place.
 pub fn publisher<'a>(
     context: &'a Context,
@@ -397,9 +381,11 @@ pub fn publisher<'a>(
     signing: &'a Signing<'a>,
 ) -> Publisher<'a> {
     Publisher {
-        store: &place.store,
-        registry: &place.registry,
+        store: place.store.as_ref(),
+        registry: place.registry.as_ref(),
         content: &context.content,
+        elsewhere: &NOWHERE,
+        at_once: AT_ONCE,
         signing,
         environment: &place.target.name,
         reporter: &context.reporter,

@@ -113,9 +113,9 @@ impl Home {
         self.root.join("assemblies")
     }
 
-    /// The journal of one release.
-    pub fn journal(&self, release: &ReleaseName) -> PathBuf {
-        self.root.join("journals").join(format!("{release}.jsonl"))
+    /// The journal of one release in one environment.
+    pub fn journal(&self, environment: &str, release: &ReleaseName) -> PathBuf {
+        self.root.join("journals").join(environment).join(format!("{release}.jsonl"))
     }
 
     /// The plan that was made last for a channel, for comparison.

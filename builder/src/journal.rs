@@ -34,11 +34,6 @@ pub enum Entry {
         /// The signature, ASN.1 DER, in base64.
         signature: String,
     },
-    /// The release was announced.
-    Announced {
-        /// The manifest's digest.
-        manifest: Digest,
-    },
 }
 
 /// The journal of one release.
@@ -48,7 +43,6 @@ pub struct Journal {
     file: File,
     published: BTreeMap<String, Digest>,
     signed: BTreeMap<Digest, String>,
-    announced: bool,
 }
 
 /// A journal that cannot be read or written.
@@ -87,7 +81,7 @@ impl Journal {
         let whole = text.rfind('\n').map_or(0, |end| end + 1);
         file.set_len(whole as u64).map_err(failed)?;
         let (published, signed) = (BTreeMap::new(), BTreeMap::new());
-        let mut journal = Self { path: path.to_owned(), file, published, signed, announced: false };
+        let mut journal = Self { path: path.to_owned(), file, published, signed };
         for (index, line) in text.get(..whole).unwrap_or_default().lines().enumerate() {
             let entry = serde_json::from_str(line).map_err(|source| JournalError::Line {
                 path: path.to_owned(),
@@ -116,7 +110,6 @@ impl Journal {
             Entry::Signed { document, signature } => {
                 _ = self.signed.insert(*document, signature.clone());
             }
-            Entry::Announced { .. } => self.announced = true,
             Entry::Claimed { .. } => {}
         }
     }
@@ -124,16 +117,6 @@ impl Journal {
     /// True when this content was published under this name.
     pub fn has_published(&self, name: &str, digest: &Digest) -> bool {
         self.published.get(name) == Some(digest)
-    }
-
-    /// True when nothing was done for this release on this machine.
-    pub fn is_empty(&self) -> bool {
-        self.published.is_empty()
-    }
-
-    /// True when the release was announced.
-    pub fn is_announced(&self) -> bool {
-        self.announced
     }
 
     /// The signature that was made over a document, in base64.

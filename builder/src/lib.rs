@@ -24,6 +24,7 @@ pub mod new_project;
 pub mod package;
 pub mod place;
 pub mod plan;
+pub mod promote;
 pub mod publish;
 pub mod rebuild;
 pub mod release;

@@ -1,10 +1,27 @@
-//! Where an environment's files, announcements and keys are, opened for use.
+//! Where an environment's files, images, announcements and keys are, opened for use.
 
-use kdistro_border::{Directory, FileAnnouncer, OciLayouts};
-use kdistro_verify::trust::{Trust, TrustError};
+#[cfg(feature = "aws")]
+mod aws;
+#[cfg(not(feature = "aws"))]
+#[path = "place/no_aws.rs"]
+mod aws;
+mod credentials;
+
+use std::{fs, io, path::PathBuf, sync::Arc};
+
+use kdistro_border::{
+    Address, Announcer, Directory, FileAnnouncer, HttpRegistry, OciLayouts, Registry,
+    RegistryError, Store, StoreError, WebhookAnnouncer, WebhookError,
+};
+use kdistro_verify::{
+    store::{self, Reader},
+    trust::{Trust, TrustError},
+};
 
 use crate::{
-    config::environment::Environment as Target,
+    config::environment::{
+        AnnouncementPlace, Environment as Target, KeyPlace, RegistryPlace, StorePlace,
+    },
     context::Context,
     sign::{
         Signing,
@@ -22,34 +39,57 @@ pub enum PlaceError {
     /// The trusted root is not one.
     #[error("the trusted root")]
     Trust(#[from] TrustError),
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The registry cannot be used.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The webhook cannot be used.
+    #[error(transparent)]
+    Webhook(#[from] WebhookError),
+    /// This program was built without AWS.
+    #[error(
+        "this kdistro was built without AWS, which `{0}` needs\nhelp:  build it with `cargo build --release -p kdistro --features aws`"
+    )]
+    WithoutAws(&'static str),
+    /// AWS cannot be used.
+    #[error(transparent)]
+    Aws(Box<dyn std::error::Error + Send + Sync>),
+    /// A file that the environment names cannot be read.
+    #[error("cannot read the {what} {}", path.display())]
+    Read {
+        /// What it is.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
 }
 
-/// Where an environment's files, announcements and keys are.
+/// Where an environment's files, images, announcements and keys are.
 pub struct Place {
     /// The environment.
     pub target: Target,
     /// The store.
-    pub store: Directory,
+    pub store: Arc<dyn Store>,
     /// The registry.
-    pub registry: OciLayouts,
+    pub registry: Box<dyn Registry>,
     /// The announcer.
-    pub announcer: FileAnnouncer,
+    pub announcer: Box<dyn Announcer>,
     /// The keys.
     pub keys: Keys,
 }
 
 impl Place {
-    /// Opens an environment; a development environment makes its keys when there are none.
+    /// Opens an environment; a development environment whose keys are files makes them when there are none.
     pub fn open(context: &Context, target: Target) -> Result<Self, PlaceError> {
-        let folder =
-            |place: &crate::config::environment::Place| context.home.resolve(&place.directory);
-        let keys = folder(&target.keys);
-        let keys = if target.development { Keys::open_or_make(&keys)? } else { Keys::open(&keys)? };
         Ok(Self {
-            store: Directory::new(folder(&target.store)),
-            registry: OciLayouts::new(folder(&target.registry)),
-            announcer: FileAnnouncer::new(folder(&target.announcements)),
-            keys,
+            store: open_store(context, &target)?,
+            registry: registry(context, &target)?,
+            announcer: announcer(context, &target)?,
+            keys: open_keys(context, &target)?,
             target,
         })
     }
@@ -57,17 +97,116 @@ impl Place {
     /// The signer and its log.
     pub fn signing(&self, context: &Context) -> Signing<'_> {
         let log = Log {
-            store: &self.store,
+            store: self.store.as_ref(),
             origin: &self.target.log_origin,
-            signer: &self.keys.log,
+            signer: self.keys.log.as_ref(),
             head: context.home.log_head(&self.target.log_origin),
         };
-        Signing { signer: &self.keys.release, log }
+        Signing { signer: self.keys.release.as_ref(), log }
     }
 
     /// Whom this environment itself believes.
     pub fn trust(&self) -> Result<Trust, PlaceError> {
         let root = self.keys.trusted_root(&self.target.log_origin)?;
         Ok(Trust::from_trusted_root(&root, &self.keys.release_key()?)?)
+    }
+}
+
+/// Opens an environment's store alone, which needs none of its keys.
+pub fn open_store(context: &Context, target: &Target) -> Result<Arc<dyn Store>, PlaceError> {
+    Ok(match &target.store {
+        StorePlace::Directory(directory) => {
+            Arc::new(Directory::new(context.home.resolve(directory)))
+        }
+        StorePlace::S3(bucket) => aws::store(context, bucket)?,
+    })
+}
+
+/// Opens an environment's keys; a development environment whose keys are files makes them when there are none.
+pub fn open_keys(context: &Context, target: &Target) -> Result<Keys, PlaceError> {
+    match &target.keys {
+        KeyPlace::Directory(directory) => {
+            let folder = context.home.resolve(directory);
+            let keys =
+                if target.development { Keys::open_or_make(&folder) } else { Keys::open(&folder) };
+            Ok(keys?)
+        }
+        KeyPlace::Kms(kms) => aws::keys(kms),
+    }
+}
+
+fn registry(context: &Context, target: &Target) -> Result<Box<dyn Registry>, PlaceError> {
+    Ok(match &target.registry {
+        RegistryPlace::Directory(directory) => {
+            Box::new(OciLayouts::new(context.home.resolve(directory)))
+        }
+        RegistryPlace::Ecr(ecr) => aws::registry(context, ecr)?,
+        RegistryPlace::Oci(oci) => {
+            let ca = certificates(context, oci.ca.as_deref())?;
+            let address = Address { url: &oci.address, prefix: &oci.prefix, ca: ca.as_deref() };
+            let mut registry = HttpRegistry::open(address, credentials::of_docker(context))?;
+            if let Some(proxy) = context.proxy() {
+                registry = registry.with_proxy(&proxy)?;
+            }
+            Box::new(if oci.immutable { registry.without_fallback_tags() } else { registry })
+        }
+    })
+}
+
+fn announcer(context: &Context, target: &Target) -> Result<Box<dyn Announcer>, PlaceError> {
+    Ok(match &target.announcements {
+        AnnouncementPlace::Directory(directory) => {
+            Box::new(FileAnnouncer::new(context.home.resolve(directory)))
+        }
+        AnnouncementPlace::Sns(topic) => aws::announcer(topic)?,
+        AnnouncementPlace::Webhook(webhook) => {
+            let secret = read(context, "secret", &webhook.secret)?;
+            let mut announcer = WebhookAnnouncer::open(&webhook.address, secret.trim_ascii())?;
+            if let Some(ca) = certificates(context, webhook.ca.as_deref())? {
+                announcer = announcer.with_authorities(&ca)?;
+            }
+            if let Some(proxy) = context.proxy() {
+                announcer = announcer.with_proxy(&proxy)?;
+            }
+            Box::new(announcer)
+        }
+    })
+}
+
+/// Reads the certificates of an own authority, where one is named.
+fn certificates(context: &Context, file: Option<&str>) -> Result<Option<Vec<u8>>, PlaceError> {
+    file.map(|file| read(context, "certificate", file)).transpose()
+}
+
+/// Reads a file that an environment names, from the home folder unless it is absolute.
+fn read(context: &Context, what: &'static str, file: &str) -> Result<Vec<u8>, PlaceError> {
+    let path = context.home.resolve(file);
+    fs::read(&path).map_err(|source| PlaceError::Read { what, path, source })
+}
+
+/// A store as the verifier reads one.
+pub fn reader(store: Arc<dyn Store>) -> Box<dyn Reader> {
+    match store.folder() {
+        Some(folder) => Box::new(store::Directory::new(folder)),
+        None => Box::new(Readable(store)),
+    }
+}
+
+/// A store that is no folder of this machine, as the verifier reads one.
+struct Readable(Arc<dyn Store>);
+
+impl Reader for Readable {
+    fn open(&self, name: &str) -> io::Result<Option<Box<dyn io::Read + '_>>> {
+        let opened = self.0.open(name).map_err(io::Error::other)?;
+        Ok(opened.map(|content| content as Box<dyn io::Read + '_>))
+    }
+
+    fn list(&self, prefix: &str) -> io::Result<Option<Vec<String>>> {
+        let folder = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
+        self.0.list(&folder).map(Some).map_err(io::Error::other)
+    }
+
+    fn place(&self) -> String {
+        self.0.place()
     }
 }

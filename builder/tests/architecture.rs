@@ -22,7 +22,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("release", &["config", "package"]),
     ("sign", &["home", "journal"]),
     ("place", &["config", "context", "sign"]),
-    ("publish", &["build", "config", "content", "journal", "package", "release", "report", "sign"]),
+    ("publish", &["build", "config", "content", "journal", "release", "report", "sign"]),
     (
         "cut",
         &[
@@ -37,6 +37,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "release",
         ],
     ),
+    ("promote", &["config", "content", "context", "cut", "home", "journal", "place", "publish"]),
     ("diff", &["build", "config"]),
     ("new_project", &["config"]),
     ("cli", &["cut"]),
@@ -58,6 +59,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "new_project",
             "place",
             "plan",
+            "promote",
             "publish",
             "rebuild",
             "report",

@@ -3,6 +3,7 @@
 //! All problems are listed, each with the file it is about; what could not be read is told apart from what is
 //! wrong. Nothing is believed but the key (and the trusted root, where it is given from outside).
 
+mod announced;
 mod assets;
 mod attestations;
 mod channel;
@@ -93,6 +94,7 @@ impl Checker<'_> {
         self.check_images(&signed, plan.as_ref());
         self.check_provenances(&signed, plan.as_ref(), trust);
         self.check_attestations(&signed, trust);
+        self.check_announcement(&signed);
         if first {
             self.check_channel(&signed, trust);
         }

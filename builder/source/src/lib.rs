@@ -8,6 +8,7 @@ mod apt_answer;
 mod apt_sources;
 pub mod checkout;
 pub mod command;
+pub mod credentials;
 pub mod debian;
 mod git;
 pub mod golang;

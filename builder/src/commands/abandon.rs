@@ -1,7 +1,6 @@
 //! `kdistro abandon`: gives up a number that was claimed and cannot be finished.
 
-use kdistro_border::{Content, Store};
-use kdistro_formats::{ReleaseName, channel::Withheld, layout};
+use kdistro_formats::ReleaseName;
 use serde_json::json;
 
 use super::{
@@ -12,13 +11,10 @@ use super::{
 };
 use crate::{
     context::Context,
-    cut::publisher,
+    cut::{journal, publisher},
     journal::Journal,
     place::Place,
-    publish::{
-        index::{self, Change},
-        number,
-    },
+    publish::number,
 };
 
 pub(super) fn run(context: &Context, release: &ReleaseName, reason: &str) -> Result {
@@ -30,9 +26,9 @@ pub(super) fn run(context: &Context, release: &ReleaseName, reason: &str) -> Res
     let trust = place.trust()?;
     let signing = place.signing(context);
     let publisher = publisher(context, &place, &signing);
-    if number::read_claim(&place.store, release)?.is_none() {
-        let place = context.home.resolve(&place.target.store.directory);
-        return Err(no_release(release, &place.display().to_string()).into());
+    let store = place.store.as_ref();
+    if number::read_claim(store, release)?.is_none() {
+        return Err(no_release(release, &store.place()).into());
     }
     let current = publisher.index(&release.channel, &trust)?;
     let released = current.iter().flat_map(|current| &current.index.status.releases);
@@ -42,15 +38,10 @@ pub(super) fn run(context: &Context, release: &ReleaseName, reason: &str) -> Res
         )
         .into());
     }
-    let mut journal = Journal::open(&context.home.journal(release))?;
+    let mut journal = Journal::open(&journal(context, &place, release))?;
     publisher.publish_keys(&place.keys, &mut journal)?;
-    place
-        .store
-        .create(&layout::abandoned(release), Content::Bytes(format!("{reason}\n").as_bytes()))?;
-    let digest = index::manifest_digest(&place.store, release)?;
-    let withheld = Withheld { number: release.number, digest, reason: reason.to_owned() };
-    let topic = workspace.distribution.sns_topic_arn.as_deref();
-    publisher.change_index(channel, topic, &Change::Withhold(withheld), (&trust, &mut journal))?;
+    let topic = place.target.topic();
+    publisher.abandon(release, reason, (channel, topic), (&trust, &mut journal))?;
     context.reporter.clear();
     if context.json {
         let release = release.to_string();

@@ -13,7 +13,7 @@ use crate::{
     cli::Part,
     context::Context,
     cut::{self, Order, Outcome, Stage},
-    time,
+    place, time,
 };
 
 pub(super) fn run(
@@ -51,8 +51,8 @@ pub(super) fn commit(context: &Context) -> Result<Option<CommitId>> {
 }
 
 fn outcome_of(context: &Context, channel: &ChannelName, outcome: &Outcome) -> Result<Said> {
-    let store = context.home.resolve(&context.target()?.store.directory);
-    let manifest = |name: &ReleaseName| store.join(layout::manifest(name)).display().to_string();
+    let store = place::open_store(context, &context.target()?)?.place();
+    let manifest = |name: &ReleaseName| format!("{store}/{}", layout::manifest(name));
     let (summary, json): (String, Value) = match outcome {
         Outcome::Until(stage) => {
             let stage = format!("{stage:?}").to_lowercase();

@@ -6,7 +6,7 @@ use kdistro_formats::{ReleaseName, layout};
 use kdistro_verify::store::{self, Reader};
 
 use super::Result;
-use crate::context::Context;
+use crate::{context::Context, place};
 
 /// A release that is not there.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +46,7 @@ pub(super) type Found = (Box<dyn Reader>, String);
 pub(super) fn find(context: &Context, which: &str, store: Option<&str>) -> Result<Found> {
     let Ok(name) = which.parse::<ReleaseName>() else { return manifest(context, which, store) };
     let reader: Box<dyn Reader> = match store {
-        Some(store) => store::open(store, proxy(context).as_deref())?,
+        Some(store) => store::open(store, context.proxy().as_deref())?,
         None => own(context, &name)?,
     };
     let manifest = layout::manifest(&name);
@@ -56,7 +56,7 @@ pub(super) fn find(context: &Context, which: &str, store: Option<&str>) -> Resul
 
 /// Finds a release by the path or address of its manifest.
 pub(super) fn manifest(context: &Context, which: &str, store: Option<&str>) -> Result<Found> {
-    let (reader, name) = store::locate(which, store, proxy(context).as_deref())?;
+    let (reader, name) = store::locate(which, store, context.proxy().as_deref())?;
     require(reader.as_ref(), &name)?;
     Ok((reader, name))
 }
@@ -68,11 +68,11 @@ pub(super) fn require_own(context: &Context, release: &ReleaseName) -> Result<()
 
 /// The environment's own store.
 fn own(context: &Context, release: &ReleaseName) -> Result<Box<dyn Reader>> {
-    let place = context.home.resolve(&context.target()?.store.directory);
-    if !place.exists() {
-        return Err(no_release(release, &place.display().to_string()).into());
+    let store = place::open_store(context, &context.target()?)?;
+    if store.folder().is_some_and(|folder| !folder.exists()) {
+        return Err(no_release(release, &store.place()).into());
     }
-    Ok(Box::new(store::Directory::new(place)))
+    Ok(place::reader(store))
 }
 
 /// The error about a release that is not in a store of which no more is known.
@@ -100,13 +100,4 @@ fn release(name: &str) -> Option<ReleaseName> {
     let (_, file) = name.rsplit_once('/')?;
     let release = file.strip_prefix("kubernetes-")?.strip_suffix(".yaml")?.parse().ok()?;
     (layout::manifest(&release) == name).then_some(release)
-}
-
-/// The proxy for addresses, as the environment names it.
-pub(super) fn proxy(context: &Context) -> Option<String> {
-    let named = |name: &str| {
-        let found = context.surroundings.variables.iter().find(|(key, _)| key == name);
-        found.map(|(_, value)| value.to_string_lossy().into_owned())
-    };
-    named("https_proxy").or_else(|| named("HTTPS_PROXY")).filter(|value| !value.is_empty())
 }

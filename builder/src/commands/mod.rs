@@ -1,6 +1,7 @@
 //! The commands, a file each: they read the command line, call the library and say what came out.
 
 mod abandon;
+mod attest;
 mod channels;
 mod check;
 mod cut;
@@ -15,6 +16,7 @@ mod new_project;
 mod output;
 mod patch;
 mod plan;
+mod promote;
 mod quickstart;
 mod rebuild;
 mod status;
@@ -157,6 +159,8 @@ fn dispatch(cli: &Cli, context: &Context) -> Result {
         }
         Command::Abandon(which) => abandon::run(context, &which.release, &which.reason),
         Command::Yank(which) => yank::run(context, &which.release, &which.reason),
+        Command::Attest(arguments) => attest::run(context, arguments),
+        Command::Promote(arguments) => promote::run(context, arguments),
         Command::Rebuild(arguments) => rebuild::run(context, arguments),
         Command::Diff { from, to, markdown, .. } => diff::run(context, (from, to), *markdown),
         Command::Image(command) => image::run(context, command),

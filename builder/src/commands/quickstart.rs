@@ -19,7 +19,7 @@ use crate::{
     config::{Workspace, channel::Channel},
     context::Context,
     cut::{self, Order, Outcome as CutOutcome, Stage},
-    place::Place,
+    place::{self, Place},
     plan::{self, Selection},
     rebuild::{self, Rebuilt, Subjected},
 };
@@ -53,7 +53,8 @@ pub(super) fn run(context: &Context, fast: bool, channel: Option<&ChannelName>) 
         None => choose(context, &workspace)?,
     };
     let name = cut_release(context, &workspace, &channel, fast)?;
-    let store = context.home.resolve(&context.target()?.store.directory);
+    let store = place::open_store(context, &context.target()?)?;
+    let store = store.folder().ok_or("quickstart publishes into a folder of this machine only")?;
     let manifest = store.join(layout::manifest(&name));
     let key = stranger(context)?;
     let reader = store::Directory::new(&store);

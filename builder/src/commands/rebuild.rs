@@ -12,8 +12,7 @@ use kdistro_verify::{
 use serde_json::json;
 
 use super::{
-    Answer, Result,
-    find::{self, proxy},
+    Answer, Result, find,
     output::{column, count, print_json, row, say},
 };
 use crate::{
@@ -24,7 +23,7 @@ use crate::{
 };
 
 pub(super) fn run(context: &Context, arguments: &RebuildArgs) -> Result {
-    let proxy = proxy(context);
+    let proxy = context.proxy();
     let locate =
         || store::locate(&arguments.manifest, arguments.store.as_deref(), proxy.as_deref());
     let (reader, name) = locate()?;

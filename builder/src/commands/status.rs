@@ -2,9 +2,12 @@
 
 mod upstream;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use kdistro_border::{Directory, Store};
+use kdistro_border::Store;
 use kdistro_formats::{
     ChannelName, ProjectName, ReleaseName, Tag, canonical, channel::ReleaseChannel, layout,
     plan::Plan, release::Release,
@@ -21,6 +24,7 @@ use crate::{
     config::{Workspace, channel::Channel},
     context::Context,
     diff::{self, Difference, Facts, Partial, Style},
+    place,
     plan::{self, Selection},
     publish::number,
     report::printable,
@@ -87,14 +91,13 @@ pub(super) fn run(context: &Context, wanted: &[ChannelName], ask: bool) -> Resul
     for channel in wanted {
         configured(&workspace, channel)?;
     }
-    let place = context.home.resolve(&context.target()?.store.directory);
     if !context.home.path().is_dir() {
         let home = context.home.path().display();
         context
             .reporter
             .note(format!("there is no folder {home}: nothing was ever built or released there"));
     }
-    let store = Directory::new(&place);
+    let store = place::open_store(context, &context.target()?)?;
     let mut upstreams = Upstreams::default();
     let mut lines = Vec::new();
     for (name, channel) in &workspace.channels {
@@ -124,7 +127,7 @@ fn line(
     context: &Context,
     workspace: &Workspace,
     channel: &Channel,
-    store: &Directory,
+    store: &Arc<dyn Store>,
 ) -> Result<Line> {
     let name = &channel.channel;
     let index = store.read(&layout::channel_index(name))?;
@@ -151,20 +154,20 @@ fn line(
         partial: partial(store, &latest_release)?,
         yanked: yanked.collect(),
         lock: lock(workspace, name),
-        unfinished: unfinished(store, name, index.as_ref())?,
-        next: next(context, workspace, &latest_release, store)?,
+        unfinished: unfinished(store.as_ref(), name, index.as_ref())?,
+        next: next(context, workspace, &latest_release, store.as_ref())?,
         upstream: None,
     })
 }
 
 /// What a release holds, where its plan says that it is not the whole channel.
-fn partial(store: &Directory, release: &ReleaseName) -> Result<Option<Partial>> {
+fn partial(store: &Arc<dyn Store>, release: &ReleaseName) -> Result<Option<Partial>> {
     let bytes = store.read(&layout::plan(release))?;
     // One that cannot be read is told of with the next release.
     let plan: Option<Plan> = bytes.and_then(|bytes| canonical::from_slice(&bytes).ok());
     let Some(plan) = plan else { return Ok(None) };
-    let reader = kdistro_verify::store::Directory::new(store.path());
-    Ok(diff::partial(&reader, &release.to_string(), &plan)?)
+    let reader = place::reader(store.clone());
+    Ok(diff::partial(reader.as_ref(), &release.to_string(), &plan)?)
 }
 
 fn lock(workspace: &Workspace, channel: &ChannelName) -> Vec<String> {

@@ -8,7 +8,12 @@ use super::{
     output::{print_json, say},
     plan::configured,
 };
-use crate::{context::Context, cut::publisher, journal::Journal, place::Place};
+use crate::{
+    context::Context,
+    cut::{journal, publisher},
+    journal::Journal,
+    place::Place,
+};
 
 pub(super) fn run(context: &Context, release: &ReleaseName, reason: &str) -> Result {
     let workspace = context.workspace()?;
@@ -19,9 +24,12 @@ pub(super) fn run(context: &Context, release: &ReleaseName, reason: &str) -> Res
     let place = Place::open(context, context.target()?)?;
     let (trust, signing) = (place.trust()?, place.signing(context));
     let publisher = publisher(context, &place, &signing);
-    let mut journal = Journal::open(&context.home.journal(release))?;
-    let topic = workspace.distribution.sns_topic_arn.as_deref();
+    let mut journal = Journal::open(&journal(context, &place, release))?;
+    let topic = place.target.topic();
     publisher.yank(release, reason, (channel, topic), (&trust, &mut journal))?;
+    // Said again when this is run again: of a yank there is no record but the index.
+    let announcer = (place.announcer.as_ref(), workspace.distribution.url.as_str());
+    publisher.announce_yank(release, reason, announcer)?;
     context.reporter.clear();
     if context.json {
         let release = release.to_string();

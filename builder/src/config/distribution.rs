@@ -12,7 +12,4 @@ pub struct Distribution {
     pub url: String,
     /// Where images are, seen from outside: the registry's name, and what stands before every repository.
     pub registry: String,
-    /// The topic on which releases are announced, when there is one.
-    #[serde(default)]
-    pub sns_topic_arn: Option<String>,
 }

@@ -46,6 +46,9 @@ pub enum CutError {
         /// Where they disagree.
         what: String,
     },
+    /// There is no such channel.
+    #[error("channel {0} is not configured")]
+    NoChannel(ChannelName),
     /// An input cannot be had.
     #[error("cannot fetch the inputs")]
     Fetch(#[from] FetchError),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use kdistro_formats::{Digest, ReleaseName, layout};
+use kdistro_verify::hash;
 
 use super::Ready;
 use crate::config::CRDS;
@@ -35,7 +36,39 @@ impl Upload {
             Self::Bytes { name, .. } | Self::Stored { name, .. } => name,
         }
     }
+
+    /// Its length in bytes.
+    pub fn size(&self) -> u64 {
+        match self {
+            Self::Bytes { bytes, .. } => bytes.len() as u64,
+            Self::Stored { size, .. } => *size,
+        }
+    }
+
+    /// The digest of its content.
+    pub fn digest(&self) -> Digest {
+        match self {
+            Self::Bytes { bytes, .. } => hash::sha256(bytes),
+            Self::Stored { digest, .. } => *digest,
+        }
+    }
+
+    /// True for what is written before all else: by the plan everybody can tell what is left of a number that was given up.
+    pub fn is_first(&self) -> bool {
+        self.name().rsplit('/').next() == Some(PLAN)
+    }
+
+    /// True for what is written after all else in its folder: the record of what is complete.
+    pub fn is_last(&self) -> bool {
+        self.name().rsplit('/').next() == Some(SHORT_SUMS)
+    }
 }
+
+/// The last part of the name of a plan.
+const PLAN: &str = "plan.json";
+/// The sums of a folder's files.
+const SHORT_SUMS: &str = "SHA256SUM";
+const LONG_SUMS: &str = "SHA512SUM";
 
 /// Lists everything that must be there before the manifest: inputs, artifacts with their sums, images, CRDs, documents,
 /// the plan.
@@ -50,14 +83,14 @@ pub fn uploads(ready: &Ready<'_>, name: &ReleaseName) -> Vec<Upload> {
         uploads.push(Upload::Stored { name: layout::input(&digest), digest, size });
     }
     uploads.extend(artifacts(ready, name));
-    for (path, bytes) in ready.files {
-        if let Some(file) = path.strip_prefix(CRDS) {
-            uploads.push(Upload::Bytes { name: layout::crd(file), bytes: bytes.clone() });
+    for file in &ready.plan.configuration {
+        if let Some(crd) = file.path.strip_prefix(CRDS) {
+            let (name, digest, size) = (layout::crd(crd), file.sha256, file.size);
+            uploads.push(Upload::Stored { name, digest, size });
         }
     }
-    for (digest, size) in ready.packaged.images.values().flat_map(|image| &image.blobs) {
-        let (name, digest, size) = (layout::image_blob(digest), *digest, *size);
-        uploads.push(Upload::Stored { name, digest, size });
+    for (digest, size) in images(ready) {
+        uploads.push(Upload::Stored { name: layout::image_blob(&digest), digest, size });
     }
     for (document, hashes) in ready.documents {
         let (digest, size) = (hashes.sha256, hashes.size);
@@ -67,12 +100,26 @@ pub fn uploads(ready: &Ready<'_>, name: &ReleaseName) -> Vec<Upload> {
     uploads
 }
 
+/// Every blob of every image with its size; images share some.
+fn images(ready: &Ready<'_>) -> BTreeMap<Digest, u64> {
+    let mut blobs = BTreeMap::new();
+    for (path, parts) in ready.images {
+        blobs.extend(parts.sizes());
+        // The size of an image is that of all of it; its index is what the manifests leave.
+        if let Some(whole) = ready.assets.get(path) {
+            let rest = parts.sizes().values().sum::<u64>();
+            blobs.insert(whole.sha256, whole.size.saturating_sub(rest));
+        }
+    }
+    blobs
+}
+
 /// Every asset with its sidecars, and the sums of each folder, written last: the record of what is complete.
 fn artifacts(ready: &Ready<'_>, name: &ReleaseName) -> Vec<Upload> {
     let mut uploads = Vec::new();
     let mut folders: BTreeMap<String, (String, String)> = BTreeMap::new();
-    for (path, hashes) in &ready.packaged.assets {
-        if ready.packaged.images.contains_key(path) {
+    for (path, hashes) in ready.assets {
+        if ready.images.contains_key(path) {
             continue;
         }
         let full = layout::artifact(name, path);
@@ -88,14 +135,10 @@ fn artifacts(ready: &Ready<'_>, name: &ReleaseName) -> Vec<Upload> {
         uploads.push(Upload::Bytes { name: format!("{full}.sha512"), bytes: long.into_bytes() });
     }
     for (folder, (sums256, sums512)) in folders {
-        uploads.push(Upload::Bytes {
-            name: format!("{folder}/SHA256SUM"),
-            bytes: sums256.into_bytes(),
-        });
-        uploads.push(Upload::Bytes {
-            name: format!("{folder}/SHA512SUM"),
-            bytes: sums512.into_bytes(),
-        });
+        for (name, sums) in [(LONG_SUMS, sums512), (SHORT_SUMS, sums256)] {
+            let (name, bytes) = (format!("{folder}/{name}"), sums.into_bytes());
+            uploads.push(Upload::Bytes { name, bytes });
+        }
     }
     uploads
 }

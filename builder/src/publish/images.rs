@@ -1,19 +1,18 @@
 //! Images into the registry: by digest first, then what refers to them, tags last.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kdistro_assemble::image::{self, Blob};
 use kdistro_border::Content;
 use kdistro_formats::{
     Digest, ReleaseName, layout,
-    oci::{self, Descriptor},
-    plan::{Component, Content as Planned, PlannedAsset},
+    oci::{self, Descriptor, Index, Manifest, OciError},
+    plan::{Component, Content as Planned, Image, PlannedAsset},
 };
 
 use super::{PublishError, Publisher, Ready};
 use crate::{
     journal::{Entry, Journal},
-    package::PackagedImage,
     release::kubeadm,
 };
 
@@ -23,34 +22,85 @@ const SPDX: &str = "application/spdx+json";
 /// The artifact type of a Sigstore bundle.
 const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 
+/// What an image consists of, but for its index.
+#[derive(Clone, Debug, Default)]
+pub struct ImageParts {
+    /// Each manifest after the blobs that it names: the order in which a registry takes them.
+    pub manifests: Vec<(Descriptor, Vec<Descriptor>)>,
+}
+
+impl ImageParts {
+    /// Reads the parts out of an index, whose manifests `read` returns.
+    pub fn read<E: From<OciError>>(
+        index: &[u8],
+        read: impl Fn(&Digest) -> Result<Vec<u8>, E>,
+    ) -> Result<Self, E> {
+        let mut manifests = Vec::new();
+        for named in Index::from_slice(index)?.manifests {
+            let Manifest { config, mut layers, .. } = Manifest::from_slice(&read(&named.digest)?)?;
+            layers.push(config);
+            manifests.push((named, layers));
+        }
+        Ok(Self { manifests })
+    }
+
+    /// Every blob and manifest with its size.
+    pub fn sizes(&self) -> BTreeMap<Digest, u64> {
+        let named = |(manifest, blobs): &(Descriptor, Vec<Descriptor>)| {
+            let all = blobs.iter().chain([manifest]);
+            all.map(|named| (named.digest, named.size)).collect::<Vec<_>>()
+        };
+        self.manifests.iter().flat_map(named).collect()
+    }
+}
+
 /// One image on its way.
 struct Pushed<'a> {
-    packaged: &'a PackagedImage,
     index: Digest,
+    parts: &'a ImageParts,
     sbom: Option<Digest>,
     provenance: &'a [u8],
 }
 
+/// The images of a plan with the component that each is of.
+pub fn planned<'a>(
+    ready: &Ready<'a>,
+) -> impl Iterator<Item = (&'a Component, &'a PlannedAsset, &'a Image)> + use<'a> {
+    let assets = |component: &'a Component| component.assets.iter().map(move |a| (component, a));
+    let all = ready.plan.components.iter().flat_map(assets);
+    all.filter_map(|(component, asset)| match &asset.content {
+        Planned::Image(image) => Some((component, asset, image)),
+        _ => None,
+    })
+}
+
+/// Where an image goes: repositories with a tag each, its own and the one that kubeadm asks for.
+pub fn places(image: &Image, component: &Component, name: &ReleaseName) -> Vec<(String, String)> {
+    let own = (image.repository.clone(), layout::image_tag(component.tag.as_str(), name));
+    let flat = image.flat.as_ref();
+    let flat = flat.map(|flat| (kubeadm::flat(name, &flat.name), flat.tag.clone()));
+    [Some(own), flat].into_iter().flatten().collect()
+}
+
+/// Every repository that an image of the release is pushed to.
+pub(super) fn repositories(ready: &Ready<'_>) -> BTreeSet<String> {
+    let name = ready.name();
+    let all = planned(ready).flat_map(|(component, _, image)| places(image, component, &name));
+    all.map(|(repository, _)| repository).collect()
+}
+
 impl Publisher<'_> {
-    /// Pushes every image under its own name, and under the one that kubeadm asks for.
+    /// Pushes every image to all of its places.
     pub(super) fn push_images(
         &self,
         ready: &Ready<'_>,
-        name: &ReleaseName,
         (provenances, journal): (&BTreeMap<String, Vec<u8>>, &mut Journal),
     ) -> Result<(), PublishError> {
-        for component in &ready.plan.components {
-            for asset in &component.assets {
-                let Planned::Image(image) = &asset.content else { continue };
-                let Some(pushed) = pushed(ready, (component, asset), provenances) else {
-                    continue;
-                };
-                let tag = layout::image_tag(component.tag.as_str(), name);
-                self.push_once(&pushed, &image.repository, &tag, journal)?;
-                if let Some(flat) = &image.flat {
-                    let repository = format!("{}/{}", kubeadm::repository(name), flat.name);
-                    self.push_once(&pushed, &repository, &flat.tag, journal)?;
-                }
+        let name = ready.name();
+        for (component, asset, image) in planned(ready) {
+            let Some(pushed) = pushed(ready, (component, asset), provenances) else { continue };
+            for (repository, tag) in places(image, component, &name) {
+                self.push_once(&pushed, &repository, &tag, journal)?;
             }
         }
         Ok(())
@@ -74,30 +124,28 @@ impl Publisher<'_> {
     }
 
     fn push(&self, pushed: &Pushed<'_>, repository: &str) -> Result<(), PublishError> {
-        let blobs = &pushed.packaged.blobs;
-        for platform in pushed.packaged.platforms.values() {
-            let layers = platform.layers.iter().map(|layer| layer.digest);
-            for digest in layers.chain([platform.config]) {
-                let size = blobs.get(&digest).copied().unwrap_or_default();
-                self.push_blob(repository, digest, size)?;
+        for (manifest, blobs) in &pushed.parts.manifests {
+            for blob in blobs {
+                self.push_blob(repository, blob)?;
             }
-            let manifest = self.content.read(&platform.manifest)?;
-            self.registry.push_manifest(repository, &manifest)?;
+            self.registry.push_manifest(repository, &self.read(&manifest.digest)?)?;
         }
-        let index = self.content.read(&pushed.index)?;
+        let index = self.read(&pushed.index)?;
         self.registry.push_manifest(repository, &index)?;
         let subject = Descriptor::new(oci::INDEX, pushed.index, index.len() as u64);
         if let Some(sbom) = pushed.sbom {
-            let bytes = self.content.read(&sbom)?;
+            let bytes = self.read(&sbom)?;
             self.refer(repository, &subject, (SPDX, &bytes))?;
         }
         self.refer(repository, &subject, (BUNDLE, pushed.provenance))
     }
 
-    fn push_blob(&self, repository: &str, digest: Digest, size: u64) -> Result<(), PublishError> {
-        if !self.registry.has_blob(repository, &digest)? {
-            let path = self.content.path(&digest);
-            self.registry.push_blob(repository, Content::File { path: &path, digest, size })?;
+    fn push_blob(&self, repository: &str, blob: &Descriptor) -> Result<(), PublishError> {
+        let Descriptor { digest, size, .. } = blob;
+        if !self.registry.has_blob(repository, digest)? {
+            let path = self.path(digest);
+            let content = Content::File { path: &path, digest: *digest, size: *size };
+            self.registry.push_blob(repository, content)?;
         }
         Ok(())
     }
@@ -130,10 +178,10 @@ fn pushed<'a>(
         .assets
         .iter()
         .find(|other| matches!(&other.content, Planned::Sbom { asset: of } if *of == asset.name));
-    let sbom = sbom.and_then(|sbom| ready.packaged.assets.get(&sbom.path));
+    let sbom = sbom.and_then(|sbom| ready.assets.get(&sbom.path));
     Some(Pushed {
-        packaged: ready.packaged.images.get(&asset.path)?,
-        index: ready.packaged.assets.get(&asset.path)?.sha256,
+        index: ready.assets.get(&asset.path)?.sha256,
+        parts: ready.images.get(&asset.path)?,
         sbom: sbom.map(|hashes| hashes.sha256),
         provenance: provenances.get(&component.name)?,
     })

@@ -1,8 +1,8 @@
 //! The signed index of a channel: read back, extended, swapped.
 
-use kdistro_border::Content;
+use kdistro_border::{Content, Store, StoreError};
 use kdistro_formats::{
-    ChannelName, Digest,
+    ChannelName, Digest, ReleaseName,
     channel::{ChannelSpec, ChannelStatus, ReleaseChannel, Withheld, Yanked},
     layout,
     release::{API_VERSION, ManifestError, Metadata, ReleaseRef},
@@ -26,7 +26,12 @@ pub struct Current {
 #[derive(Clone, Debug)]
 pub enum Change {
     /// A release is offered.
-    Release(ReleaseRef),
+    Release {
+        /// Which.
+        offered: ReleaseRef,
+        /// Earlier numbers that were cut elsewhere and are not offered here.
+        skipped: Vec<Withheld>,
+    },
     /// A number was cut and is not offered.
     Withhold(Withheld),
     /// A release should not be used any more; the first reason stays.
@@ -64,6 +69,11 @@ impl Publisher<'_> {
         let document = layout::channel_index(&channel.channel);
         for _ in 0..20 {
             let current = self.index(&channel.channel, trust)?;
+            refuse_excluded(
+                current.as_ref().map(|current| &current.index.status),
+                channel,
+                change,
+            )?;
             let index = changed(
                 current.as_ref().map(|current| &current.index),
                 channel,
@@ -80,7 +90,11 @@ impl Publisher<'_> {
                 let signed = self.signing.message(&bytes, journal);
                 let signed = signed
                     .map_err(|source| PublishError::Sign { document: document.clone(), source })?;
-                self.store.create(&name, Content::Bytes(&signed))?;
+                match self.store.create(&name, Content::Bytes(&signed)) {
+                    // Another run says the same, and signed it meanwhile: either will do.
+                    Ok(_) | Err(StoreError::Conflict { .. }) => {}
+                    Err(error) => return Err(error.into()),
+                }
             }
             let old = current.as_ref().map(|current| current.bytes.as_slice());
             if self.store.swap(&document, old, &bytes)? {
@@ -89,6 +103,33 @@ impl Publisher<'_> {
         }
         Err(PublishError::Crowded(document))
     }
+}
+
+/// Refuses to offer a number that somebody withheld meanwhile, and to withhold one that is offered.
+fn refuse_excluded(
+    status: Option<&ChannelStatus>,
+    channel: &Channel,
+    change: &Change,
+) -> Result<(), PublishError> {
+    let Some(status) = status else { return Ok(()) };
+    let (number, other) = match change {
+        Change::Release { offered, .. } => {
+            let mut withheld = status.withheld.iter();
+            let other = withheld.find(|withheld| withheld.number == offered.number);
+            (offered.number, other.map(|withheld| format!("is withheld: {}", withheld.reason)))
+        }
+        Change::Withhold(withheld) => {
+            let is_offered = is_offered(status, withheld.number);
+            (withheld.number, is_offered.then(|| "is published, and cannot be withheld".to_owned()))
+        }
+        Change::Yank(_) => return Ok(()),
+    };
+    let release = ReleaseName { channel: channel.channel.clone(), number };
+    other.map_or(Ok(()), |what| Err(PublishError::Settled { release, what }))
+}
+
+fn is_offered(status: &ChannelStatus, number: u32) -> bool {
+    status.releases.iter().any(|release| release.number == number)
 }
 
 /// The index after a change. Pure.
@@ -104,7 +145,10 @@ pub fn changed(
 ) -> Result<ReleaseChannel, ManifestError> {
     let mut status = old.map_or_else(empty, |old| old.status.clone());
     match change {
-        Change::Release(release) => {
+        Change::Release { offered: release, skipped } => {
+            for withheld in skipped {
+                withhold(&mut status, withheld);
+            }
             let same = status.releases.iter().find(|other| other.number == release.number);
             match same {
                 Some(other) if other == release => {}
@@ -117,11 +161,7 @@ pub fn changed(
                 None => status.releases.push(release.clone()),
             }
         }
-        Change::Withhold(withheld) => {
-            if !status.withheld.iter().any(|other| other.number == withheld.number) {
-                status.withheld.push(withheld.clone());
-            }
-        }
+        Change::Withhold(withheld) => withhold(&mut status, withheld),
         Change::Yank(yanked) => {
             if !status.yanked.iter().any(|other| other.number == yanked.number) {
                 status.yanked.push(yanked.clone());
@@ -147,6 +187,14 @@ pub fn changed(
     })
 }
 
+/// Says that a number is not offered, unless something is said of it already.
+fn withhold(status: &mut ChannelStatus, withheld: &Withheld) {
+    let is_withheld = status.withheld.iter().any(|other| other.number == withheld.number);
+    if !is_withheld && !is_offered(status, withheld.number) {
+        status.withheld.push(withheld.clone());
+    }
+}
+
 fn empty() -> ChannelStatus {
     ChannelStatus {
         active: true,
@@ -160,8 +208,8 @@ fn empty() -> ChannelStatus {
 
 /// The manifest of a release, where one stands in the store.
 pub fn manifest_digest(
-    store: &dyn kdistro_border::Store,
-    release: &kdistro_formats::ReleaseName,
-) -> Result<Option<Digest>, kdistro_border::StoreError> {
+    store: &dyn Store,
+    release: &ReleaseName,
+) -> Result<Option<Digest>, StoreError> {
     Ok(store.stat(&layout::manifest(release))?.map(|stored| stored.digest))
 }

@@ -1,17 +1,21 @@
 //! Publishes a packaged release, stage by stage, so that it can be killed anywhere and run again.
 //!
-//! Order: inputs and artifacts, plan, provenances, images into the registry, manifest, log entry and bundle, channel
-//! index, announcement. Nothing names what is not there yet, and nothing is announced that is not published and signed.
+//! Order: the number, keys, inputs and artifacts, plan, provenances, images into the registry, manifest, log entry and
+//! bundle, channel index (`release.rs`), announcement. Nothing names what is not there yet, and nothing is announced
+//! that is not published and signed.
 
+mod abandon;
 pub mod announce;
 pub mod files;
-mod images;
+pub mod images;
 pub mod index;
 pub mod number;
-mod provenance;
+pub mod provenance;
+mod release;
+mod upload;
 pub mod yank;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fs, io, path::PathBuf};
 
 use kdistro_assemble::image::ImageError;
 use kdistro_border::{
@@ -19,8 +23,15 @@ use kdistro_border::{
     store::{self},
 };
 use kdistro_formats::{
-    Digest, ReleaseName, canonical::CanonicalError, claim::Claim, layout, plan::Plan,
-    release::ManifestError, yaml::WriteError,
+    Digest, ReleaseName,
+    canonical::CanonicalError,
+    claim::Claim,
+    layout,
+    oci::OciError,
+    plan::Plan,
+    release::ManifestError,
+    statement::{Provenance, Statement},
+    yaml::WriteError,
 };
 use kdistro_verify::{
     bundle::BundleError,
@@ -29,13 +40,11 @@ use kdistro_verify::{
 };
 
 use self::files::Upload;
+pub use self::{images::ImageParts, release::Offer};
 use crate::{
-    build::Records,
-    config::{Files, distribution::Distribution},
     content::{ContentError, ContentStore},
     journal::{Entry, Journal, JournalError},
-    package::Packaged,
-    release::{self, ReleaseError},
+    release::ReleaseError,
     report::Reporter,
     sign::{Signing, SigningError, keys::KeysError},
 };
@@ -94,6 +103,17 @@ pub enum PublishError {
     /// What is to be published is damaged on this machine.
     #[error(transparent)]
     Content(#[from] ContentError),
+    /// A file that holds what is to be published cannot be read.
+    #[error("cannot publish from {}", path.display())]
+    Elsewhere {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: io::Error,
+    },
+    /// What an image consists of cannot be read.
+    #[error("cannot read what an image consists of")]
+    Oci(#[from] OciError),
     /// A document in the store is not signed by this environment.
     #[error(
         "`{document}` in the store is not signed by this environment's key\nhelp:  find out who wrote it before anything else is published"
@@ -124,6 +144,14 @@ pub enum PublishError {
         "`{0}` is missing in the store although the journal says that it was published\nhelp:  move the journal away and run this again: everything is then compared with the store"
     )]
     Vanished(String),
+    /// Somebody else decided otherwise about a number, maybe at this moment.
+    #[error("release {release} {what}")]
+    Settled {
+        /// The release.
+        release: ReleaseName,
+        /// What the channel's index says of it.
+        what: String,
+    },
     /// Others kept changing the index.
     #[error("`{0}` was changed by others again and again; try again")]
     Crowded(String),
@@ -138,18 +166,27 @@ pub struct Ready<'a> {
     pub plan: &'a Plan,
     /// The plan's canonical bytes.
     pub plan_bytes: &'a [u8],
-    /// The assets.
-    pub packaged: &'a Packaged,
+    /// The manifest's text.
+    pub manifest: &'a str,
     /// The claim on the number.
     pub claim: &'a Claim,
-    /// The public names and addresses.
-    pub distribution: &'a Distribution,
+    /// Digests and size of each asset, by its path below `artifacts/`; of an image, by its repository, those of its
+    /// index and the size of all of its content.
+    pub assets: &'a BTreeMap<String, Hashes>,
+    /// What images consist of, by repository.
+    pub images: &'a BTreeMap<String, ImageParts>,
     /// Files of the release as a whole, by name.
     pub documents: &'a BTreeMap<String, Hashes>,
-    /// What the steps gave, and what isolated them.
-    pub records: &'a Records,
-    /// The configuration files; the custom resource definitions among them are published by name too.
-    pub files: &'a Files,
+    /// How the assets of each component were built.
+    pub provenances: &'a BTreeMap<String, Statement<Provenance>>,
+}
+
+impl Ready<'_> {
+    /// The release that it is to be.
+    pub fn name(&self) -> ReleaseName {
+        let header = &self.claim.header;
+        ReleaseName { channel: header.channel.clone(), number: header.number }
+    }
 }
 
 /// Where a release is published, and by whom.
@@ -160,6 +197,10 @@ pub struct Publisher<'a> {
     pub registry: &'a dyn Registry,
     /// Inputs and assets by digest.
     pub content: &'a ContentStore,
+    /// Files outside of it that hold what it lacks.
+    pub elsewhere: &'a BTreeMap<Digest, PathBuf>,
+    /// How many files are on their way at once. A store holds a few parts of each in memory.
+    pub at_once: usize,
     /// Signer and log.
     pub signing: &'a Signing<'a>,
     /// The environment's name.
@@ -183,53 +224,51 @@ pub struct Published {
 
 impl Publisher<'_> {
     /// Publishes everything up to the signed manifest. What the journal says is done is not done again.
-    pub fn publish(
-        &self,
-        ready: &Ready<'_>,
-        journal: &mut Journal,
-    ) -> Result<Published, PublishError> {
-        let header = &ready.claim.header;
-        let name = ReleaseName { channel: header.channel.clone(), number: header.number };
-        let plan_digest = hash::sha256(ready.plan_bytes);
-        let manifest = release::manifest(
-            (ready.plan, &plan_digest),
-            (ready.packaged, ready.documents),
-            header,
-            ready.distribution,
-        )?;
+    fn publish(&self, ready: &Ready<'_>, journal: &mut Journal) -> Result<Published, PublishError> {
+        let name = ready.name();
         let uploads = files::uploads(ready, &name);
-        for (done, upload) in uploads.iter().enumerate() {
-            self.reporter.progress(format!(
-                "publishing {} of {}: {}",
-                done + 1,
-                uploads.len(),
-                upload.name()
-            ));
-            self.upload(upload, journal)?;
-        }
+        self.upload_all(&uploads, &name, journal)?;
         self.refuse_gaps(&name, &uploads)?;
         let provenances = self.attest(ready, &name, journal)?;
-        self.push_images(ready, &name, (&provenances, journal))?;
+        self.push_images(ready, (&provenances, journal))?;
         let document = layout::manifest(&name);
+        let manifest = ready.manifest.to_owned();
         self.create(&document, manifest.as_bytes(), journal)?;
         let bundle = self.sign(&document, manifest.as_bytes(), journal)?;
         Ok(Published { digest: hash::sha256(manifest.as_bytes()), name, manifest, bundle })
     }
 
     /// Refuses, before a number is claimed, what could not be published: bad names, and shared names that are taken.
-    pub fn refuse_early(&self, ready: &Ready<'_>, name: &ReleaseName) -> Result<(), PublishError> {
+    fn refuse_early(&self, ready: &Ready<'_>, name: &ReleaseName) -> Result<(), PublishError> {
         for upload in files::uploads(ready, name) {
             store::check_creation(upload.name())?;
-            let Upload::Bytes { name, bytes } = &upload else { continue };
-            let digest = hash::sha256(bytes);
+            let (name, digest) = (upload.name(), upload.digest());
             if name.starts_with("crds/")
                 && let Some(there) = self.store.stat(name)?.filter(|there| there.digest != digest)
             {
-                let (name, published) = (name.clone(), there.digest);
+                let (name, published) = (name.to_owned(), there.digest);
                 return Err(PublishError::Taken { name, published, digest });
             }
         }
         Ok(())
+    }
+
+    /// The file that holds some content.
+    fn path(&self, digest: &Digest) -> PathBuf {
+        self.elsewhere.get(digest).cloned().unwrap_or_else(|| self.content.path(digest))
+    }
+
+    /// Reads some content, which must be what its digest says.
+    pub fn read(&self, digest: &Digest) -> Result<Vec<u8>, PublishError> {
+        let Some(path) = self.elsewhere.get(digest) else { return Ok(self.content.read(digest)?) };
+        let failed = |source| PublishError::Elsewhere { path: path.clone(), source };
+        let bytes = fs::read(path).map_err(failed)?;
+        let found = hash::sha256(&bytes);
+        if found == *digest {
+            return Ok(bytes);
+        }
+        let what = format!("it is {found}, not {digest}");
+        Err(failed(io::Error::new(io::ErrorKind::InvalidData, what)))
     }
 
     /// Signs a document and puts its bundle beside it, unless a good one is there already.
@@ -278,28 +317,6 @@ impl Publisher<'_> {
         self.create(layout::TRUSTED_ROOT, &root, journal)?;
         self.sign(layout::TRUSTED_ROOT, &root, journal)?;
         Ok(root)
-    }
-
-    fn upload(&self, upload: &Upload, journal: &mut Journal) -> Result<(), PublishError> {
-        match upload {
-            Upload::Bytes { name, bytes } => self.create(name, bytes, journal),
-            Upload::Stored { name, digest, size } => {
-                if journal.has_published(name, digest) {
-                    return Ok(());
-                }
-                let path = self.content.path(digest);
-                let content = Content::File { path: &path, digest: *digest, size: *size };
-                if let Err(error) = self.store.create(name, content) {
-                    // Damaged content is removed, so that the next run makes or fetches it again.
-                    return self
-                        .content
-                        .check(digest)
-                        .map_or_else(|damage| Err(damage.into()), |()| Err(error.into()));
-                }
-                let entry = Entry::Published { name: name.clone(), digest: *digest };
-                Ok(journal.write(&entry)?)
-            }
-        }
     }
 
     fn create(&self, name: &str, bytes: &[u8], journal: &mut Journal) -> Result<(), PublishError> {

@@ -2,20 +2,24 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kdistro_formats::layout;
 use kdistro_formats::{
     Digest, ReleaseName,
-    plan::{Component, InputKind},
+    claim::Header,
+    layout,
+    plan::{Component, InputKind, Plan},
     statement::{
         self, BUILD_TYPE, BuildDefinition, BuildMetadata, Builder, ExternalParameters,
         InternalParameters, Isolation, LOCAL_BUILDER, Provenance, ResourceDescriptor, RunDetails,
         STATEMENT, Statement, Subject,
     },
 };
-use kdistro_verify::hash;
+use kdistro_verify::hash::Hashes;
 
 use super::{PublishError, Publisher, Ready};
-use crate::{build, journal::Journal};
+use crate::{
+    build::{self, Records},
+    journal::Journal,
+};
 
 impl Publisher<'_> {
     /// Signs and publishes a provenance for each component; returns the bundles by component.
@@ -26,30 +30,53 @@ impl Publisher<'_> {
         journal: &mut Journal,
     ) -> Result<BTreeMap<String, Vec<u8>>, PublishError> {
         let mut bundles = BTreeMap::new();
-        for component in &ready.plan.components {
-            let document = layout::provenance(name, &component.name);
+        for (component, statement) in ready.provenances {
+            let document = layout::provenance(name, component);
             let bundle = self.keep_signed((&document, &document), journal, |journal| {
-                self.signing.statement(&statement(ready, name, component), journal)
+                self.signing.statement(statement, journal)
             })?;
-            bundles.insert(component.name.clone(), bundle);
+            bundles.insert(component.clone(), bundle);
         }
         Ok(bundles)
     }
 }
 
+/// What is said of how a release was built.
+pub struct Built<'a> {
+    /// The plan and its digest.
+    pub plan: (&'a Plan, &'a Digest),
+    /// Digests and size of each asset.
+    pub assets: &'a BTreeMap<String, Hashes>,
+    /// What the steps gave, and what isolated them.
+    pub records: &'a Records,
+    /// The header of the release.
+    pub header: &'a Header,
+}
+
+/// Says how the assets of each component were built.
+pub fn statements(built: &Built<'_>) -> BTreeMap<String, Statement<Provenance>> {
+    let header = built.header;
+    let name = ReleaseName { channel: header.channel.clone(), number: header.number };
+    let components = built.plan.0.components.iter();
+    components
+        .map(|component| (component.name.clone(), statement(built, &name, component)))
+        .collect()
+}
+
 /// Says how the assets of a component were built.
 fn statement(
-    ready: &Ready<'_>,
+    built: &Built<'_>,
     name: &ReleaseName,
     component: &Component,
 ) -> Statement<Provenance> {
+    let (plan, plan_digest) = built.plan;
     let subjects = component.assets.iter().filter_map(|asset| {
-        let hashes = ready.packaged.assets.get(&asset.path)?;
+        let hashes = built.assets.get(&asset.path)?;
         Some(Subject::new(asset.name.clone(), &hashes.sha256))
     });
     let wanted = BTreeSet::from([component.name.clone()]);
-    let steps = build::needed(ready.plan, Some(&wanted));
-    let records = steps.iter().filter_map(|step| ready.records.record(&step.key));
+    let steps = build::needed(plan, Some(&wanted));
+    let records = steps.iter().filter_map(|step| built.records.record(&step.key));
     let isolation: BTreeSet<Isolation> = records
         .flat_map(|record| &record.isolation.facts)
         .map(|fact| Isolation {
@@ -58,9 +85,9 @@ fn statement(
             how: fact.how.clone(),
         })
         .collect();
-    let inputs = build::inputs_of(ready.plan, &steps, Some(&wanted));
+    let inputs = build::inputs_of(plan, &steps, Some(&wanted));
     let mut resolved: Vec<_> =
-        inputs.iter().filter_map(|digest| dependency(ready, component, digest)).collect();
+        inputs.iter().filter_map(|digest| dependency(plan, component, digest)).collect();
     resolved.sort();
     Statement {
         kind: STATEMENT.to_owned(),
@@ -72,7 +99,7 @@ fn statement(
                 external_parameters: ExternalParameters {
                     release: name.to_string(),
                     component: component.name.clone(),
-                    plan: hash::sha256(ready.plan_bytes),
+                    plan: *plan_digest,
                 },
                 internal_parameters: InternalParameters {
                     isolation: isolation.into_iter().collect(),
@@ -89,7 +116,7 @@ fn statement(
                 },
                 metadata: BuildMetadata {
                     invocation_id: Some(name.to_string()),
-                    started_on: Some(ready.claim.header.date.clone()),
+                    started_on: Some(built.header.date.clone()),
                     finished_on: None,
                 },
                 byproducts: Vec::new(),
@@ -99,12 +126,8 @@ fn statement(
 }
 
 /// An input as in-toto describes it.
-fn dependency(
-    ready: &Ready<'_>,
-    component: &Component,
-    digest: &Digest,
-) -> Option<ResourceDescriptor> {
-    let input = ready.plan.input(digest)?;
+fn dependency(plan: &Plan, component: &Component, digest: &Digest) -> Option<ResourceDescriptor> {
+    let input = plan.input(digest)?;
     let mut digests = BTreeMap::from([("sha256".to_owned(), digest.hex())]);
     if input.kind == InputKind::Source {
         digests.insert("gitCommit".to_owned(), component.commit.to_string());

@@ -48,6 +48,11 @@ pub fn repository(name: &ReleaseName) -> String {
     name.to_string()
 }
 
+/// The repository of an image in the flat repository of a release.
+pub fn flat(name: &ReleaseName, image: &str) -> String {
+    format!("{}/{image}", repository(name))
+}
+
 /// Writes the configuration for a release; none where it ships no control plane.
 pub fn configuration(
     plan: &Plan,

@@ -9,13 +9,12 @@ use serde_json::json;
 
 use super::base64;
 
-/// Both keys of an environment.
-#[derive(Debug)]
+/// Both keys of an environment, wherever they are kept.
 pub struct Keys {
     /// Signs releases.
-    pub release: KeyFile,
+    pub release: Box<dyn Signer>,
     /// Signs checkpoints.
-    pub log: KeyFile,
+    pub log: Box<dyn Signer>,
 }
 
 /// Why the keys cannot be used.
@@ -42,7 +41,10 @@ impl Keys {
         if !release.exists() || !log.exists() {
             return Err(KeysError::Missing(folder.to_owned()));
         }
-        Ok(Self { release: KeyFile::open(&release)?, log: KeyFile::open(&log)? })
+        Ok(Self {
+            release: Box::new(KeyFile::open(&release)?),
+            log: Box::new(KeyFile::open(&log)?),
+        })
     }
 
     /// Makes whichever key is missing; keys that are there stay.
@@ -52,7 +54,7 @@ impl Keys {
             Err(SignError::Exists { .. }) => KeyFile::open(path),
             other => other,
         };
-        Ok(Self { release: open(&release)?, log: open(&log)? })
+        Ok(Self { release: Box::new(open(&release)?), log: Box::new(open(&log)?) })
     }
 
     /// The public key of releases.

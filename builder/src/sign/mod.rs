@@ -2,6 +2,7 @@
 //!
 //! Source: Sigstore, `protobuf-specs`, `sigstore_bundle.proto`; leaf type and fields as three verifiers accept them.
 
+pub mod keyless;
 pub mod keys;
 pub mod leaf;
 pub mod log;

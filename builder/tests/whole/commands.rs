@@ -79,8 +79,9 @@ fn every_command_answers_with_one_json_document() {
     let key = tiny.path("other.pub");
     let url = "https://upstream.example/tiny/hello";
     let key = key.to_str().unwrap();
+    let attest = ["attest", "9-1-1", "--bundle", key, "--identity", "x", "--issuer", "x"];
     // What is expected of each: a code, and a field of the answer with its value.
-    let calls: [(&[&str], i32, &str, &str); 28] = [
+    let calls: [(&[&str], i32, &str, &str); 30] = [
         (&["cut", CHANNEL], 0, "/release", "9-1-1"),
         (&["cut", CHANNEL], 0, "/outcome", "unchanged"),
         (&["build", CHANNEL], 0, "/stage", "build"),
@@ -103,6 +104,8 @@ fn every_command_answers_with_one_json_document() {
         (&["key", "show"], 0, "/environment", "local"),
         (&["abandon", "9-1-1", "--reason", "x"], 2, "/exit", "2"),
         (&["yank", "9-1-1", "--reason", "x"], 0, "/outcome", "yanked"),
+        (&["promote", "9-1-1", "--from", "local", "--to", "none"], 2, "/exit", "2"),
+        (&attest, 2, "/exit", "2"),
         (&["completions", "bash"], 0, "/shell", "bash"),
         (&["quickstart", "--channel", "9-7"], 2, "/exit", "2"),
         (&["cut", CHANNEL, "9-7"], 2, "/1/result/exit", "2"),

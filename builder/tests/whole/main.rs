@@ -7,6 +7,7 @@
 
 mod bad_input;
 mod channels;
+mod cloud;
 mod commands;
 mod crash;
 mod disk;
@@ -15,8 +16,10 @@ mod faults;
 mod golden;
 mod hostile;
 mod judges;
+mod keyless;
 mod kubernetes;
 mod newcomer;
+mod promote;
 mod ran;
 mod releases;
 mod run;

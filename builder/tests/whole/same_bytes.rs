@@ -37,7 +37,9 @@ fn is_like(name: &str, (begin, end): (&str, &str)) -> bool {
 /// What a signature, a log or a key makes differ; everything else must be the same.
 fn may_differ(name: &str) -> bool {
     let folders = ["log/", "keys/"].iter().any(|folder| name.starts_with(folder));
-    let files = [".sigstore.json", "/claim"].iter().any(|end| name.ends_with(end));
+    // The announcement carries the bundle.
+    let files =
+        [".sigstore.json", "/claim", "/announcement.json"].iter().any(|end| name.ends_with(end));
     folders || files || name.contains("/attestations/")
 }
 

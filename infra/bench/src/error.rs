@@ -18,7 +18,9 @@ pub(crate) enum BenchError {
         source: io::Error,
     },
     /// A peer is not installed, or could not be started.
-    #[error("cannot start `{program}`\nhelp:  the peers are openssl and pigz")]
+    #[error(
+        "cannot start `{program}`\nhelp:  the peers are openssl, pigz, cp and sync, and go builds crane"
+    )]
     Start {
         /// The program.
         program: String,

@@ -8,6 +8,7 @@ mod measure;
 mod peer;
 mod prepared;
 mod roles;
+mod servers;
 mod subjects;
 
 use std::{
@@ -40,7 +41,7 @@ use self::{
     name = "kdistro-bench",
     version,
     after_help = "Exit codes: 0 every limit was met, 1 one was missed, 2 something could not be measured.\n\
-        Peers: go (as the build pinned it), openssl, pigz. Runs best on an idle machine, with --release."
+        Peers: go (as the build pinned it), openssl, pigz, the AWS command line, crane (built with go), cp. Runs best on an idle machine, with --release."
 )]
 struct Cli {
     /// What to measure [default: all]

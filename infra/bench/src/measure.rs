@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::{
     resource::{Usage, UsageWho, getrusage},
-    time::TimeValLike,
+    time::{TimeVal, TimeValLike},
 };
 
 use crate::error::BenchError;
@@ -16,6 +16,8 @@ pub(crate) struct Cost {
     pub(crate) wall: f64,
     /// User and system time in seconds, of this process and of all children that it waited for, and they for theirs.
     pub(crate) cpu: f64,
+    /// The user time in it.
+    pub(crate) user: f64,
 }
 
 /// One quantity of one run of ours and of one of the peer, in the unit of the figure.
@@ -32,6 +34,11 @@ pub(crate) struct Pair {
 pub(crate) struct Pairs(Vec<(Cost, Cost)>);
 
 impl Pairs {
+    /// Takes one cost out of each of the runs that were done in turn.
+    pub(crate) fn of<T>(runs: &[(T, T)], cost: impl Fn(&T) -> Cost) -> Self {
+        Self(runs.iter().map(|(ours, peer)| (cost(ours), cost(peer))).collect())
+    }
+
     /// Wall times in seconds.
     pub(crate) fn wall(&self) -> Vec<Pair> {
         self.each(|cost| cost.wall)
@@ -40,6 +47,11 @@ impl Pairs {
     /// CPU times in seconds.
     pub(crate) fn cpu(&self) -> Vec<Pair> {
         self.each(|cost| cost.cpu)
+    }
+
+    /// User times in seconds.
+    pub(crate) fn user(&self) -> Vec<Pair> {
+        self.each(|cost| cost.user)
     }
 
     fn each(&self, quantity: impl Fn(&Cost) -> f64) -> Vec<Pair> {
@@ -60,19 +72,30 @@ pub(crate) fn cost_of<T>(
 ) -> Result<(T, Cost), BenchError> {
     let (begun, before) = (Instant::now(), cpu()?);
     let done = work()?;
-    let cpu = cpu()?.saturating_sub(before).as_secs_f64();
-    Ok((done, Cost { wall: begun.elapsed().as_secs_f64(), cpu }))
+    let after = cpu()?;
+    let user = after.user.saturating_sub(before.user).as_secs_f64();
+    let system = after.system.saturating_sub(before.system).as_secs_f64();
+    Ok((done, Cost { wall: begun.elapsed().as_secs_f64(), cpu: user + system, user }))
 }
 
 /// Runs both `count` times, in turn; who begins changes from pair to pair.
 pub(crate) fn pairs(
     count: usize,
-    mut ours: impl FnMut() -> Result<Cost, BenchError>,
-    mut peer: impl FnMut() -> Result<Cost, BenchError>,
+    ours: impl FnMut() -> Result<Cost, BenchError>,
+    peer: impl FnMut() -> Result<Cost, BenchError>,
 ) -> Result<Pairs, BenchError> {
-    let mut pairs = Vec::with_capacity(count);
+    in_turn(count, ours, peer).map(Pairs)
+}
+
+/// Runs both `count` times, in turn, as [`pairs`] does, and returns what they give.
+pub(crate) fn in_turn<T>(
+    count: usize,
+    mut ours: impl FnMut() -> Result<T, BenchError>,
+    mut peer: impl FnMut() -> Result<T, BenchError>,
+) -> Result<Vec<(T, T)>, BenchError> {
+    let mut runs = Vec::with_capacity(count);
     for turn in 0..count {
-        pairs.push(if turn % 2 == 0 {
+        runs.push(if turn % 2 == 0 {
             let ours = ours()?;
             (ours, peer()?)
         } else {
@@ -80,7 +103,7 @@ pub(crate) fn pairs(
             (ours()?, peer)
         });
     }
-    Ok(Pairs(pairs))
+    Ok(runs)
 }
 
 /// The median; the mean of the two in the middle where the count is even, and 0 of nothing.
@@ -96,18 +119,32 @@ pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     }
 }
 
-fn cpu() -> Result<Duration, BenchError> {
-    let spent = |usage: Usage| {
-        let microseconds =
-            usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
-        Duration::from_micros(microseconds.unsigned_abs())
-    };
+/// A number of things, as figures have it.
+pub(crate) fn number(count: u64) -> f64 {
+    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+/// Bytes as megabytes of 2^20.
+pub(crate) fn megabytes(bytes: u64) -> f64 {
+    number(bytes >> 10) / 1024.0
+}
+
+/// What this process and its children have spent so far.
+struct Spent {
+    user: Duration,
+    system: Duration,
+}
+
+fn cpu() -> Result<Spent, BenchError> {
     let read = |who| {
-        getrusage(who)
-            .map(spent)
-            .map_err(|error| BenchError::Unexpected(format!("the CPU clock: {error}")))
+        getrusage(who).map_err(|error| BenchError::Unexpected(format!("the CPU clock: {error}")))
     };
-    Ok(read(UsageWho::RUSAGE_SELF)? + read(UsageWho::RUSAGE_CHILDREN)?)
+    let usages = [read(UsageWho::RUSAGE_SELF)?, read(UsageWho::RUSAGE_CHILDREN)?];
+    let sum = |time: fn(&Usage) -> TimeVal| {
+        let times = usages.iter().map(|usage| time(usage).num_microseconds().unsigned_abs());
+        Duration::from_micros(times.sum())
+    };
+    Ok(Spent { user: sum(Usage::user_time), system: sum(Usage::system_time) })
 }
 
 #[cfg(test)]
@@ -127,12 +164,15 @@ mod tests {
         let say = |who: char| {
             order.borrow_mut().push(who);
             let cost = if who == 'o' { 2.0 } else { 1.0 };
-            Ok(Cost { wall: cost, cpu: cost / 2.0 })
+            Ok(Cost { wall: cost, cpu: cost / 2.0, user: cost / 4.0 })
         };
         let pairs = pairs(3, || say('o'), || say('p')).unwrap();
         assert_eq!(*order.borrow(), "oppoop");
         let wall = pairs.wall().iter().map(|pair| (pair.ours, pair.peer)).collect::<Vec<_>>();
         assert_eq!(wall, [(2.0, 1.0); 3]);
+        assert_eq!(median(pairs.user().iter().map(|pair| pair.ours)).to_bits(), 0.5_f64.to_bits());
+        let halves = Pairs::of(&pairs.0, |cost| Cost { wall: cost.wall / 2.0, ..*cost });
+        assert_eq!(median(halves.wall().iter().map(|pair| pair.ours)).to_bits(), 1.0_f64.to_bits());
         let cpu = scaled(&pairs.cpu(), 1000.0);
         assert_eq!(median(cpu.iter().map(|pair| pair.peer)).to_bits(), 500.0_f64.to_bits());
     }
@@ -146,5 +186,6 @@ mod tests {
         })
         .unwrap();
         assert!(cost.wall >= 0.05 && cost.cpu > 0.0 && cost.cpu <= cost.wall * 1.5, "{cost:?}");
+        assert!(cost.user > 0.0 && cost.user <= cost.cpu, "{cost:?}");
     }
 }

@@ -1,5 +1,8 @@
 //! The roles that this program plays in a process of their own, so that their memory and CPU are theirs alone.
 
+mod push;
+mod upload;
+
 use std::{
     collections::BTreeMap,
     error::Error,
@@ -25,8 +28,16 @@ use kdistro::{
 };
 use kdistro_assemble::gzip::gzip;
 use kdistro_formats::{Digest, canonical, plan::Plan};
-use kdistro_verify::hash::{self, Hashes};
+use kdistro_verify::{
+    check::chain,
+    hash::{self, Hashes},
+};
 use serde::{Deserialize, Serialize};
+
+pub(crate) use self::{
+    push::{Push, REPOSITORY, TAG},
+    upload::{Asset, JOURNAL, Upload},
+};
 
 /// First argument: hash the files that follow, on all cores.
 pub(crate) const HASH: &str = "kdistro-bench:hash";
@@ -34,6 +45,10 @@ pub(crate) const HASH: &str = "kdistro-bench:hash";
 pub(crate) const GZIP: &str = "kdistro-bench:gzip";
 /// First argument: package the plan that follows in the home that follows, on all cores.
 pub(crate) const PACKAGE: &str = "kdistro-bench:package";
+/// First argument: upload what the file that follows says.
+pub(crate) const UPLOAD: &str = "kdistro-bench:upload";
+/// First argument: push the image that the file that follows names.
+pub(crate) const PUSH: &str = "kdistro-bench:push";
 /// First argument: be `kdistro` with the arguments that follow.
 pub(crate) const KDISTRO: &str = "kdistro-bench:kdistro";
 
@@ -57,6 +72,13 @@ pub(crate) struct Packed {
     pub(crate) peak_bytes: u64,
 }
 
+/// What the uploading role needed.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Uploaded {
+    /// The most memory that the process held at once.
+    pub(crate) peak_bytes: u64,
+}
+
 /// Plays a role, if this process was started for one.
 pub(crate) fn play(
     arguments: &[OsString],
@@ -67,6 +89,8 @@ pub(crate) fn play(
         HASH => Some(exit(hash_files(rest))),
         GZIP => Some(exit(compress(rest))),
         PACKAGE => Some(exit(package(rest))),
+        UPLOAD => Some(exit(upload(rest))),
+        PUSH => Some(exit(order(rest).and_then(|order| push::push(&order)))),
         KDISTRO => Some(be_kdistro(rest, surroundings())),
         _ => None,
     }
@@ -77,7 +101,7 @@ fn exit(result: Result<(), Box<dyn Error>>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Nobody is left to hear when even this fails.
-            let _ = writeln!(io::stderr(), "{error}");
+            let _ = writeln!(io::stderr(), "{}", chain(error.as_ref()));
             ExitCode::from(2)
         }
     }
@@ -92,6 +116,19 @@ fn compress(arguments: &[OsString]) -> Result<(), Box<dyn Error>> {
     let [from, to] = arguments else { return Err("expected two files".into()) };
     gzip(File::open(from)?, File::create(to)?)?;
     Ok(())
+}
+
+fn upload(arguments: &[OsString]) -> Result<(), Box<dyn Error>> {
+    upload::upload(&order(arguments)?)?;
+    let uploaded = Uploaded { peak_bytes: peak_bytes()? };
+    io::stdout().write_all(&serde_json::to_vec(&uploaded)?)?;
+    Ok(())
+}
+
+/// Reads what a role is to do.
+fn order<T: serde::de::DeserializeOwned>(arguments: &[OsString]) -> Result<T, Box<dyn Error>> {
+    let [file] = arguments else { return Err("expected a file that says what to do".into()) };
+    Ok(serde_json::from_slice(&fs::read(file)?)?)
 }
 
 /// Makes every asset of a plan whose steps were run, as a cut does.

@@ -6,6 +6,9 @@ mod gzip;
 mod hash;
 mod nothing_changed;
 mod packaging;
+mod promote;
+mod push;
+mod upload;
 
 use clap::ValueEnum;
 
@@ -30,6 +33,12 @@ pub(crate) enum Subject {
     Images,
     /// The wall time and memory of writing the SBOMs of all components that were built in the home
     Sboms,
+    /// The CPU, wall time and memory of uploading 1 GB in 300 files to S3, and of `aws s3 sync`; the requests of doing it again
+    Upload,
+    /// The CPU and wall time of pushing a layer of 52 MB to a registry, and of `crane push`; what is sent when it is there
+    Push,
+    /// The wall time of promoting a release from one local environment to another, and of copying its bytes
+    Promote,
 }
 
 impl Subject {
@@ -48,6 +57,9 @@ impl Subject {
             Self::Gzip => gzip::measure(prepared, pairs.unwrap_or(5)),
             Self::Images => packaging::images(prepared, pairs.unwrap_or(5)),
             Self::Sboms => packaging::sboms(prepared, pairs.unwrap_or(5)),
+            Self::Upload => upload::measure(prepared, pairs.unwrap_or(3)),
+            Self::Push => push::measure(prepared, pairs.unwrap_or(7)),
+            Self::Promote => promote::measure(prepared, pairs.unwrap_or(5)),
         }
     }
 }

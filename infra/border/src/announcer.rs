@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, error::Error, io};
 
 use kdistro_formats::Digest;
 pub use kdistro_formats::announcement::LARGEST;
+use serde::Serialize;
 
 /// The longest subject in characters.
 ///
@@ -19,6 +20,8 @@ pub trait Announcer: Send + Sync {
     /// `id` is the digest of what is announced: a repeat carries the same, and subscribers drop it, whatever else it
     /// says. `message` is a
     /// JSON object with a text for each protocol, at least `default`, as SNS takes it with `MessageStructure: json`.
+    ///
+    /// One that only hands on cannot know of repeats, and says [`Announced::New`].
     fn announce(
         &self,
         id: &Digest,
@@ -26,6 +29,15 @@ pub trait Announcer: Send + Sync {
         message: &str,
         attributes: &BTreeMap<String, String>,
     ) -> Result<Announced, AnnounceError>;
+}
+
+/// What is written into a file, or posted to an address.
+#[derive(Serialize)]
+pub(crate) struct Document<'a> {
+    pub(crate) id: &'a Digest,
+    pub(crate) subject: &'a str,
+    pub(crate) message: &'a str,
+    pub(crate) attributes: &'a BTreeMap<String, String>,
 }
 
 /// What announcing came to.

@@ -36,8 +36,8 @@ impl Directory {
         &self.root
     }
 
-    /// Opens what is stored under a name: `None` when there is nothing.
-    fn open(&self, name: &str) -> Result<Option<File>, StoreError> {
+    /// Opens the file of a name: `None` when there is none.
+    fn file(&self, name: &str) -> Result<Option<File>, StoreError> {
         let path = self.root.join(name);
         let failed = |source| failed(name, "read", &path, source);
         match fs::symlink_metadata(&path) {
@@ -106,7 +106,7 @@ fn same_or_conflict(name: &str, published: Digest, digest: Digest) -> Result<Cre
 impl Store for Directory {
     fn read(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
         check_name(name)?;
-        let Some(file) = self.open(name)? else { return Ok(None) };
+        let Some(file) = self.file(name)? else { return Ok(None) };
         let mut bytes = Vec::new();
         let failed = |source| failed(name, "read", &self.root.join(name), source);
         file.take(LARGEST_DOCUMENT + 1).read_to_end(&mut bytes).map_err(failed)?;
@@ -117,9 +117,14 @@ impl Store for Directory {
         Ok(Some(bytes))
     }
 
+    fn open(&self, name: &str) -> Result<Option<Box<dyn Read + Send + '_>>, StoreError> {
+        check_name(name)?;
+        Ok(self.file(name)?.map(|file| Box::new(file) as Box<dyn Read + Send>))
+    }
+
     fn stat(&self, name: &str) -> Result<Option<Stored>, StoreError> {
         check_name(name)?;
-        let Some(file) = self.open(name)? else { return Ok(None) };
+        let Some(file) = self.file(name)? else { return Ok(None) };
         let (digest, size) = sha256_of(file)
             .map_err(|source| failed(name, "read", &self.root.join(name), source))?;
         Ok(Some(Stored { digest, size }))
@@ -190,6 +195,14 @@ impl Store for Directory {
         }
         names.sort();
         Ok(names)
+    }
+
+    fn place(&self) -> String {
+        self.root.display().to_string()
+    }
+
+    fn folder(&self) -> Option<PathBuf> {
+        Some(self.root.clone())
     }
 }
 

@@ -3,10 +3,9 @@
 use std::{collections::BTreeMap, io, io::Write, path::PathBuf};
 
 use kdistro_formats::Digest;
-use serde::Serialize;
 
 use crate::{
-    announcer::{AnnounceError, Announced, Announcer, check},
+    announcer::{AnnounceError, Announced, Announcer, Document, check},
     durable::{self, Temporary},
 };
 
@@ -14,15 +13,6 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct FileAnnouncer {
     folder: PathBuf,
-}
-
-/// What a file of an announcement holds.
-#[derive(Serialize)]
-struct Document<'a> {
-    id: &'a Digest,
-    subject: &'a str,
-    message: &'a str,
-    attributes: &'a BTreeMap<String, String>,
 }
 
 impl FileAnnouncer {

@@ -12,11 +12,11 @@ use crate::registry::{LARGEST_MANIFEST, Referrer, RegistryError};
 /// The media types of what can be pushed as a manifest.
 ///
 /// Source: OCI image-spec, media-types.md; Docker's two for images that others made.
-const INDEXES: [&str; 2] = [
+pub(crate) const INDEXES: [&str; 2] = [
     "application/vnd.oci.image.index.v1+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
 ];
-const MANIFESTS: [&str; 2] = [
+pub(crate) const MANIFESTS: [&str; 2] = [
     "application/vnd.oci.image.manifest.v1+json",
     "application/vnd.docker.distribution.manifest.v2+json",
 ];
@@ -28,6 +28,8 @@ pub(crate) struct Manifest {
     pub(crate) media_type: String,
     /// What it names and must be there: blobs of a manifest, manifests of an index.
     pub(crate) parts: BTreeSet<Part>,
+    /// True when those are manifests.
+    pub(crate) is_index: bool,
     /// What it is about.
     pub(crate) subject: Option<Digest>,
     artifact_type: String,
@@ -96,6 +98,7 @@ impl Manifest {
         Ok(Self {
             media_type,
             parts: named.iter().map(|n| Part { digest: n.digest, size: n.size }).collect(),
+            is_index,
             subject: document.subject.map(|subject| subject.digest),
             artifact_type: document.artifact_type.or(config_type).unwrap_or_default(),
             annotations: document.annotations,
@@ -145,7 +148,7 @@ mod tests {
         });
         let manifest = read(&document).unwrap();
         assert_eq!(manifest.parts.len(), 2);
-        assert_eq!(manifest.subject, None);
+        assert_eq!((manifest.is_index, manifest.subject), (false, None));
         document["subject"] = named(b"s", MANIFESTS[0]);
         document["annotations"] = json!({"a": "b"});
         let manifest = read(&document).unwrap();

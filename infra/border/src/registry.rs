@@ -1,6 +1,10 @@
 //! Where images live: repositories of blobs and manifests by digest, and tags that never move.
 
-use std::{collections::BTreeMap, error::Error, fmt, io};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    error::Error,
+    fmt, io,
+};
 
 use kdistro_formats::Digest;
 
@@ -17,6 +21,15 @@ pub const LARGEST_MANIFEST: u64 = kdistro_formats::oci::LARGEST_DOCUMENT;
 /// content on. An image is pushed from the leaves up: blobs, the manifests that name them, the index that names those,
 /// and last its tag. So whoever finds a tag finds all of the image. Every implementation passes `tests/registry.rs`.
 pub trait Registry: Send + Sync {
+    /// Sees to it that these repositories can be pushed to; called once before the first of them is.
+    ///
+    /// A registry that makes repositories by itself has nothing to do. One that does not makes those that are missing, or
+    /// names all of them.
+    fn prepare(&self, repositories: &BTreeSet<String>) -> Result<(), RegistryError> {
+        let _ = repositories;
+        Ok(())
+    }
+
     /// Tells whether a repository holds a blob: the configuration or a layer of an image, or what an artifact carries.
     fn has_blob(&self, repository: &str, digest: &Digest) -> Result<bool, RegistryError>;
 
@@ -107,6 +120,24 @@ pub enum RegistryError {
         missing: Digest,
         /// The manifest or tag that names it.
         by: String,
+    },
+    /// A registry's address, or what is needed to reach it, is of no use.
+    #[error("`{}` {what}", address.escape_debug())]
+    Address {
+        /// The address.
+        address: String,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The registry keeps no list of referrers, and none may stand behind a tag, since it would have to change.
+    #[error(
+        "the registry does not list what is about {subject} in `{repository}` (it has no referrers API), and a tag for the list is not allowed, since its tags never change"
+    )]
+    Referrers {
+        /// The repository.
+        repository: String,
+        /// What the referrer is about.
+        subject: Digest,
     },
     /// The file to push is not what was said.
     #[error("{file} changed while it was pushed to `{repository}`: {found}, not {expected}")]

@@ -1,6 +1,11 @@
 //! Where published files live, under names that never change their content.
 
-use std::{error::Error, fmt, io, path::Path};
+use std::{
+    error::Error,
+    fmt,
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
 
 use kdistro_formats::{Digest, layout};
 
@@ -19,6 +24,11 @@ pub trait Store: Send + Sync {
     /// Returns the content of a document of at most [`LARGEST_DOCUMENT`] bytes, or `None` when there is none.
     fn read(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError>;
 
+    /// Opens what is stored under a name, of any size, to be read once from its beginning; `None` when there is nothing.
+    ///
+    /// Nothing checks what is read: who wants certain content compares its digest.
+    fn open(&self, name: &str) -> Result<Option<Box<dyn Read + Send + '_>>, StoreError>;
+
     /// Returns digest and size of what is stored, or `None` when nothing is.
     fn stat(&self, name: &str) -> Result<Option<Stored>, StoreError>;
 
@@ -35,6 +45,14 @@ pub trait Store: Send + Sync {
 
     /// Lists all names that start with `prefix`, sorted bytewise.
     fn list(&self, prefix: &str) -> Result<Vec<String>, StoreError>;
+
+    /// Says where the store is, for people: a folder, or an address such as `s3://bucket/prefix`.
+    fn place(&self) -> String;
+
+    /// Returns the folder whose files the names are, where the store is one of this machine.
+    fn folder(&self) -> Option<PathBuf> {
+        None
+    }
 }
 
 /// What is stored under a name.

@@ -1,4 +1,4 @@
-//! The announcement of a release: a hint, on which nothing is done that the signed manifest does not say.
+//! The announcement of a release, or that one was yanked: a hint, on which nothing is done that the signed manifest does not say.
 
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +35,9 @@ pub struct Announcement {
     pub severity: Severity,
     /// CVEs that its patches fix, sorted.
     pub fixes: Vec<String>,
+    /// Why the release should not be used any more, where that is what is announced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub yanked: Option<String>,
 }
 
 /// A published document; its text only where the whole stays small enough.

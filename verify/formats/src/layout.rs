@@ -21,7 +21,7 @@ pub const TRUSTED_ROOT: &str = "keys/trusted_root.json";
 /// Folder of all inputs, named by digest.
 pub const INPUTS: &str = "inputs/sha256";
 /// Folder of the blobs of all images, named by digest; a registry can answer with a redirect to it.
-const IMAGES: &str = "containers/images";
+pub const IMAGES: &str = "containers/images";
 /// Where a store in a directory keeps what is being written; nothing in it is published.
 pub const WORKSHOP: &str = ".kdistro-store";
 /// The file in [`WORKSHOP`] that writers lock; it is empty.
@@ -83,6 +83,11 @@ pub fn provenance(release: &ReleaseName, component: &str) -> String {
 /// A file of the release as a whole, such as `kubeadm.yaml`.
 pub fn document(release: &ReleaseName, name: &str) -> String {
     format!("{}/{name}", self::release(release))
+}
+
+/// The announcement of a release, once it was made: the record by which no run makes it again.
+pub fn announcement(release: &ReleaseName) -> String {
+    document(release, "announcement.json")
 }
 
 /// An asset's file; `path` as the plan has it, such as `etcd/v3.4.23/etcd-linux-amd64-v3.4.23.tar.gz`.

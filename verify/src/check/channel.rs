@@ -82,6 +82,7 @@ impl Checker<'_> {
         match standing(&index.status, number) {
             Standing::Offered(digest) if digest == signed.digest => {}
             Standing::Withheld(Some(digest), reason) if digest == signed.digest => {
+                self.known.insert(layout::abandoned(&signed.name));
                 self.note(&signed.file, format!("is withheld: {reason}"));
             }
             Standing::Offered(digest) | Standing::Withheld(Some(digest), _) => {

@@ -37,8 +37,19 @@ pub(super) struct Checker<'a> {
     pub(super) scope: Scope,
     /// The length of every layer that was read and is what its digest says; images share layers.
     pub(super) layers: BTreeMap<Digest, u64>,
+    /// What may be left of numbers that were given up.
+    pub(super) left_over: LeftOver,
     /// What every gzipped layer that was unpacked is the archive of.
     pub(super) diff_ids: BTreeMap<Digest, Digest>,
+}
+
+/// What may be left of numbers that were given up, and no release speaks of.
+#[derive(Default)]
+pub(super) struct LeftOver {
+    /// Inputs of their plans.
+    pub(super) inputs: BTreeSet<Digest>,
+    /// True when one of them has images.
+    pub(super) images: bool,
 }
 
 /// A failure that stands in the report already.
@@ -61,6 +72,7 @@ impl<'a> Checker<'a> {
             scope,
             layers: BTreeMap::new(),
             diff_ids: BTreeMap::new(),
+            left_over: LeftOver::default(),
         }
     }
 

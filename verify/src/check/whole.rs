@@ -3,14 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kdistro_formats::{
-    ChannelName, Digest, ReleaseName, canonical, claim::Claim, layout, plan::Plan,
+    ChannelName, Digest, ReleaseName, canonical,
+    claim::Claim,
+    layout,
+    plan::{Content, Plan},
 };
 
 use super::{
-    reading::{Checker, SMALL},
+    reading::{Checker, DOCUMENT, SMALL},
     report::chain,
 };
-use crate::{bundle, hash, trust::Trust};
+use crate::{bundle, hash, store, trust::Trust};
 
 /// Where a build repository keeps the CRDs that are published under `crds/`.
 const CRD_SOURCE: &str = "release-manifests/crds/";
@@ -52,20 +55,31 @@ impl Checker<'_> {
         plans: &mut Vec<Plan>,
     ) {
         let Some(index) = self.read_index(channel, trust) else { return };
-        let offered =
-            index.status.releases.iter().map(|release| (release.number, Some(release.digest)));
-        let withheld =
-            index.status.withheld.iter().map(|withheld| (withheld.number, withheld.digest));
-        for (number, digest) in offered.chain(withheld) {
-            let name = ReleaseName { channel: channel.clone(), number };
-            let Some(digest) = digest else {
-                self.check_abandoned(&name);
-                continue;
-            };
+        for release in &index.status.releases {
+            let name = ReleaseName { channel: channel.clone(), number: release.number };
             if Some(&name) != done {
-                plans.extend(self.check_other_release(&name, &digest, trust));
+                plans.extend(self.check_other_release(&name, &release.digest, trust));
             }
         }
+        for withheld in &index.status.withheld {
+            let name = ReleaseName { channel: channel.clone(), number: withheld.number };
+            self.known.insert(layout::abandoned(&name));
+            if Some(&name) == done {
+                continue;
+            }
+            match withheld.digest.filter(|_| self.has_signed_manifest(&name)) {
+                Some(digest) => plans.extend(self.check_other_release(&name, &digest, trust)),
+                None => self.check_abandoned(&name),
+            }
+        }
+    }
+
+    /// False where a number was given up before its manifest was signed, or cut in another environment and never promoted
+    /// to this one.
+    fn has_signed_manifest(&self, name: &ReleaseName) -> bool {
+        let manifest = layout::manifest(name);
+        let is_absent = |file: &str| matches!(self.reader.open(file), Ok(None));
+        !is_absent(&layout::bundle(&manifest)) && !is_absent(&manifest)
     }
 
     fn check_other_release(
@@ -75,7 +89,7 @@ impl Checker<'_> {
         trust: &Trust,
     ) -> Option<Plan> {
         let file = layout::manifest(name);
-        let bytes = self.document(&file, SMALL.max(super::reading::DOCUMENT))?;
+        let bytes = self.document(&file, SMALL.max(DOCUMENT))?;
         let found = hash::sha256(&bytes);
         if found != *digest {
             self.differs(&file, format!("is {found}, but the index lists {digest}"));
@@ -84,27 +98,63 @@ impl Checker<'_> {
         self.check_release(&file, trust, false)?.1
     }
 
-    /// A number that was claimed and never published: its claim must still be one; nothing else there is signed.
+    /// A number that was never published here. What there is of it begins with a claim; nothing of it is signed.
     fn check_abandoned(&mut self, name: &ReleaseName) {
-        let (claim, abandoned) = (layout::claim(name), layout::abandoned(name));
-        if let Some(bytes) = self.document(&claim, SMALL) {
-            match canonical::from_slice::<Claim>(&bytes) {
-                Err(error) => self.differs(&claim, chain(&error)),
-                Ok(claimed)
-                    if claimed.header.number != name.number
-                        || claimed.header.channel != name.channel =>
-                {
-                    self.differs(&claim, format!("is not the claim of `{name}`"));
-                }
-                Ok(_) => {}
-            }
+        self.known.insert(layout::abandoned(name));
+        let manifest = layout::manifest(name);
+        let beside = [layout::bundle(&manifest), manifest];
+        let is_there = |file: &String| matches!(self.reader.open(file), Ok(Some(_)));
+        let mut left: Vec<_> = beside.into_iter().filter(is_there).collect();
+        left.extend(self.listed(&layout::release(name)));
+        if left.is_empty() {
+            self.note(
+                &layout::release(name),
+                "is empty: the number was cut in another environment",
+            );
+            return;
         }
-        self.known.insert(abandoned);
-        for file in self.listed(&layout::release(name)) {
+        if let Some(plan) =
+            self.abandoned_claim(name).and_then(|claim| self.abandoned_plan(name, &claim))
+        {
+            self.expect_left_over(&plan);
+        }
+        for file in left {
             if self.known.insert(file.clone()) {
                 self.note(&file, format!("is left over from `{name}`, which was never published"));
             }
         }
+    }
+
+    fn abandoned_claim(&mut self, name: &ReleaseName) -> Option<Claim> {
+        let file = layout::claim(name);
+        let bytes = self.document(&file, SMALL)?;
+        match canonical::from_slice::<Claim>(&bytes) {
+            Err(error) => self.differs(&file, chain(&error)),
+            Ok(claim)
+                if claim.header.number != name.number || claim.header.channel != name.channel =>
+            {
+                self.differs(&file, format!("is not the claim of `{name}`"));
+            }
+            Ok(claim) => return Some(claim),
+        }
+        None
+    }
+
+    /// The plan with which a number was claimed that was given up, where it is there.
+    fn abandoned_plan(&self, name: &ReleaseName, claim: &Claim) -> Option<Plan> {
+        let bytes = store::read(self.reader, &layout::plan(name), DOCUMENT).ok()??;
+        let is_claimed = hash::sha256(&bytes) == claim.plan;
+        is_claimed.then(|| canonical::from_slice(&bytes).ok()).flatten()
+    }
+
+    /// Remembers what may be left of a number that was given up: the inputs of its plan, and blobs of its images, of which
+    /// the plan does not know the digests.
+    fn expect_left_over(&mut self, plan: &Plan) {
+        let inputs = plan.inputs.iter().map(|input| &input.sha256);
+        let configuration = plan.configuration.iter().map(|file| &file.sha256);
+        self.left_over.inputs.extend(inputs.chain(configuration).copied());
+        let mut assets = plan.components.iter().flat_map(|component| &component.assets);
+        self.left_over.images |= assets.any(|asset| matches!(asset.content, Content::Image(_)));
     }
 
     fn check_index_bundle(&mut self, file: &str, trust: &Trust) {
@@ -155,6 +205,11 @@ impl Checker<'_> {
             }
             if file == layout::WORKSHOP_LOCK {
                 self.exact(&file, "", "the empty file that writers lock");
+            } else if self.is_left_over(&file) {
+                self.note(
+                    &file,
+                    "is what its name says, and left over from a number that was given up",
+                );
             } else if layout::is_unfinished(&file) {
                 match self.reader.open(&file) {
                     Ok(Some(_)) => self.note(&file, "is not published: its writer did not finish"),
@@ -166,6 +221,18 @@ impl Checker<'_> {
                 self.unspoken(&file);
             }
         }
+    }
+
+    /// True for an input or a blob that a number left behind which was given up, and that is what its name says.
+    fn is_left_over(&self, file: &str) -> bool {
+        let named =
+            |folder: &str| file.strip_prefix(folder).and_then(|rest| rest.strip_prefix('/'));
+        let input = named(layout::INPUTS).and_then(|hex| Digest::from_hex(hex).ok());
+        let blob = named(layout::IMAGES).and_then(|digest| digest.parse::<Digest>().ok());
+        let input = input.filter(|digest| self.left_over.inputs.contains(digest));
+        let Some(digest) = input.or(blob.filter(|_| self.left_over.images)) else { return false };
+        let found = self.reader.open(file).and_then(|read| read.map(hash::sha256_of).transpose());
+        found.is_ok_and(|found| found.is_some_and(|(found, _)| found == digest))
     }
 
     /// Tells of an index that was signed after those which the channels have.

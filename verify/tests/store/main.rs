@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+mod announced;
 mod content;
 mod defects;
 mod every_byte;
@@ -9,6 +10,7 @@ mod explain;
 mod http;
 mod image;
 mod images;
+mod keyless;
 mod log;
 mod notes;
 mod program;

@@ -28,6 +28,10 @@ impl Store for Dying<'_> {
         self.inner.read(name)
     }
 
+    fn open(&self, name: &str) -> Result<Option<Box<dyn io::Read + Send + '_>>, StoreError> {
+        self.inner.open(name)
+    }
+
     fn stat(&self, name: &str) -> Result<Option<Stored>, StoreError> {
         self.inner.stat(name)
     }
@@ -44,6 +48,10 @@ impl Store for Dying<'_> {
 
     fn list(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
         self.inner.list(prefix)
+    }
+
+    fn place(&self) -> String {
+        self.inner.place()
     }
 }
 

@@ -14,7 +14,7 @@ use kdistro_assemble::{
 use crate::{
     error::{BenchError, at, doing},
     figures::{Figure, Limit},
-    measure::{Pair, cost_of, pairs},
+    measure::{Pair, cost_of, megabytes, pairs},
     peer,
     prepared::Prepared,
     roles,
@@ -44,11 +44,8 @@ pub(super) fn measure(prepared: &Prepared, count: usize) -> Result<Vec<Figure>, 
             Ok(cost_of(|| peer::run_into(&mut command, &theirs))?.1)
         },
     )?;
-    let megabytes = |path: &Path| {
-        let kib = path.metadata().map_err(at(path))?.len() >> 10;
-        Ok::<_, BenchError>(f64::from(u32::try_from(kib).unwrap_or(u32::MAX)) / 1024.0)
-    };
-    let size = [Pair { ours: megabytes(&ours)?, peer: megabytes(&theirs)? }];
+    let size = |path: &Path| path.metadata().map(|found| megabytes(found.len())).map_err(at(path));
+    let size = [Pair { ours: size(&ours)?, peer: size(&theirs)? }];
     let (what, peer) = (format!("gzip {} MB", bytes >> 20), "pigz -p1 -6");
     Ok(vec![
         Figure::of_pairs((format!("{what}, CPU"), peer), "s", &costs.cpu(), Some(LIMIT)),

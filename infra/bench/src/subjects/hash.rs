@@ -6,7 +6,7 @@ use std::{fs::File, path::PathBuf};
 use crate::{
     error::{BenchError, at, doing},
     figures::{Figure, Limit},
-    measure::{Cost, cost_of, pairs},
+    measure::{Cost, cost_of, megabytes, pairs},
     peer,
     prepared::Prepared,
     roles::{self, Hashed},
@@ -52,7 +52,7 @@ fn memory(prepared: &Prepared) -> Result<Figure, BenchError> {
     let path = scratch.path().join("huge");
     File::create(&path).and_then(|file| file.set_len(HUGE)).map_err(at(&path))?;
     let (hashed, _) = here(&[path])?;
-    let peak = f64::from(u32::try_from(hashed.peak_bytes >> 10).unwrap_or(u32::MAX)) / 1024.0;
+    let peak = megabytes(hashed.peak_bytes);
     Ok(Figure::alone("hash one file of 2 GB, most memory", "MB", &[peak], MOST))
 }
 

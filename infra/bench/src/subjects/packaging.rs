@@ -17,7 +17,7 @@ use serde_json::Value;
 use crate::{
     error::{BenchError, at, doing},
     figures::Figure,
-    measure::{Cost, cost_of},
+    measure::{Cost, cost_of, megabytes},
     peer,
     prepared::{Prepared, remove},
     roles::{self, Packed},
@@ -135,10 +135,9 @@ impl Packaging {
         for _ in 0..count {
             forget()?;
             let (made, cost) = self.run()?;
-            let kib = u32::try_from(made.peak_bytes >> 10).unwrap_or(u32::MAX);
             measured.walls.push(cost.wall);
             measured.cpus.push(cost.cpu);
-            measured.megabytes.push(f64::from(kib) / 1024.0);
+            measured.megabytes.push(megabytes(made.peak_bytes));
             measured.made.push(made);
         }
         Ok(measured)

@@ -56,7 +56,7 @@ pub(crate) fn push_image(registry: &dyn Registry, repository: &str, text: &str) 
 }
 
 /// Pushes an artifact about `subject`; returns its digest.
-fn push_referrer(
+pub(crate) fn push_referrer(
     registry: &dyn Registry,
     repository: &str,
     (subject, kind, text): (&[u8], &str, &str),

@@ -1,6 +1,6 @@
 //! The promises of a store.
 
-use std::{fs, path::Path, sync::Barrier, thread};
+use std::{fs, io::Read, path::Path, sync::Barrier, thread};
 
 use kdistro_border::{Content, Created, Store, StoreError, Stored};
 use kdistro_verify::hash::sha256;
@@ -27,6 +27,7 @@ fn bytes(content: &[u8]) -> Content<'_> {
 
 fn absent_is_none(store: &dyn Store, _: &Path) {
     assert_eq!(store.read("a/b").unwrap(), None);
+    assert!(store.open("a/b").unwrap().is_none());
     assert_eq!(store.stat("a/b").unwrap(), None);
     assert_eq!(store.list("").unwrap().len(), 0);
     assert_eq!(store.list("a/").unwrap().len(), 0);
@@ -41,6 +42,9 @@ fn stored_is_read(store: &dyn Store, _: &Path) {
         let name = format!("deep/er/{}", content.len());
         assert_eq!(store.create(&name, bytes(content)).unwrap(), Created::New);
         assert_eq!(store.read(&name).unwrap().unwrap(), content);
+        let mut read = Vec::new();
+        store.open(&name).unwrap().unwrap().read_to_end(&mut read).unwrap();
+        assert_eq!(read, content);
         let stored = Stored { digest: sha256(content), size: content.len() as u64 };
         assert_eq!(store.stat(&name).unwrap(), Some(stored));
     }
@@ -85,6 +89,7 @@ fn bad_names_are_refused(store: &dyn Store, _: &Path) {
         let is_refused = |error: Option<StoreError>| matches!(error, Some(StoreError::Name { .. }));
         assert!(is_refused(store.read(name).err()), "read {name:?}");
         assert!(is_refused(store.stat(name).err()), "stat {name:?}");
+        assert!(is_refused(store.open(name).err()), "open {name:?}");
         assert!(is_refused(store.create(name, bytes(b"")).err()), "create {name:?}");
         assert!(is_refused(store.swap(name, None, b"").err()), "swap {name:?}");
     }

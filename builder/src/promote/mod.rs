@@ -1,0 +1,242 @@
+//! Promotes a release from one environment to another: verified as a stranger would, the same bytes copied by digest,
+//! signed anew with the other's key into the other's log, offered in its channel index, announced. Nothing is built.
+//!
+//! What this leaves behind when it is killed is what a cut leaves behind, and the next run finishes it.
+
+mod error;
+mod subject;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use kdistro_border::Store;
+use kdistro_formats::{
+    Digest, ReleaseName,
+    channel::{ReleaseChannel, Withheld},
+    layout,
+};
+use kdistro_verify::{
+    check::{self, Outcome as Verdict, Report, Scope, TrustSource},
+    trust::PublicKey,
+};
+use serde::Serialize;
+
+pub use self::error::PromoteError;
+use self::subject::Subject;
+use crate::{
+    config::{Workspace, channel::Channel},
+    context::Context,
+    cut,
+    journal::Journal,
+    place::{self, Place},
+    publish::{Offer, Publisher, files::Upload, images},
+};
+
+/// Where a release comes from: nothing of it is believed but what its key signed.
+pub struct Origin {
+    /// The environment's name.
+    pub name: String,
+    /// Its store.
+    pub store: Arc<dyn Store>,
+    /// The key that must have signed the release.
+    pub key: PublicKey,
+}
+
+/// What a promotion does, or would do.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Promotion {
+    /// The release.
+    pub release: String,
+    /// The manifest's digest, in both environments.
+    pub digest: Digest,
+    /// Where it comes from.
+    pub from: String,
+    /// Where it goes.
+    pub to: String,
+    /// Files that the other store lacks, with their sizes.
+    pub copied: BTreeMap<String, u64>,
+    /// Files that it has.
+    pub present: usize,
+    /// Every image, as repository and tag.
+    pub images: Vec<String>,
+    /// What is signed there.
+    pub signed: Vec<String>,
+    /// Numbers that were cut and are not offered there, with the reason.
+    pub withheld: BTreeMap<u32, String>,
+    /// True when the announcement had been made before.
+    pub announced_before: bool,
+}
+
+/// Promotes a release; with `only_say` nothing is written anywhere.
+pub fn promote(
+    context: &Context,
+    (origin, to): (&Origin, &Place),
+    release: &ReleaseName,
+    only_say: bool,
+) -> Result<Promotion, PromoteError> {
+    let what = format!("a promotion to channel {}", release.channel);
+    let _lock = context.home.lock(&format!("cut-{}", release.channel), what)?;
+    let workspace = context.workspace()?;
+    let channel = workspace.channels.get(&release.channel);
+    let channel = channel.ok_or_else(|| PromoteError::NoChannel(release.channel.clone()))?;
+    context.reporter.stage("verify");
+    let report = verify(origin, release)?;
+    let subject = Subject::read(origin, release, &report)?;
+    subject.refuse_in(&to.target)?;
+    let promoting = Promoting { context, workspace: &workspace, channel, origin, to, subject };
+    let skipped = promoting.skipped(release)?;
+    let promotion = promoting.describe(&skipped)?;
+    if only_say {
+        return Ok(promotion);
+    }
+    promoting.carry_out(&skipped, promotion)
+}
+
+/// Verifies the release with its plan and inputs, by its environment's public key alone.
+fn verify(origin: &Origin, release: &ReleaseName) -> Result<Report, PromoteError> {
+    let reader = place::reader(origin.store.clone());
+    let source = TrustSource { key: origin.key.clone(), trusted_root: None };
+    let report = check::check(reader.as_ref(), &layout::manifest(release), &source, Scope::Inputs);
+    if report.outcome == Verdict::Verified {
+        return Ok(report);
+    }
+    Err(PromoteError::NotVerified { from: origin.name.clone(), report: Box::new(report) })
+}
+
+/// A verified release on its way.
+struct Promoting<'a> {
+    context: &'a Context,
+    workspace: &'a Workspace,
+    channel: &'a Channel,
+    origin: &'a Origin,
+    to: &'a Place,
+    subject: Subject,
+}
+
+impl Promoting<'_> {
+    /// The numbers below this one that the other environment was never given: said in its index, so that the chain of
+    /// numbers has no hole there.
+    fn skipped(&self, release: &ReleaseName) -> Result<Vec<Withheld>, PromoteError> {
+        let there = self.index_there()?;
+        let status = there.as_ref().map(|index| &index.status);
+        let is_known = |number: u32| {
+            status.is_some_and(|status| {
+                status.releases.iter().any(|offered| offered.number == number)
+                    || status.withheld.iter().any(|withheld| withheld.number == number)
+            })
+        };
+        let withheld = status.into_iter().flat_map(|status| &status.withheld);
+        let mut passed = withheld.filter(|withheld| withheld.number == release.number);
+        if let Some(passed) = passed.next() {
+            let (to, release) = (self.to.target.name.clone(), release.clone());
+            return Err(PromoteError::Passed { release, to, reason: passed.reason.clone() });
+        }
+        let here = &self.subject.index.status;
+        let offered = here.releases.iter().map(|offered| Withheld {
+            number: offered.number,
+            digest: Some(offered.digest),
+            reason: format!("was not promoted from {}", self.origin.name),
+        });
+        let all = offered.chain(here.withheld.iter().cloned());
+        let mut skipped: Vec<_> =
+            all.filter(|one| one.number < release.number && !is_known(one.number)).collect();
+        skipped.sort_by_key(|withheld| withheld.number);
+        Ok(skipped)
+    }
+
+    fn index_there(&self) -> Result<Option<ReleaseChannel>, PromoteError> {
+        let signing = self.to.signing(self.context);
+        let publisher = cut::publisher(self.context, self.to, &signing);
+        let current = publisher.index(&self.channel.channel, &self.to.trust()?)?;
+        Ok(current.map(|current| current.index))
+    }
+
+    /// Says what is to be done.
+    fn describe(&self, skipped: &[Withheld]) -> Result<Promotion, PromoteError> {
+        let (subject, name) = (&self.subject, &self.subject.name);
+        let signing = self.to.signing(self.context);
+        let publisher = cut::publisher(self.context, self.to, &signing);
+        let ready = subject.ready();
+        let (missing, present) = publisher.missing(&ready)?;
+        let size = |upload: &Upload| (upload.name().to_owned(), upload.size());
+        let images = images::planned(&ready).flat_map(|(component, _, image)| {
+            let places = images::places(image, component, name);
+            places.into_iter().map(|(repository, tag)| format!("{repository}:{tag}"))
+        });
+        let provenances = subject.provenances.keys();
+        let signed = provenances
+            .map(|component| layout::provenance(name, component))
+            .chain([layout::bundle(&layout::manifest(name)), layout::channel_index(&name.channel)]);
+        Ok(Promotion {
+            release: name.to_string(),
+            digest: subject.digest,
+            from: self.origin.name.clone(),
+            to: self.to.target.name.clone(),
+            copied: missing.iter().map(size).collect(),
+            present,
+            images: images.collect(),
+            signed: signed.collect(),
+            withheld: skipped.iter().map(|one| (one.number, one.reason.clone())).collect(),
+            announced_before: publisher.is_announced(name)?,
+        })
+    }
+
+    fn carry_out(
+        &self,
+        skipped: &[Withheld],
+        promotion: Promotion,
+    ) -> Result<Promotion, PromoteError> {
+        let Self { context, to, subject, .. } = self;
+        context.reporter.stage("copy");
+        let elsewhere = self.at_hand(&promotion.copied)?;
+        let signing = to.signing(context);
+        let publisher =
+            Publisher { elsewhere: &elsewhere, ..cut::publisher(context, to, &signing) };
+        let mut journal = Journal::open(&cut::journal(context, to, &subject.name))?;
+        let offer = Offer {
+            keys: &to.keys,
+            trust: &to.trust()?,
+            channel: self.channel,
+            topic: to.target.topic(),
+            skipped,
+        };
+        let published = publisher.release(&subject.ready(), &offer, &mut journal)?;
+        if published.digest != subject.digest {
+            let (found, expected) = (published.digest, subject.digest);
+            return Err(PromoteError::Changed { release: subject.name.clone(), found, expected });
+        }
+        context.reporter.stage("announce");
+        let announcer = (to.announcer.as_ref(), self.workspace.distribution.url.as_str());
+        let announced = publisher.announce_all(&subject.name.channel, offer.trust, announcer)?;
+        Ok(Promotion { announced_before: !announced.contains(&subject.name), ..promotion })
+    }
+
+    /// Where the content is that is to be published: files of the other store, where it is a folder; what lies
+    /// elsewhere is brought into the content store first.
+    fn at_hand(
+        &self,
+        copied: &BTreeMap<String, u64>,
+    ) -> Result<BTreeMap<Digest, std::path::PathBuf>, PromoteError> {
+        let uploads = self.subject.uploads();
+        if let Some(folder) = self.origin.store.folder() {
+            let place = |upload: &Upload| (upload.digest(), folder.join(upload.name()));
+            let stored = uploads.iter().filter(|upload| matches!(upload, Upload::Stored { .. }));
+            return Ok(stored.map(place).collect());
+        }
+        let content = &self.context.content;
+        for upload in &uploads {
+            // What is pushed as an image is needed even where the store has it.
+            let needed =
+                copied.contains_key(upload.name()) || upload.name().starts_with(layout::IMAGES);
+            let is_sbom = self.subject.is_sbom(upload.name());
+            if let Upload::Stored { name, digest, size } = upload
+                && (needed || is_sbom)
+                && !content.has(digest)
+            {
+                self.context.reporter.progress(format!("fetching {name}"));
+                subject::fetch(self.origin, content, (name, digest, *size))?;
+            }
+        }
+        Ok(BTreeMap::new())
+    }
+}
