@@ -71,6 +71,13 @@ fn what_is_not_understood_is_one_json_document_for_every_command() {
     assert_eq!(ran.out, "");
 }
 
+/// Makes new keys, which signed nothing, and writes the public one into a file.
+fn write_another_key(tiny: &Tiny, file: &str) {
+    fs::remove_dir_all(tiny.path("home/keys")).unwrap();
+    must(&mut tiny.kdistro(&["key", "new"]));
+    fs::write(file, must(&mut tiny.kdistro(&["key", "show"]))).unwrap();
+}
+
 #[test]
 fn every_command_answers_with_one_json_document() {
     let tiny = Tiny::ready();
@@ -117,9 +124,7 @@ fn every_command_answers_with_one_json_document() {
     let mut left = commands(&Cli::command());
     for (number, (arguments, code, field, value)) in calls.into_iter().enumerate() {
         if number == calls.len() - 1 {
-            fs::remove_dir_all(tiny.path("home/keys")).unwrap();
-            must(&mut tiny.kdistro(&["key", "new"]));
-            fs::write(key, must(&mut tiny.kdistro(&["key", "show"]))).unwrap();
+            write_another_key(&tiny, key);
         }
         let ran = tiny.run(&[arguments, &["--json"]].concat()).expect(code);
         let answer = json(&ran);
