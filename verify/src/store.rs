@@ -50,7 +50,7 @@ fn read_document(content: impl Read, limit: u64) -> io::Result<Vec<u8>> {
 }
 
 /// Reads content to its end; none when it has more than `limit` bytes.
-pub(crate) fn read_at_most(content: impl Read, limit: u64) -> io::Result<Option<Vec<u8>>> {
+pub fn read_at_most(content: impl Read, limit: u64) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     content.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
     Ok((bytes.len() as u64 <= limit).then_some(bytes))

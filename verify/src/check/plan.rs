@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use kdistro_formats::{
-    canonical,
+    ReleaseName, canonical,
     claim::{Claim, Header},
     layout,
     plan::{self, Content, Plan, PlannedAsset},
@@ -148,13 +148,21 @@ impl Checker<'_> {
         }
     }
 
+    /// Reads the claim of a number, which must be there; returns its name, too.
+    pub(super) fn read_claim(&mut self, name: &ReleaseName) -> Option<(String, Claim)> {
+        let file = layout::claim(name);
+        let bytes = self.document(&file, SMALL)?;
+        match canonical::from_slice(&bytes) {
+            Ok(claim) => Some((file, claim)),
+            Err(error) => {
+                self.differs(&file, chain(&error));
+                None
+            }
+        }
+    }
+
     fn check_claim(&mut self, signed: &SignedManifest) {
-        let file = layout::claim(&signed.name);
-        let Some(bytes) = self.document(&file, SMALL) else { return };
-        let claim: Claim = match canonical::from_slice(&bytes) {
-            Ok(claim) => claim,
-            Err(error) => return self.differs(&file, chain(&error)),
-        };
+        let Some((file, claim)) = self.read_claim(&signed.name) else { return };
         let spec = &signed.release.spec;
         if spec.plan.as_ref().is_none_or(|plan| plan.sha256 != claim.plan) {
             self.differs(&file, format!("names plan {}, but the manifest another", claim.plan));

@@ -89,7 +89,7 @@ impl Checker<'_> {
         trust: &Trust,
     ) -> Option<Plan> {
         let file = layout::manifest(name);
-        let bytes = self.document(&file, SMALL.max(DOCUMENT))?;
+        let bytes = self.document(&file, DOCUMENT)?;
         let found = hash::sha256(&bytes);
         if found != *digest {
             self.differs(&file, format!("is {found}, but the index lists {digest}"));
@@ -100,7 +100,6 @@ impl Checker<'_> {
 
     /// A number that was never published here. What there is of it begins with a claim; nothing of it is signed.
     fn check_abandoned(&mut self, name: &ReleaseName) {
-        self.known.insert(layout::abandoned(name));
         let manifest = layout::manifest(name);
         let beside = [layout::bundle(&manifest), manifest];
         let is_there = |file: &String| matches!(self.reader.open(file), Ok(Some(_)));
@@ -126,17 +125,11 @@ impl Checker<'_> {
     }
 
     fn abandoned_claim(&mut self, name: &ReleaseName) -> Option<Claim> {
-        let file = layout::claim(name);
-        let bytes = self.document(&file, SMALL)?;
-        match canonical::from_slice::<Claim>(&bytes) {
-            Err(error) => self.differs(&file, chain(&error)),
-            Ok(claim)
-                if claim.header.number != name.number || claim.header.channel != name.channel =>
-            {
-                self.differs(&file, format!("is not the claim of `{name}`"));
-            }
-            Ok(claim) => return Some(claim),
+        let (file, claim) = self.read_claim(name)?;
+        if claim.header.number == name.number && claim.header.channel == name.channel {
+            return Some(claim);
         }
+        self.differs(&file, format!("is not the claim of `{name}`"));
         None
     }
 
