@@ -2,13 +2,13 @@
 
 use std::{
     fs::File,
-    io::{self, Read},
+    io,
     path::{Path, PathBuf},
 };
 
 use kdistro_border::{Content, Created};
 use kdistro_formats::{layout, terminal::printable};
-use kdistro_verify::check::chain;
+use kdistro_verify::{check::chain, store::read_at_most};
 use serde_json::json;
 
 use super::{
@@ -102,12 +102,9 @@ fn in_file(path: &Path) -> impl FnOnce(KeylessError) -> AttestError {
 
 fn read(path: &Path) -> std::result::Result<Vec<u8>, AttestError> {
     let failed = |source| AttestError::Read { path: path.to_owned(), source };
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(failed)?;
-    file.take(keyless::LARGEST + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 <= keyless::LARGEST {
-        return Ok(bytes);
-    }
-    let what = format!("it has more than {} bytes", keyless::LARGEST);
-    Err(failed(io::Error::new(io::ErrorKind::FileTooLarge, what)))
+    let bytes = File::open(path).and_then(|file| read_at_most(file, keyless::LARGEST));
+    bytes.map_err(failed)?.ok_or_else(|| {
+        let what = format!("it has more than {} bytes", keyless::LARGEST);
+        failed(io::Error::new(io::ErrorKind::FileTooLarge, what))
+    })
 }

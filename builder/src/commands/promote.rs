@@ -1,12 +1,11 @@
 //! `kdistro promote`: brings a release from one environment to another.
 
-use std::fs;
-
-use kdistro_verify::{check::Outcome, trust::PublicKey};
+use kdistro_verify::check::Outcome;
 
 use super::{
     Answer, Result,
     output::{count, print_json, say},
+    rebuild::public_key,
 };
 use crate::{
     cli::PromoteArgs,
@@ -41,11 +40,7 @@ pub(super) fn run(context: &Context, arguments: &PromoteArgs) -> Result {
 fn origin(context: &Context, arguments: &PromoteArgs) -> Result<Origin> {
     let target = context.target_called(&arguments.from)?;
     let key = match &arguments.key {
-        Some(file) => {
-            let text = fs::read_to_string(file)
-                .map_err(|error| format!("cannot read {}: {error}", file.display()))?;
-            PublicKey::from_pem(&text)?
-        }
+        Some(file) => public_key(file)?,
         None => place::open_keys(context, &target)?.release_key()?,
     };
     Ok(Origin { name: target.name.clone(), store: place::open_store(context, &target)?, key })

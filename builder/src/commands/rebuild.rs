@@ -89,6 +89,13 @@ fn given(arguments: &RebuildArgs, name: &str, proxy: Option<&str>) -> Result<Opt
     Ok(read.transpose()?.map(|bytes| hash::sha256(&bytes)))
 }
 
+/// Reads the public key that a command line names.
+pub(super) fn public_key(file: &Path) -> Result<PublicKey> {
+    let text = fs::read_to_string(file)
+        .map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+    Ok(PublicKey::from_pem(&text)?)
+}
+
 /// Verifies the release as a stranger would, and prints every problem; with `--json` the report, unless it is verified
 /// and there is more to come.
 pub(super) fn verify(
@@ -98,9 +105,7 @@ pub(super) fn verify(
     key: &Path,
 ) -> Result<Report> {
     context.reporter.stage("verify");
-    let text = fs::read_to_string(key)
-        .map_err(|error| format!("cannot read {}: {error}", key.display()))?;
-    let source = TrustSource { key: PublicKey::from_pem(&text)?, trusted_root: None };
+    let source = TrustSource { key: public_key(key)?, trusted_root: None };
     let report = check::check(reader, name, &source, Scope::Release);
     context.reporter.clear();
     for problem in &report.problems {

@@ -1,5 +1,6 @@
 //! `infra/environments/<name>.yaml`: where bytes go today. Never named in a manifest.
 
+use kdistro_border::is_address;
 use kdistro_formats::yaml;
 use serde::Deserialize;
 
@@ -248,22 +249,6 @@ impl Environment {
         };
         [store, registry, service, announcements, keys].into_iter().flatten()
     }
-}
-
-/// True for an address of another machine by https, or of this one.
-fn is_address(address: &str) -> bool {
-    let Some((scheme, rest)) = address.split_once("://") else { return false };
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let host = match authority.strip_prefix('[') {
-        Some(inner) => inner.split(']').next().unwrap_or_default(),
-        None => authority.split(':').next().unwrap_or_default(),
-    };
-    let is_here = || {
-        host == "localhost"
-            || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-    };
-    let is_plain = !authority.contains('@') && !address.contains(char::is_whitespace);
-    !host.is_empty() && is_plain && (scheme == "https" || (scheme == "http" && is_here()))
 }
 
 /// True for the ARN of a topic.

@@ -22,7 +22,7 @@ use super::{
 use crate::journal::{Entry, Journal};
 
 /// What a store has of a release already.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Present {
     /// Names that are taken: by what, nobody has looked.
     listed: BTreeSet<String>,
@@ -52,18 +52,29 @@ impl Publisher<'_> {
         Ok(())
     }
 
-    /// Lists where something is to be put, and reads the sums that are there.
-    fn present(&self, waiting: &[&Upload], release: &ReleaseName) -> Result<Present, PublishError> {
+    /// Lists where something is to be put.
+    fn listed<'u>(
+        &self,
+        uploads: impl Iterator<Item = &'u Upload>,
+        release: &ReleaseName,
+    ) -> Result<BTreeSet<String>, PublishError> {
         let own = layout::release(release);
-        let place = |upload: &&Upload| {
+        let place = |upload: &Upload| {
             let name = upload.name();
             let is_own = name.strip_prefix(&own).is_some_and(|rest| rest.starts_with('/'));
             if is_own { own.clone() } else { folder(name).to_owned() }
         };
-        let mut present = Present::default();
-        for place in waiting.iter().map(place).collect::<BTreeSet<_>>() {
-            present.listed.extend(self.store.list(&format!("{place}/"))?);
+        let mut listed = BTreeSet::new();
+        for place in uploads.map(place).collect::<BTreeSet<_>>() {
+            listed.extend(self.store.list(&format!("{place}/"))?);
         }
+        Ok(listed)
+    }
+
+    /// Lists where something is to be put, and reads the sums that are there.
+    fn present(&self, waiting: &[&Upload], release: &ReleaseName) -> Result<Present, PublishError> {
+        let listed = self.listed(waiting.iter().copied(), release)?;
+        let mut present = Present { listed, complete: BTreeSet::new() };
         for upload in waiting {
             if let Upload::Bytes { name, bytes } = upload
                 && upload.is_last()
@@ -80,9 +91,9 @@ impl Publisher<'_> {
     pub fn missing(&self, ready: &Ready<'_>) -> Result<(Vec<Upload>, usize), PublishError> {
         let name = ready.name();
         let uploads = files::uploads(ready, &name);
-        let present = self.present(&uploads.iter().collect::<Vec<_>>(), &name)?;
+        let listed = self.listed(uploads.iter(), &name)?;
         let all = uploads.len();
-        let is_missing = |upload: &Upload| !present.listed.contains(upload.name());
+        let is_missing = |upload: &Upload| !listed.contains(upload.name());
         let missing: Vec<_> = uploads.into_iter().filter(is_missing).collect();
         let has = all - missing.len();
         Ok((missing, has))

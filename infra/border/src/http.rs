@@ -19,6 +19,7 @@ use ureq::{
 };
 
 pub(crate) use self::site::Site;
+pub use self::site::is_address;
 
 /// How long a connection, the begin of an answer, and each further read may take.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);

@@ -26,6 +26,7 @@ pub use credentials::{Anonymous, Credential, Credentials, CredentialsError};
 pub use directory::Directory;
 pub use docker_config::DockerConfig;
 pub use file::FileAnnouncer;
+pub use http::is_address;
 pub use http_registry::{Address, HttpRegistry};
 pub use key_file::KeyFile;
 pub use oci_layouts::OciLayouts;

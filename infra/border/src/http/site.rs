@@ -50,6 +50,11 @@ impl Site {
     }
 }
 
+/// True for an address that something may be sent to: https, or http on this machine.
+pub fn is_address(address: &str) -> bool {
+    Site::split(address).is_ok()
+}
+
 /// The host of `host[:port]`; `None` for anything that another reader could take for another host.
 fn host(authority: &str) -> Option<&str> {
     let (host, port) = match authority.strip_prefix('[') {
