@@ -3,6 +3,7 @@
 //!
 //! What this leaves behind when it is killed is what a cut leaves behind, and the next run finishes it.
 
+mod copying;
 mod error;
 mod subject;
 
@@ -16,12 +17,13 @@ use kdistro_formats::{
 };
 use kdistro_verify::{
     check::{self, Outcome as Verdict, Report, Scope, TrustSource},
+    store::Reader,
     trust::PublicKey,
 };
 use serde::Serialize;
 
 pub use self::error::PromoteError;
-use self::subject::Subject;
+use self::{copying::Copying, subject::Subject};
 use crate::{
     config::{Workspace, channel::Channel},
     context::Context,
@@ -80,7 +82,14 @@ pub fn promote(
     let channel = workspace.channels.get(&release.channel);
     let channel = channel.ok_or_else(|| PromoteError::NoChannel(release.channel.clone()))?;
     context.reporter.stage("verify");
-    let report = verify(origin, release)?;
+    let reader = place::reader(origin.store.clone());
+    let report = if only_say {
+        verify((origin, reader.as_ref()), release)?
+    } else {
+        let into = (to.store.as_ref(), &context.content);
+        let copying = Copying::new((origin, reader.as_ref()), into, release)?;
+        verify((origin, &copying), release)?
+    };
     let subject = Subject::read(origin, release, &report)?;
     subject.refuse_in(&to.target)?;
     let promoting = Promoting { context, workspace: &workspace, channel, origin, to, subject };
@@ -93,10 +102,12 @@ pub fn promote(
 }
 
 /// Verifies the release with its plan and inputs, by its environment's public key alone.
-fn verify(origin: &Origin, release: &ReleaseName) -> Result<Report, PromoteError> {
-    let reader = place::reader(origin.store.clone());
+fn verify(
+    (origin, reader): (&Origin, &dyn Reader),
+    release: &ReleaseName,
+) -> Result<Report, PromoteError> {
     let source = TrustSource { key: origin.key.clone(), trusted_root: None };
-    let report = check::check(reader.as_ref(), &layout::manifest(release), &source, Scope::Inputs);
+    let report = check::check(reader, &layout::manifest(release), &source, Scope::Inputs);
     if report.outcome == Verdict::Verified {
         return Ok(report);
     }

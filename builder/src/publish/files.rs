@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use kdistro_formats::{Digest, ReleaseName, layout};
+use kdistro_formats::{Digest, ReleaseName, layout, oci::EMPTY_CONTENT};
 use kdistro_verify::hash;
 
-use super::Ready;
+use super::{Ready, images};
 use crate::config::CRDS;
 
 /// Something to be published.
@@ -92,6 +92,11 @@ pub fn uploads(ready: &Ready<'_>, name: &ReleaseName) -> Vec<Upload> {
     for (digest, size) in images(ready) {
         uploads.push(Upload::Stored { name: layout::image_blob(&digest), digest, size });
     }
+    if !ready.images.is_empty() {
+        let (name, bytes) =
+            (layout::image_blob(&hash::sha256(EMPTY_CONTENT)), EMPTY_CONTENT.to_vec());
+        uploads.push(Upload::Bytes { name, bytes });
+    }
     for (document, hashes) in ready.documents {
         let (digest, size) = (hashes.sha256, hashes.size);
         uploads.push(Upload::Stored { name: layout::document(name, document), digest, size });
@@ -100,9 +105,14 @@ pub fn uploads(ready: &Ready<'_>, name: &ReleaseName) -> Vec<Upload> {
     uploads
 }
 
-/// Every blob of every image with its size; images share some.
+/// Every blob of every image, and its SBOM, with their sizes; images share some.
+///
+/// Registries send their clients to the store for all blobs, so that it has also those of what refers to an image.
 fn images(ready: &Ready<'_>) -> BTreeMap<Digest, u64> {
-    let mut blobs = BTreeMap::new();
+    let sboms = images::planned(ready).filter_map(|(component, asset, _)| {
+        images::sbom(ready, component, asset).map(|sbom| (sbom.sha256, sbom.size))
+    });
+    let mut blobs: BTreeMap<_, _> = sboms.collect();
     for (path, parts) in ready.images {
         blobs.extend(parts.sizes());
         // The size of an image is that of all of it; its index is what the manifests leave.

@@ -9,6 +9,7 @@ use kdistro_formats::{
     oci::{self, Descriptor, Index, Manifest, OciError},
     plan::{Component, Content as Planned, Image, PlannedAsset},
 };
+use kdistro_verify::hash::Hashes;
 
 use super::{PublishError, Publisher, Ready};
 use crate::{
@@ -143,7 +144,10 @@ impl Publisher<'_> {
     fn push_blob(&self, repository: &str, blob: &Descriptor) -> Result<(), PublishError> {
         let Descriptor { digest, size, .. } = blob;
         if !self.registry.has_blob(repository, digest)? {
-            let path = self.path(digest);
+            // The store has it by now. In a folder it is the environment's own file, which a registry in a folder links.
+            let stored = self.store.folder().map(|folder| folder.join(layout::image_blob(digest)));
+            let stored = stored.filter(|path| path.is_file());
+            let path = stored.unwrap_or_else(|| self.path(digest));
             let content = Content::File { path: &path, digest: *digest, size: *size };
             self.registry.push_blob(repository, content)?;
         }
@@ -168,21 +172,26 @@ impl Publisher<'_> {
     }
 }
 
+/// Finds the SBOM of an image.
+pub(super) fn sbom<'a>(
+    ready: &Ready<'a>,
+    component: &Component,
+    image: &PlannedAsset,
+) -> Option<&'a Hashes> {
+    let is_it = |other: &&PlannedAsset| matches!(&other.content, Planned::Sbom { asset } if *asset == image.name);
+    component.assets.iter().find(is_it).and_then(|sbom| ready.assets.get(&sbom.path))
+}
+
 /// Collects what is pushed for one image.
 fn pushed<'a>(
     ready: &Ready<'a>,
     (component, asset): (&Component, &PlannedAsset),
     provenances: &'a BTreeMap<String, Vec<u8>>,
 ) -> Option<Pushed<'a>> {
-    let sbom = component
-        .assets
-        .iter()
-        .find(|other| matches!(&other.content, Planned::Sbom { asset: of } if *of == asset.name));
-    let sbom = sbom.and_then(|sbom| ready.assets.get(&sbom.path));
     Some(Pushed {
         index: ready.assets.get(&asset.path)?.sha256,
         parts: ready.images.get(&asset.path)?,
-        sbom: sbom.map(|hashes| hashes.sha256),
+        sbom: sbom(ready, component, asset).map(|hashes| hashes.sha256),
         provenance: provenances.get(&component.name)?,
     })
 }

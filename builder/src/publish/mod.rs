@@ -39,7 +39,6 @@ use kdistro_verify::{
     trust::TrustError,
 };
 
-use self::files::Upload;
 pub use self::{images::ImageParts, release::Offer};
 use crate::{
     content::{ContentError, ContentStore},
@@ -228,7 +227,6 @@ impl Publisher<'_> {
         let name = ready.name();
         let uploads = files::uploads(ready, &name);
         self.upload_all(&uploads, &name, journal)?;
-        self.refuse_gaps(&name, &uploads)?;
         let provenances = self.attest(ready, &name, journal)?;
         self.push_images(ready, (&provenances, journal))?;
         let document = layout::manifest(&name);
@@ -326,16 +324,5 @@ impl Publisher<'_> {
         }
         self.store.create(name, Content::Bytes(bytes))?;
         Ok(journal.write(&Entry::Published { name: name.to_owned(), digest })?)
-    }
-
-    /// Before the manifest names them: everything in the release's folder must really be there.
-    fn refuse_gaps(&self, name: &ReleaseName, uploads: &[Upload]) -> Result<(), PublishError> {
-        let prefix = format!("{}/", layout::release(name));
-        let listed = self.store.list(&prefix)?;
-        let gone = uploads.iter().map(Upload::name).find(|upload| {
-            upload.starts_with(&prefix)
-                && listed.binary_search_by(|name| name.as_str().cmp(upload)).is_err()
-        });
-        gone.map_or(Ok(()), |gone| Err(PublishError::Vanished(gone.to_owned())))
     }
 }

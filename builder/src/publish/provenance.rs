@@ -13,28 +13,34 @@ use kdistro_formats::{
         STATEMENT, Statement, Subject,
     },
 };
-use kdistro_verify::hash::Hashes;
+use kdistro_verify::hash::{self, Hashes};
 
-use super::{PublishError, Publisher, Ready};
+use super::{PublishError, Publisher, Ready, images};
 use crate::{
     build::{self, Records},
     journal::Journal,
 };
 
 impl Publisher<'_> {
-    /// Signs and publishes a provenance for each component; returns the bundles by component.
+    /// Signs and publishes a provenance for each component, also among the blobs of images where it refers to one;
+    /// returns the bundles by component.
     pub(super) fn attest(
         &self,
         ready: &Ready<'_>,
         name: &ReleaseName,
         journal: &mut Journal,
     ) -> Result<BTreeMap<String, Vec<u8>>, PublishError> {
+        let with_images: BTreeSet<_> =
+            images::planned(ready).map(|(component, ..)| component.name.as_str()).collect();
         let mut bundles = BTreeMap::new();
         for (component, statement) in ready.provenances {
             let document = layout::provenance(name, component);
             let bundle = self.keep_signed((&document, &document), journal, |journal| {
                 self.signing.statement(statement, journal)
             })?;
+            if with_images.contains(component.as_str()) {
+                self.create(&layout::image_blob(&hash::sha256(&bundle)), &bundle, journal)?;
+            }
             bundles.insert(component.clone(), bundle);
         }
         Ok(bundles)

@@ -4,10 +4,11 @@
 //! and so are the record of what is complete. Only what no record speaks of is compared one by one.
 
 use std::{
+    cmp::Reverse,
     collections::BTreeSet,
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
 };
@@ -28,10 +29,13 @@ struct Present {
     listed: BTreeSet<String>,
     /// Folders whose sums are there and are what they will be, so that all in them is.
     complete: BTreeSet<String>,
+    /// True once something was sent that is not listed.
+    outdated: AtomicBool,
 }
 
 impl Publisher<'_> {
-    /// Uploads what neither the journal nor the store says is there.
+    /// Uploads what neither the journal nor the store says is there, and makes sure that everything in the release's
+    /// folder really is before a manifest names it.
     pub(super) fn upload_all(
         &self,
         uploads: &[Upload],
@@ -42,17 +46,37 @@ impl Publisher<'_> {
         let waiting: Vec<_> = uploads.iter().filter(|upload| !is_known(upload)).collect();
         let present = self.present(&waiting, release)?;
         let is_left = |upload: &&Upload| !present.complete.contains(folder(upload.name()));
-        let left = waiting.into_iter().filter(is_left);
+        let mut left: Vec<_> = waiting.into_iter().filter(is_left).collect();
+        // The largest first, so that none is left alone at the end.
+        left.sort_by_key(|upload| Reverse(upload.size()));
+        let left = left.into_iter();
         let (first, rest): (Vec<_>, Vec<_>) = left.partition(|upload| upload.is_first());
         let (last, rest): (Vec<_>, Vec<_>) = rest.into_iter().partition(|upload| upload.is_last());
         let journal = Mutex::new(journal);
         for some in [first, rest, last] {
             self.upload_some(&some, &present, &journal)?;
         }
-        Ok(())
+        self.refuse_gaps(uploads, present, &format!("{}/", layout::release(release)))
     }
 
-    /// Lists where something is to be put.
+    /// Refuses to go on when something is not there that should be below a prefix.
+    fn refuse_gaps(
+        &self,
+        uploads: &[Upload],
+        present: Present,
+        prefix: &str,
+    ) -> Result<(), PublishError> {
+        let listed = if present.outdated.into_inner() {
+            self.store.list(prefix)?.into_iter().collect()
+        } else {
+            present.listed
+        };
+        let mut names = uploads.iter().map(Upload::name);
+        let gone = names.find(|name| name.starts_with(prefix) && !listed.contains(*name));
+        gone.map_or(Ok(()), |gone| Err(PublishError::Vanished(gone.to_owned())))
+    }
+
+    /// Lists the release's folder, and where else something is to be put.
     fn listed<'u>(
         &self,
         uploads: impl Iterator<Item = &'u Upload>,
@@ -65,16 +89,17 @@ impl Publisher<'_> {
             if is_own { own.clone() } else { folder(name).to_owned() }
         };
         let mut listed = BTreeSet::new();
-        for place in uploads.map(place).collect::<BTreeSet<_>>() {
+        for place in uploads.map(place).chain([own.clone()]).collect::<BTreeSet<_>>() {
             listed.extend(self.store.list(&format!("{place}/"))?);
         }
         Ok(listed)
     }
 
-    /// Lists where something is to be put, and reads the sums that are there.
+    /// Lists what is there where something is to be put, and reads the sums.
     fn present(&self, waiting: &[&Upload], release: &ReleaseName) -> Result<Present, PublishError> {
         let listed = self.listed(waiting.iter().copied(), release)?;
-        let mut present = Present { listed, complete: BTreeSet::new() };
+        let (complete, outdated) = (BTreeSet::new(), AtomicBool::new(false));
+        let mut present = Present { listed, complete, outdated };
         for upload in waiting {
             if let Upload::Bytes { name, bytes } = upload
                 && upload.is_last()
@@ -135,6 +160,7 @@ impl Publisher<'_> {
         let (name, digest) = (upload.name(), upload.digest());
         if !(present.listed.contains(name) && self.is_published(name, digest)?) {
             self.send(upload)?;
+            present.outdated.store(true, Ordering::Relaxed);
         }
         let entry = Entry::Published { name: name.to_owned(), digest };
         let mut journal = journal.lock().unwrap_or_else(PoisonError::into_inner);

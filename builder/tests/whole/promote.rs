@@ -1,8 +1,10 @@
 //! A release goes from one environment to another: the same bytes, verified first, signed anew; or it stays where it is.
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::{BufRead, BufReader},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::Stdio,
 };
@@ -102,6 +104,12 @@ fn a_promoted_release_is_the_same_bytes_signed_by_the_other_key() {
     let told = verify(&tiny, "production", "production", &here).expect(0);
     told.prints(&["verified", "cut in another environment"]);
     verify(&tiny, "local", "local", &here).expect(0);
+    // What one environment does to its files is nothing to the other.
+    let inodes = |store: &Path| -> BTreeSet<_> {
+        let inode = |name: String| fs::metadata(store.join(name)).unwrap().ino();
+        files(store).into_iter().map(inode).collect()
+    };
+    assert!(inodes(&production).is_disjoint(&inodes(&tiny.store())));
     // No key satisfies the other environment.
     verify(&tiny, "production", "local", &here).expect(1);
     verify(&tiny, "local", "production", &here).expect(1);
@@ -150,7 +158,7 @@ fn what_is_not_verified_is_not_promoted() {
     promote(&tiny, "9-1-1", &[])
         .expect(1)
         .prints(&["is not verified, so nothing was copied", &artifact]);
-    assert!(!store(&tiny, "production").exists());
+    assert_eq!(files(&store(&tiny, "production")), [""; 0], "what was copied meanwhile stayed");
     crate::tiny::write(&path, &good);
     // Signed by another key than the one that must have.
     let key = tiny.path("user/production.pub");
@@ -172,7 +180,7 @@ fn what_was_yanked_or_cut_from_a_dirty_tree_is_not_promoted() {
     promote(&tiny, "9-1-2", &[])
         .expect(2)
         .says(&["was cut from an uncommitted tree, and environment `production` takes only"]);
-    assert!(!store(&tiny, "production").exists());
+    assert_eq!(files(&store(&tiny, "production")), [""; 0]);
 }
 
 #[test]

@@ -1,34 +1,41 @@
 //! A store in a directory of this machine.
 
 use std::{
+    collections::BTreeMap,
+    fmt,
     fs::{self, File},
-    io::{self, Read},
+    io::{self, Read, Write},
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use kdistro_formats::{Digest, layout};
-use kdistro_verify::hash::{sha256, sha256_of};
+use kdistro_verify::hash::{Hasher, sha256, sha256_of};
 
 use crate::{
     durable::{self, Temporary, WriteError},
     store::{
-        Content, Created, LARGEST_DOCUMENT, RESERVED, Store, StoreError, Stored, check_creation,
-        check_name, check_swap,
+        Content, Created, Incoming, LARGEST_DOCUMENT, RESERVED, Store, StoreError, Stored,
+        check_creation, check_name, check_swap,
     },
 };
 
 /// A store in a directory: every name is a file, so that any web server can publish it.
 ///
 /// Files have mode 0644 and directories 0755. A folder `.kdistro-store` holds what is being written.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Directory {
     root: PathBuf,
+    received: Received,
 }
+
+/// What was taken in and has no name yet. Each holds a file open.
+type Received = Arc<Mutex<BTreeMap<Digest, Temporary>>>;
 
 impl Directory {
     /// Takes the directory, which is made when the first name is stored.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+        Self { root: root.into(), received: Received::default() }
     }
 
     /// Returns the directory.
@@ -67,6 +74,11 @@ impl Directory {
     }
 
     fn write(&self, name: &str, content: Content<'_>) -> Result<Temporary, StoreError> {
+        if let Content::File { digest, .. } = content
+            && let Some(received) = received(&self.received).remove(&digest)
+        {
+            return Ok(received);
+        }
         let folder = self.workshop(name)?;
         durable::write(&folder, content).map_err(|error| match error {
             WriteError::Read(file, source) => failed(name, "read", &file, source),
@@ -87,6 +99,43 @@ impl Directory {
                 .map_err(|source| failed(name, "make the directory", parent, source))?;
         }
         Ok(path)
+    }
+}
+
+fn received(received: &Received) -> std::sync::MutexGuard<'_, BTreeMap<Digest, Temporary>> {
+    received.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Shows which directory.
+impl fmt::Debug for Directory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Directory").field("root", &self.root).finish_non_exhaustive()
+    }
+}
+
+/// A file that will be one of the store's.
+struct NewFile {
+    writer: Hasher<File>,
+    temporary: Temporary,
+    received: Received,
+}
+
+impl Write for NewFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.writer.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
+    }
+}
+
+impl Incoming for NewFile {
+    fn finish(self: Box<Self>) -> io::Result<Stored> {
+        let Self { writer, temporary, received } = *self;
+        let (_, digest, size) = writer.finish();
+        self::received(&received).insert(digest, temporary);
+        Ok(Stored { digest, size })
     }
 }
 
@@ -195,6 +244,16 @@ impl Store for Directory {
         }
         names.sort();
         Ok(names)
+    }
+
+    fn receive(&self) -> Result<Option<Box<dyn Incoming>>, StoreError> {
+        let name = "what comes in";
+        let folder = self.workshop(name)?;
+        let failed = |source| failed(name, "write", &folder, source);
+        let temporary = Temporary::create(&folder, durable::FILE_MODE).map_err(failed)?;
+        let writer = Hasher::new(temporary.file.try_clone().map_err(failed)?);
+        let received = Arc::clone(&self.received);
+        Ok(Some(Box::new(NewFile { writer, temporary, received })))
     }
 
     fn place(&self) -> String {

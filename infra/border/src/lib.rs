@@ -32,5 +32,5 @@ pub use key_file::KeyFile;
 pub use oci_layouts::OciLayouts;
 pub use registry::{Referrer, Registry, RegistryError};
 pub use signer::{SignError, Signer};
-pub use store::{Content, Created, Store, StoreError, Stored};
+pub use store::{Content, Created, Incoming, Store, StoreError, Stored};
 pub use webhook::{WebhookAnnouncer, WebhookError};

@@ -3,7 +3,7 @@
 use std::{
     error::Error,
     fmt,
-    io::{self, Read},
+    io::{self, Read, Write},
     path::{Path, PathBuf},
 };
 
@@ -46,6 +46,14 @@ pub trait Store: Send + Sync {
     /// Lists all names that start with `prefix`, sorted bytewise.
     fn list(&self, prefix: &str) -> Result<Vec<String>, StoreError>;
 
+    /// Begins to take in content under no name: a later [`Store::create`] of the same content, from any file, needs no
+    /// other copy. What is created never is gone when the store is closed, or its next writer begins.
+    ///
+    /// `None` where a store has no place for it.
+    fn receive(&self) -> Result<Option<Box<dyn Incoming>>, StoreError> {
+        Ok(None)
+    }
+
     /// Says where the store is, for people: a folder, or an address such as `s3://bucket/prefix`.
     fn place(&self) -> String;
 
@@ -53,6 +61,12 @@ pub trait Store: Send + Sync {
     fn folder(&self) -> Option<PathBuf> {
         None
     }
+}
+
+/// Content that is being taken in; dropped before its end, nothing of it stays.
+pub trait Incoming: Write + Send {
+    /// Ends it. Its digest is that of what was written, whatever it was said to be.
+    fn finish(self: Box<Self>) -> io::Result<Stored>;
 }
 
 /// What is stored under a name.

@@ -11,7 +11,7 @@ mod process;
 use std::{
     fs,
     fs::File,
-    io,
+    io::{self, Write},
     os::unix::fs::MetadataExt,
     path::Path,
     process::Child,
@@ -19,8 +19,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kdistro_border::{Content, Created, Directory, Store, StoreError};
-use kdistro_verify::hash::sha256_of;
+use kdistro_border::{Content, Created, Directory, Store, StoreError, Stored};
+use kdistro_verify::hash::{sha256, sha256_of};
 
 use crate::process::{large_file, order, outcome, small_disk, start};
 
@@ -43,6 +43,42 @@ fn leftovers(root: &Path) -> usize {
 fn store(content: &Path, root: &Path, name: &str) -> Result<Created, StoreError> {
     let (digest, size) = sha256_of(File::open(content).unwrap()).unwrap();
     Directory::new(root).create(name, Content::File { path: content, digest, size })
+}
+
+#[test]
+fn what_a_directory_takes_in_gets_its_name_later_and_needs_no_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Directory::new(folder.path().join("store"));
+    let nowhere = folder.path().join("nowhere");
+    let take_in = |bytes: &[u8]| {
+        let mut incoming = store.receive().unwrap().unwrap();
+        incoming.write_all(bytes).unwrap();
+        incoming.finish().unwrap()
+    };
+    let stored = take_in(b"taken in");
+    assert_eq!(stored, Stored { digest: sha256(b"taken in"), size: 8 });
+    assert_eq!(store.list("").unwrap(), [""; 0], "it has a name already");
+    let Stored { digest, size } = stored;
+    let content = Content::File { path: &nowhere, digest, size };
+    assert_eq!(store.create("a/name", content).unwrap(), Created::New);
+    assert_eq!(store.read("a/name").unwrap().unwrap(), b"taken in");
+    assert_eq!(fs::metadata(store.path().join("a/name")).unwrap().mode() & 0o7777, 0o644);
+    // It is used up: another name needs the file.
+    let error = store.create("another/name", content).unwrap_err();
+    assert!(matches!(error, StoreError::Io { action: "read", .. }), "{error}");
+    // A name that is taken stays so, whatever comes in.
+    let Stored { digest, size } = take_in(b"something else");
+    let content = Content::File { path: &nowhere, digest, size };
+    let error = store.create("a/name", content).unwrap_err();
+    assert!(matches!(error, StoreError::Conflict { .. }), "{error}");
+    // What was not ended, or never got a name, leaves nothing.
+    let mut dropped = store.receive().unwrap().unwrap();
+    dropped.write_all(b"half of").unwrap();
+    drop(dropped);
+    assert_eq!(leftovers(store.path()), 1);
+    let root = store.path().to_owned();
+    drop(store);
+    assert_eq!(leftovers(&root), 0);
 }
 
 /// Not a test: what this program does when a test below starts it again. It is told what by its first line of input.

@@ -11,7 +11,7 @@ use super::{
     manifest::SignedManifest,
     reading::{Checker, Expected},
 };
-use crate::store;
+use crate::{hash, store};
 
 /// A file of the release and what the manifest says about it.
 struct Listed {
@@ -83,9 +83,11 @@ impl Checker<'_> {
             .iter()
             .map(|asset| Expected { name: asset.file.clone(), size: asset.size })
             .collect();
-        let hashes = self.hash_all(&files);
+        let hashes = self.hash_all(&files, |content| {
+            hash::hashes_of(content).map(|hashes| (hashes, hashes.size))
+        });
         for (asset, found) in listed.iter().zip(hashes) {
-            let Some(found) = found else { continue };
+            let Some((found, _)) = found else { continue };
             let Listed { sha256, sha512, .. } = asset;
             if found.size > asset.size {
                 self.differs(

@@ -9,7 +9,7 @@ use kdistro_formats::{
     Digest, Platform, layout,
     oci::{self, Config, Descriptor, Index, LARGEST_DOCUMENT, Manifest, OciError},
     plan::{self, Content, Plan},
-    release::{Asset, AssetKind},
+    release::{Asset, AssetKind, Component},
 };
 
 use super::{manifest::SignedManifest, reading::Checker, report::chain};
@@ -40,6 +40,7 @@ impl Checker<'_> {
     pub(super) fn check_images(&mut self, signed: &SignedManifest, plan: Option<&Plan>) {
         let mut images = Images::default();
         for component in &signed.release.status.components {
+            self.expect_sboms(component, plan);
             for asset in component.assets.iter().filter(|asset| asset.kind == AssetKind::Image) {
                 let path = format!("{}/{}", component.name, asset.name);
                 images.sizes.clear();
@@ -48,6 +49,19 @@ impl Checker<'_> {
             }
         }
         self.check_layers(&images.layers);
+    }
+
+    /// Remembers the SBOMs of a component's images.
+    fn expect_sboms(&mut self, component: &Component, plan: Option<&Plan>) {
+        let planned = plan.into_iter().flat_map(|plan| &plan.components);
+        let planned = planned.filter(|planned| planned.name == component.name);
+        for sbom in planned.flat_map(|planned| &planned.assets) {
+            let Content::Sbom { asset: of } = &sbom.content else { continue };
+            let find = |name: &str| component.assets.iter().find(|asset| asset.name == name);
+            if find(of).is_some_and(|of| of.kind == AssetKind::Image) {
+                self.referrers.extend(find(&sbom.name).and_then(Asset::digest));
+            }
+        }
     }
 
     /// Checks an image but for what its layers hold; none where its index says nothing.

@@ -7,16 +7,22 @@ use std::{
     thread,
 };
 
-/// Calls `work` with every item, on as many threads as there are cores, and returns what it said in the items' order.
-pub(super) fn map<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+/// Calls `work` with every item in the order of their `rank`, on as many threads as there are cores, and returns what
+/// it said in the items' own order.
+pub(super) fn map<T: Sync, R: Send, K: Ord>(
+    items: &[T],
+    rank: impl Fn(&T) -> K,
+    work: impl Fn(&T) -> R + Sync,
+) -> Vec<R> {
+    let mut order: Vec<_> = items.iter().enumerate().collect();
+    order.sort_by_key(|(_, item)| rank(item));
     let next = AtomicUsize::new(0);
     let run = || {
         let mut done = Vec::new();
-        loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some(item) = items.get(index) else { return done };
-            done.push((index, work(item)));
+        while let Some((index, item)) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
+            done.push((*index, work(item)));
         }
+        done
     };
     let threads = thread::available_parallelism().map_or(1, NonZero::get).min(items.len());
     let mut done: Vec<_> = thread::scope(|scope| {

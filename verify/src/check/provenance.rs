@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kdistro_formats::{
-    layout,
+    layout, oci,
     plan::Plan,
-    release::Component,
+    release::{AssetKind, Component},
     statement::{BUILD_TYPE, PROVENANCE, Provenance, ResourceDescriptor, Statement, Subject},
 };
 
@@ -14,7 +14,7 @@ use super::{
     reading::{Checker, SMALL},
     report::chain,
 };
-use crate::{bundle, trust::Trust};
+use crate::{bundle, hash, trust::Trust};
 
 impl Checker<'_> {
     /// Checks that every component has its provenance; the plan says which inputs it may speak of.
@@ -28,6 +28,9 @@ impl Checker<'_> {
         for component in &signed.release.status.components {
             let file = layout::provenance(&signed.name, &component.name);
             let Some(json) = self.document(&file, SMALL) else { continue };
+            if component.assets.iter().any(|asset| asset.kind == AssetKind::Image) {
+                self.referrers.extend([&json, oci::EMPTY_CONTENT].map(hash::sha256));
+            }
             match bundle::verify_statement::<Provenance>(&json, trust) {
                 Err(error) => self.differs(&file, chain(&error)),
                 Ok((statement, logged)) => {

@@ -1,6 +1,7 @@
 //! Reads files of the store and records what was found: every name that was asked for, every problem, every bundle.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
     io::{self, ErrorKind, Read},
 };
@@ -13,7 +14,6 @@ use super::{
 };
 use crate::{
     bundle::{self, Logged},
-    hash::{self, Hashes},
     store::{self, Reader},
     trust::Trust,
 };
@@ -37,6 +37,8 @@ pub(super) struct Checker<'a> {
     pub(super) scope: Scope,
     /// The length of every layer that was read and is what its digest says; images share layers.
     pub(super) layers: BTreeMap<Digest, u64>,
+    /// Documents that refer to images, whose content may lie among the blobs of images too.
+    pub(super) referrers: BTreeSet<Digest>,
     /// What may be left of numbers that were given up.
     pub(super) left_over: LeftOver,
     /// What every gzipped layer that was unpacked is the archive of.
@@ -72,6 +74,7 @@ impl<'a> Checker<'a> {
             scope,
             layers: BTreeMap::new(),
             diff_ids: BTreeMap::new(),
+            referrers: BTreeSet::new(),
             left_over: LeftOver::default(),
         }
     }
@@ -186,17 +189,28 @@ impl<'a> Checker<'a> {
         Some((bytes, logged))
     }
 
-    /// Hashes many files on all cores; none in the result where one is missing or cannot be read.
-    pub(super) fn hash_all(&mut self, files: &[Expected]) -> Vec<Option<Hashes>> {
+    /// Hashes many files on all cores, as `hash` does; none in the result where one is missing or cannot be read.
+    pub(super) fn hash_all<T: Send>(
+        &mut self,
+        files: &[Expected],
+        hash: impl Fn(&mut dyn Read) -> io::Result<(T, u64)> + Sync,
+    ) -> Vec<Option<(T, u64)>> {
         let reader = self.reader;
-        let results = parallel::map(files, |file| hash_one(reader, file));
+        // One byte more than it should have is enough to see that it is another: a store may send without end.
+        let read = |file: &Expected| {
+            let content = reader.open(&file.name)?;
+            let most = file.size.saturating_add(1);
+            content.map(|content| hash(&mut content.take(most))).transpose()
+        };
+        // The largest first, so that no core is left with one at the end.
+        let results = parallel::map(files, |file| Reverse(file.size), read);
         let mut found = Vec::with_capacity(files.len());
         for (file, result) in files.iter().zip(results) {
             self.known.insert(file.name.clone());
             found.push(match result {
-                Ok(Some(hashes)) => {
-                    self.report.bytes += hashes.size;
-                    Some(hashes)
+                Ok(Some((hash, size))) => {
+                    self.report.bytes += size;
+                    Some((hash, size))
                 }
                 Ok(None) => {
                     self.differs(&file.name, "is missing");
@@ -244,10 +258,4 @@ impl<'a> Checker<'a> {
             }
         }
     }
-}
-
-/// Hashes one file, reading at most one byte more than it should have: a store may send without end.
-fn hash_one(reader: &dyn Reader, file: &Expected) -> io::Result<Option<Hashes>> {
-    let Some(content) = reader.open(&file.name)? else { return Ok(None) };
-    hash::hashes_of(content.take(file.size.saturating_add(1))).map(Some)
 }

@@ -88,6 +88,25 @@ fn an_extra_blob_is_found_when_all_is_checked() {
 }
 
 #[test]
+fn blobs_of_what_refers_to_an_image_are_what_their_names_say() {
+    let publisher = Publisher::with_releases();
+    let provenance = publisher.read(&layout::provenance(&name(3), "etcd"));
+    for content in [&provenance[..], b"{}"] {
+        let file = layout::image_blob(&hash::sha256(content));
+        publisher.write(&file, content);
+        assert_eq!(publisher.check(3, Scope::All).outcome, Outcome::Verified, "{file}");
+        publisher.write(&file, [content, b" "].concat());
+        assert_differs(&publisher.check(3, Scope::All), &file, "which is not its name");
+        publisher.remove(&file);
+    }
+    // What refers to no image has no business there.
+    let provenance = publisher.read(&layout::provenance(&name(3), "cni-plugins"));
+    let file = layout::image_blob(&hash::sha256(&provenance));
+    publisher.write(&file, &provenance);
+    assert_differs(&publisher.check(3, Scope::All), &file, "nothing that is signed speaks of it");
+}
+
+#[test]
 fn index_for_other_platforms() {
     let image = with_index(|index| {
         index.manifests[1].platform.as_mut().unwrap().architecture = "riscv64".to_owned();

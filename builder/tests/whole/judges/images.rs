@@ -6,14 +6,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use kdistro_formats::Digest;
+use kdistro_formats::{Digest, layout};
+use kdistro_testbed::{Server, Testbed};
 use kdistro_verify::hash::sha256;
 use serde_json::Value;
 
 use super::released::{Layout, Released, Sbom};
 use crate::{
     run::{is_root, must, run, with},
-    servers::Registry,
     shared::{copy, files, scratch},
     tools,
 };
@@ -46,7 +46,7 @@ fn skopeo_sees(options: &[&str], name: &str) -> Digest {
 /// platforms: digests must stay those of the manifest.
 pub(super) fn skopeo_copies(released: &Released) {
     let folder = scratch("skopeo");
-    let server = Registry::start(folder.path());
+    let bed = Testbed::start(&[Server::PlainRegistry]).unwrap();
     let promised: BTreeSet<_> =
         released.images().into_iter().filter_map(|(_, asset)| asset.digest()).collect();
     let mut seen = BTreeSet::new();
@@ -61,10 +61,29 @@ pub(super) fn skopeo_copies(released: &Released) {
             );
             seen.insert(*digest);
             copied(&layout, tag, &folder.path().join("dir"));
-            pushed(&layout, tag, &server.host, &folder.path().join("back"));
+            pushed(&layout, tag, bed.plain_registry(), &folder.path().join("back"));
         }
     }
     assert_eq!(seen, promised, "images that are not in the registry");
+}
+
+/// Everything that a registry may send its clients to the store for is there: all but what it gives itself, the
+/// manifests of what refers to an image.
+pub(super) fn blobs_are_in_the_store(released: &Released) {
+    for layout in released.layouts() {
+        let mut referrers = 0;
+        for hex in files(&layout.folder.join("blobs/sha256")) {
+            let digest: Digest = format!("sha256:{hex}").parse().unwrap();
+            if released.store().join(layout::image_blob(&digest)).exists() {
+                continue;
+            }
+            let bytes = fs::read(layout.blob(&digest)).unwrap();
+            let manifest: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+            assert!(manifest["subject"].is_object(), "{digest} is missing in the store");
+            referrers += 1;
+        }
+        assert!(referrers > 0, "nothing refers to {}", layout.repository);
+    }
 }
 
 /// Copies a tag into a plain folder.
@@ -226,6 +245,11 @@ fn installed(root: &Path) -> BTreeSet<String> {
 #[test]
 fn skopeo_copies_every_image_to_a_registry_and_back_with_its_digests() {
     skopeo_copies(&Released::shared());
+}
+
+#[test]
+fn the_store_has_every_blob_for_which_registries_send_their_clients_to_it() {
+    blobs_are_in_the_store(&Released::shared());
 }
 
 #[test]

@@ -167,7 +167,10 @@ impl Store for S3Store {
     }
 
     fn place(&self) -> String {
+        // Without a slash at its end: one follows, and the name of a file.
         format!("s3://{}/{}", self.settings.bucket, self.settings.prefix)
+            .trim_end_matches('/')
+            .to_owned()
     }
 }
 

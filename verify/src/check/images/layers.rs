@@ -1,6 +1,7 @@
 //! The layers of images: their digests and sizes and, when everything is checked, what they unpack to.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
     io::{self, BufReader, ErrorKind, Read},
 };
@@ -67,7 +68,11 @@ impl Checker<'_> {
         }
         let wanted: Vec<_> = wanted.into_iter().collect();
         let reader = self.reader;
-        let results = parallel::map(&wanted, |(digest, size)| hash_blob(reader, digest, *size));
+        let results = parallel::map(
+            &wanted,
+            |(_, size)| Reverse(*size),
+            |(digest, size)| hash_blob(reader, digest, *size),
+        );
         for ((digest, size), result) in wanted.into_iter().zip(results) {
             let file = layout::image_blob(&digest);
             self.known.insert(file.clone());
@@ -97,10 +102,12 @@ impl Checker<'_> {
         });
         let new: Vec<_> = new.collect::<BTreeSet<_>>().into_iter().collect();
         let reader = self.reader;
-        let sizes = &self.layers;
-        let results = parallel::map(&new, |digest| {
-            diff_id(reader, digest, sizes.get(digest).copied().unwrap_or_default())
-        });
+        let size = |digest: &Digest| self.layers.get(digest).copied().unwrap_or_default();
+        let results = parallel::map(
+            &new,
+            |digest| Reverse(size(digest)),
+            |digest| diff_id(reader, digest, size(digest)),
+        );
         for (digest, result) in new.into_iter().zip(results) {
             let file = layout::image_blob(&digest);
             match result {

@@ -78,8 +78,8 @@ impl S3Store {
             Content::Bytes(bytes) => of_bytes(bytes),
             Content::File { digest, size, .. } => Stored { digest, size },
         };
-        // Small content is sent at once, and mostly it is new; of large content or without conditions one asks first.
-        if (stored.size > SMALL || !self.settings.conditional_writes)
+        // Content is sent at once, for who uploads has looked at a listing: mostly it is new. Without conditions one asks.
+        if !self.settings.conditional_writes
             && let Some(created) = self.present(name, stored).await?
         {
             return Ok(created);
