@@ -18,7 +18,7 @@ pub use self::{
 };
 
 use clap::{Args, Parser, Subcommand};
-use kdistro_formats::{ChannelName, ReleaseName, Tag};
+use kdistro_formats::{ChannelName, ReleaseName, Tag, terminal::printable};
 
 use crate::cut::Stage;
 
@@ -256,11 +256,24 @@ pub struct Settled {
     /// The release, such as 1-20-2
     pub release: ReleaseName,
     /// Why; stands in the channel index
-    #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    #[arg(long, value_parser = reason)]
     pub reason: String,
     /// Where it is
     #[command(flatten)]
     pub environment: EnvironmentName,
+}
+
+/// The longest reason in characters: it stands in the index for ever, and in an announcement.
+const LONGEST_REASON: usize = 500;
+
+/// Reads a reason: a line of text that any terminal shows as it is.
+fn reason(text: &str) -> Result<String, String> {
+    let is_shown = printable(text) == text;
+    let length = text.chars().count();
+    if is_shown && length <= LONGEST_REASON && !text.trim().is_empty() {
+        return Ok(text.to_owned());
+    }
+    Err(format!("expected one line of 1 to {LONGEST_REASON} printable characters"))
 }
 
 /// A keyless signature, and whose it must be.

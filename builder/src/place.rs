@@ -13,9 +13,10 @@ use kdistro_border::{
     Address, Announcer, Directory, FileAnnouncer, HttpRegistry, OciLayouts, Registry,
     RegistryError, Store, StoreError, WebhookAnnouncer, WebhookError,
 };
+use kdistro_formats::layout;
 use kdistro_verify::{
     store::{self, Reader},
-    trust::{Trust, TrustError},
+    trust::{PublicKey, Trust, TrustError},
 };
 
 use crate::{
@@ -56,6 +57,9 @@ pub enum PlaceError {
     /// AWS cannot be used.
     #[error(transparent)]
     Aws(Box<dyn std::error::Error + Send + Sync>),
+    /// What lies in the store was signed by others than this environment's keys, or stands in another log.
+    #[error("{}", .0)]
+    Stranger(Box<Stranger>),
     /// A file that the environment names cannot be read.
     #[error("cannot read the {what} {}", path.display())]
     Read {
@@ -66,6 +70,34 @@ pub enum PlaceError {
         /// What the system said.
         source: io::Error,
     },
+}
+
+/// Something by which a store says that another environment, or this one before it was changed, published into it.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{store} was published with {what} {published}, and environment `{environment}` has {own}\nhelp:  {}", mending(.what)
+)]
+pub struct Stranger {
+    /// The store.
+    pub store: String,
+    /// `logOrigin`, or which key.
+    pub what: &'static str,
+    /// What is published.
+    pub published: String,
+    /// The environment.
+    pub environment: String,
+    /// What it has.
+    pub own: String,
+}
+
+const ORIGIN: &str = "logOrigin";
+
+fn mending(what: &str) -> &'static str {
+    if what == ORIGIN {
+        "put logOrigin back to what it was: a log keeps its name. For another log make another environment, with another store"
+    } else {
+        "put back the key that was there: names in a store never change, and its log goes on with its own key only. For another key make another environment, with another store. Where nobody changed the keys here, find out who wrote to the store"
+    }
 }
 
 /// Where an environment's files, images, announcements and keys are.
@@ -83,15 +115,40 @@ pub struct Place {
 }
 
 impl Place {
-    /// Opens an environment; a development environment whose keys are files makes them when there are none.
+    /// Opens an environment; a development environment whose keys are files makes them when there are none. One with
+    /// other keys, or another log, than its store was published with is refused.
     pub fn open(context: &Context, target: Target) -> Result<Self, PlaceError> {
-        Ok(Self {
+        let place = Self {
             store: open_store(context, &target)?,
             registry: registry(context, &target)?,
             announcer: announcer(context, &target)?,
             keys: open_keys(context, &target)?,
             target,
-        })
+        };
+        place.refuse_strangers()?;
+        Ok(place)
+    }
+
+    fn refuse_strangers(&self) -> Result<(), PlaceError> {
+        let published =
+            (self.store.read(layout::PUBLIC_KEY)?, self.store.read(layout::TRUSTED_ROOT)?);
+        let (Some(key), Some(root)) = published else { return Ok(()) };
+        let key = PublicKey::from_pem(&String::from_utf8_lossy(&key))?;
+        let there = Trust::from_trusted_root(&root, &key)?;
+        let own = self.trust()?;
+        let name = |key: &PublicKey| key.fingerprint().to_string();
+        let origins = [&there, &own].map(|trust| trust.origin().to_owned());
+        let keys = [&there, &own].map(|trust| name(trust.key()));
+        let log_keys = [&there, &own].map(|trust| name(trust.log_key()));
+        let all = [("release key", keys), ("log key", log_keys), (ORIGIN, origins)];
+        match all.into_iter().find(|(_, [published, own])| published != own) {
+            None => Ok(()),
+            Some((what, [published, own])) => {
+                let (store, environment) = (self.store.place(), self.target.name.clone());
+                let stranger = Stranger { store, what, published, environment, own };
+                Err(PlaceError::Stranger(Box::new(stranger)))
+            }
+        }
     }
 
     /// The signer and its log.
@@ -144,7 +201,8 @@ fn registry(context: &Context, target: &Target) -> Result<Box<dyn Registry>, Pla
         RegistryPlace::Oci(oci) => {
             let ca = certificates(context, oci.ca.as_deref())?;
             let address = Address { url: &oci.address, prefix: &oci.prefix, ca: ca.as_deref() };
-            let mut registry = HttpRegistry::open(address, credentials::of_docker(context))?;
+            let registry = HttpRegistry::open(address, credentials::of_docker(context))?;
+            let mut registry = registry.with_docker_login();
             if let Some(proxy) = context.proxy() {
                 registry = registry.with_proxy(&proxy)?;
             }

@@ -94,7 +94,7 @@ impl Checker<'_> {
         self.check_images(&signed, plan.as_ref());
         self.check_provenances(&signed, plan.as_ref(), trust);
         self.check_attestations(&signed, trust);
-        self.check_announcement(&signed);
+        self.check_announcements(&signed);
         if first {
             self.check_channel(&signed, trust);
         }

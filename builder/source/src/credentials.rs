@@ -3,16 +3,29 @@
 //! Source: docker/docker-credential-helpers, README.md, "Development": `get` reads a server's address from its standard
 //! input and writes a JSON object to its standard output. What it writes is a secret, or may hold one: no error shows it.
 
-use std::{ffi::OsString, fmt, path::Path};
+use std::{
+    ffi::OsString,
+    fmt,
+    fs::File,
+    io::Read,
+    os::fd::AsFd,
+    path::Path,
+    sync::mpsc::{self, RecvTimeoutError},
+    thread,
+    time::Duration,
+};
 
 use serde::Deserialize;
 
-use crate::command::{Call, CommandError, Environment, Input};
+use crate::command::{Call, CommandError, Environment, Input, Running};
 
 /// What a helper prints when it has no credential for a server.
 ///
 /// Source: docker/docker-credential-helpers, `credentials/error.go`, `errCredentialsNotFoundMessage`.
 const NOT_FOUND: &str = "credentials not found in native keychain";
+
+/// How long a helper may take: some ask a service, or a person for a password.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What a helper knows about a server.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
@@ -30,19 +43,33 @@ impl fmt::Debug for Helped {
     }
 }
 
-/// A helper that gave no answer.
+/// A helper that gave no answer. What it writes can hold secrets, so all that is said is how to see it.
 #[derive(Debug, thiserror::Error)]
 pub enum HelperError {
     /// It could not be run.
     #[error(transparent)]
     Command(#[from] CommandError),
-    /// It ended with an error. What it printed can hold secrets and is not shown.
-    #[error("it ended with {}; run `{program} get` by hand to see why", ending(*.code))]
+    /// It ended with an error.
+    #[error("it ended with {}\nhelp:  `echo {server} | {program} get` shows what it says", ending(*.code))]
     Failed {
         /// The program.
         program: String,
+        /// The server that it was asked for.
+        server: String,
         /// The exit code; none after a signal.
         code: Option<i32>,
+    },
+    /// It does not come to an end.
+    #[error(
+        "it gave no answer within {} seconds and was stopped\nhelp:  `echo {server} | {program} get` shows what it waits for", patience.as_secs()
+    )]
+    Slow {
+        /// The program.
+        program: String,
+        /// The server that it was asked for.
+        server: String,
+        /// How long it was waited for.
+        patience: Duration,
     },
     /// It answered something else than it should.
     #[error(
@@ -77,20 +104,57 @@ pub fn ask(
     server: &str,
     environment: &Environment,
 ) -> Result<Option<Helped>, HelperError> {
+    ask_within(PATIENCE, (program, server), environment)
+}
+
+fn ask_within(
+    patience: Duration,
+    (program, server): (&str, &str),
+    environment: &Environment,
+) -> Result<Option<Helped>, HelperError> {
     let call = Call {
         arguments: vec!["get".into()],
         input: Input::Bytes(server.as_bytes()),
         ..Call::new(Path::new(program), environment)
     };
-    let output = call.try_run()?;
-    if output.code != Some(0) {
-        if output.text().trim() == NOT_FOUND {
+    let (program, server) = (program.to_owned(), server.to_owned());
+    let mut running = call.start()?;
+    let Some(stdout) = read_within(patience, &mut running)? else {
+        // Dropped, and with that killed.
+        return Err(HelperError::Slow { program, server, patience });
+    };
+    let code = running.wait()?.code;
+    if code != Some(0) {
+        if String::from_utf8_lossy(&stdout).trim() == NOT_FOUND {
             return Ok(None);
         }
-        return Err(HelperError::Failed { program: program.to_owned(), code: output.code });
+        return Err(HelperError::Failed { program, server, code });
     }
+    read(&stdout)
+}
+
+/// Reads all that a program writes, or nothing where that takes too long.
+fn read_within(patience: Duration, running: &mut Running) -> Result<Option<Vec<u8>>, CommandError> {
+    let output = running.output()?.as_fd().try_clone_to_owned();
+    let mut output = File::from(output.map_err(|source| running.exchange(source))?);
+    let (done, waiting) = mpsc::channel();
+    // Ends with the program at the latest, or with what that left behind holding its output.
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let read = output.read_to_end(&mut bytes).map(|_| bytes);
+        // Nobody waits any more for one that took too long.
+        let _ = done.send(read);
+    });
+    match waiting.recv_timeout(patience * 35) {
+        Ok(read) => read.map(Some).map_err(|source| running.exchange(source)),
+        Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => Ok(None),
+    }
+}
+
+/// Reads what a helper printed.
+pub fn read(answer: &[u8]) -> Result<Option<Helped>, HelperError> {
     // The reader's own words may quote what it read.
-    let helped: Helped = serde_json::from_slice(&output.stdout)
+    let helped: Helped = serde_json::from_slice(answer)
         .map_err(|error| HelperError::Answer { line: error.line(), column: error.column() })?;
     let is_empty = helped.username.is_empty() && helped.secret.is_empty();
     Ok(Some(helped).filter(|_| !is_empty))
@@ -98,10 +162,16 @@ pub fn ask(
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
 
     /// Runs a helper whose body is a shell script; returns what it came to.
     fn helper(script: &str) -> Result<Option<Helped>, HelperError> {
+        helper_within(PATIENCE, script)
+    }
+
+    fn helper_within(patience: Duration, script: &str) -> Result<Option<Helped>, HelperError> {
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join("docker-credential-test");
         // Written by a child: what this process had open for writing while another test starts one could not be run.
@@ -117,7 +187,23 @@ mod tests {
         let variables = [("PATH", path.as_str()), ("OWN_SETTING", "kept")];
         let environment =
             whole(variables.map(|(name, value)| (OsString::from(name), OsString::from(value))));
-        ask("docker-credential-test", "registry.example:5000", &environment)
+        ask_within(patience, ("docker-credential-test", "registry.example:5000"), &environment)
+    }
+
+    #[test]
+    fn a_helper_that_waits_for_ever_is_stopped_and_how_to_see_it_is_said() {
+        let started = Instant::now();
+        let patience = Duration::from_secs(1);
+        let slow = helper_within(patience, "echo planted-secret >&2; exec sleep 60").unwrap_err();
+        assert!(started.elapsed() < Duration::from_secs(30), "it was waited for to its end");
+        assert_eq!(
+            slow.to_string(),
+            "it gave no answer within 1 seconds and was stopped\nhelp:  `echo registry.example:5000 | docker-credential-test get` shows what it waits for"
+        );
+        let failed = helper("exit 3").unwrap_err().to_string();
+        let help =
+            "\nhelp:  `echo registry.example:5000 | docker-credential-test get` shows what it says";
+        assert!(failed.ends_with(help), "{failed}");
     }
 
     #[test]

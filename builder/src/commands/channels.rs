@@ -59,7 +59,7 @@ pub(super) fn each(
 
 /// Tells an error at once, where its help is read, and keeps its first line for the end.
 fn failed(context: &Context, error: &(dyn std::error::Error + 'static)) -> Said {
-    let failure = Failure::of(error);
+    let failure = Failure::of(error).in_environment(&context.environment_name);
     if !context.json {
         failure.print(false);
     }

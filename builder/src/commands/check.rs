@@ -12,6 +12,13 @@ use crate::{
 };
 
 #[derive(Serialize)]
+struct Checked {
+    /// How many files were read.
+    files: usize,
+    problems: Vec<Found>,
+}
+
+#[derive(Serialize)]
 struct Found {
     file: String,
     line: u64,
@@ -30,7 +37,7 @@ pub(super) fn run(context: &Context) -> Result {
             line: problem.line,
             message: problem.message.clone(),
         });
-        print_json(&found.collect::<Vec<_>>())?;
+        print_json(&Checked { files: all, problems: found.collect() })?;
     } else {
         for problem in &problems {
             say(context, problem.to_string())?;

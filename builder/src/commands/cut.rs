@@ -1,5 +1,7 @@
 //! `kdistro cut` and `kdistro build`.
 
+use std::error::Error;
+
 use kdistro_formats::{ChannelName, CommitId, ReleaseName, layout};
 use serde_json::{Value, json};
 
@@ -11,8 +13,9 @@ use super::{
 };
 use crate::{
     cli::Part,
+    config::environment,
     context::Context,
-    cut::{self, Order, Outcome, Stage},
+    cut::{self, CutError, Order, Outcome, Stage},
     place, time,
 };
 
@@ -35,7 +38,7 @@ pub(super) fn run(
             date: date.map(str::to_owned),
             commit: commit.clone(),
         };
-        let outcome = cut::cut(context, &order)?;
+        let outcome = cut::cut(context, &order).map_err(explained)?;
         context.reporter.clear();
         outcome_of(context, channel, &outcome)
     })
@@ -50,9 +53,31 @@ pub(super) fn commit(context: &Context) -> Result<Option<CommitId>> {
     Ok(kdistro_source::checkout::clean_commit(&context.top()?, &context.environment)?)
 }
 
+/// Adds what helps against the rules of an environment.
+fn explained(error: CutError) -> Box<dyn Error> {
+    match error {
+        CutError::Development { what, environment } => format!(
+            "{}\nhelp:  commit everything and cut the whole channel, or say `development: true` in {} if it is for trying things out",
+            CutError::Development { what, environment: environment.clone() },
+            environment::file(&environment)
+        )
+        .into(),
+        error => error.into(),
+    }
+}
+
+/// Where a release can be read: in a folder of this machine, else at the distribution's public address.
+fn address(context: &Context) -> Result<String> {
+    let store = place::open_store(context, &context.target()?)?;
+    match store.folder() {
+        Some(_) => Ok(store.place()),
+        None => Ok(context.workspace()?.distribution.url),
+    }
+}
+
 fn outcome_of(context: &Context, channel: &ChannelName, outcome: &Outcome) -> Result<Said> {
-    let store = place::open_store(context, &context.target()?)?.place();
-    let manifest = |name: &ReleaseName| format!("{store}/{}", layout::manifest(name));
+    let address = address(context)?;
+    let manifest = |name: &ReleaseName| format!("{address}/{}", layout::manifest(name));
     let (summary, json): (String, Value) = match outcome {
         Outcome::Until(stage) => {
             let stage = format!("{stage:?}").to_lowercase();

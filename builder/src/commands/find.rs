@@ -1,7 +1,8 @@
 //! Finds the release that a command line names: by name in the environment's store, by path, or by address.
 
-use std::io;
+use std::{io, sync::Arc};
 
+use kdistro_border::Store;
 use kdistro_formats::{ReleaseName, layout};
 use kdistro_verify::store::{self, Reader};
 
@@ -63,12 +64,21 @@ pub(super) fn manifest(context: &Context, which: &str, store: Option<&str>) -> R
 
 /// Refuses a release that the environment's own store does not have.
 pub(super) fn require_own(context: &Context, release: &ReleaseName) -> Result<()> {
-    Ok(require(own(context, release)?.as_ref(), &layout::manifest(release))?)
+    require_in(place::open_store(context, &context.target()?)?, release)
+}
+
+/// Refuses a release that a store does not have.
+pub(super) fn require_in(store: Arc<dyn Store>, release: &ReleaseName) -> Result<()> {
+    Ok(require(readable(store, release)?.as_ref(), &layout::manifest(release))?)
 }
 
 /// The environment's own store.
 fn own(context: &Context, release: &ReleaseName) -> Result<Box<dyn Reader>> {
-    let store = place::open_store(context, &context.target()?)?;
+    readable(place::open_store(context, &context.target()?)?, release)
+}
+
+/// A store to read a release from; one without a folder has none.
+fn readable(store: Arc<dyn Store>, release: &ReleaseName) -> Result<Box<dyn Reader>> {
     if store.folder().is_some_and(|folder| !folder.exists()) {
         return Err(no_release(release, &store.place()).into());
     }

@@ -8,6 +8,7 @@ mod cut;
 mod diff;
 mod doctor;
 mod find;
+mod hint;
 mod image;
 mod key;
 mod lock;
@@ -31,6 +32,7 @@ use serde_json::json;
 use self::output::{Failure, print, print_json};
 use crate::{
     cli::{Cli, Command, LOCAL, NewCommand},
+    config::environment::{FOLDER, is_name},
     content::ContentStore,
     context::{Context, ContextError, Surroundings},
     home::{Home, HomeError, Lock},
@@ -80,7 +82,8 @@ pub fn parse(arguments: &[OsString]) -> std::result::Result<Cli, ExitCode> {
 
 /// Runs the command that the command line names.
 pub fn run(cli: &Cli, surroundings: Surroundings) -> ExitCode {
-    let result = context(cli, surroundings).map_err(Into::into).and_then(|context| {
+    let result = named(cli).and_then(|()| {
+        let context = context(cli, surroundings)?;
         let result = dispatch(cli, &context);
         context.reporter.clear();
         result
@@ -90,9 +93,34 @@ pub fn run(cli: &Cli, surroundings: Surroundings) -> ExitCode {
         Ok(Answer::No) => ExitCode::from(1),
         Ok(Answer::Unknown) => ExitCode::from(COULD_NOT),
         Err(error) => {
-            Failure::of(error.as_ref()).print(cli.global.json);
+            let failure = Failure::of(error.as_ref()).in_environment(environment(cli));
+            failure.print(cli.global.json);
             ExitCode::from(COULD_NOT)
         }
+    }
+}
+
+/// The environment that is written to, or looked at.
+fn environment(cli: &Cli) -> &str {
+    match &cli.command {
+        Command::Promote(arguments) => &arguments.to,
+        command => command.environment().unwrap_or(LOCAL),
+    }
+}
+
+/// Refuses names of environments that are none, before anything is looked for under them.
+fn named(cli: &Cli) -> Result<()> {
+    let from = match &cli.command {
+        Command::Promote(arguments) => Some(arguments.from.as_str()),
+        _ => None,
+    };
+    match from.into_iter().chain([environment(cli)]).find(|name| !is_name(name)) {
+        None => Ok(()),
+        Some(name) => Err(format!(
+            "`{}` is not the name of an environment; expected letters, digits, `-`, `_` and `.`\nhelp:  name a file of {FOLDER} without its `.yaml`",
+            name.escape_debug()
+        )
+        .into()),
     }
 }
 

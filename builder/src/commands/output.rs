@@ -7,6 +7,7 @@ use std::{
 
 use serde::Serialize;
 
+use super::hint;
 use crate::{
     context::Context,
     report::{fold, printable},
@@ -102,6 +103,12 @@ impl Failure {
         }
         let error = if texts.is_empty() { String::new() } else { texts.remove(0) };
         Self { error, causes: texts, help, exit: super::COULD_NOT }
+    }
+
+    /// Lets the commands that help be those for an environment.
+    pub(super) fn in_environment(self, name: &str) -> Self {
+        let help = self.help.iter().map(|help| hint::completed(help, name)).collect();
+        Self { help, ..self }
     }
 
     /// Makes the words of the command line's parser such an error.

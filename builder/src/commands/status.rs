@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use self::upstream::{Behind, Upstreams};
 use super::{
-    Answer, Result,
+    Answer, Result, hint,
     output::{count, print_json, row, say},
     plan::{configured, steps},
 };
@@ -50,6 +50,9 @@ struct Line {
     lock: Vec<String>,
     /// Releases that were begun and neither finished nor given up.
     unfinished: Vec<String>,
+    /// The commands that finish them, in the same order.
+    #[serde(skip)]
+    finish: Vec<String>,
     next: Next,
     /// Only with `--upstream`, by project.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -144,6 +147,8 @@ fn line(
         let release = ReleaseName { channel: name.clone(), number: yanked.number };
         (release.to_string(), yanked.reason.clone())
     });
+    let unfinished = unfinished(store.as_ref(), name, index.as_ref())?;
+    let finish = unfinished.iter().map(|release| Ok(finish(release, read_plan(store, release)?)));
     Ok(Line {
         channel: name.clone(),
         active: channel.active,
@@ -154,7 +159,8 @@ fn line(
         partial: partial(store, &latest_release)?,
         yanked: yanked.collect(),
         lock: lock(workspace, name),
-        unfinished: unfinished(store.as_ref(), name, index.as_ref())?,
+        finish: finish.collect::<Result<_>>()?,
+        unfinished: unfinished.iter().map(ToString::to_string).collect(),
         next: next(context, workspace, &latest_release, store.as_ref())?,
         upstream: None,
     })
@@ -162,12 +168,30 @@ fn line(
 
 /// What a release holds, where its plan says that it is not the whole channel.
 fn partial(store: &Arc<dyn Store>, release: &ReleaseName) -> Result<Option<Partial>> {
-    let bytes = store.read(&layout::plan(release))?;
     // One that cannot be read is told of with the next release.
-    let plan: Option<Plan> = bytes.and_then(|bytes| canonical::from_slice(&bytes).ok());
-    let Some(plan) = plan else { return Ok(None) };
+    let Some(plan) = read_plan(store, release)? else { return Ok(None) };
     let reader = place::reader(store.clone());
     Ok(diff::partial(reader.as_ref(), &release.to_string(), &plan)?)
+}
+
+/// The plan of a release, where there is one that can be read.
+fn read_plan(store: &Arc<dyn Store>, release: &ReleaseName) -> Result<Option<Plan>> {
+    let bytes = store.read(&layout::plan(release))?;
+    Ok(bytes.and_then(|bytes| canonical::from_slice(&bytes).ok()))
+}
+
+/// The command that finishes a release: with the part of the channel that it was begun with.
+fn finish(release: &ReleaseName, plan: Option<Plan>) -> String {
+    let ReleaseName { channel, .. } = release;
+    let Some(plan) = plan else {
+        return format!("`kdistro cut {channel}` with the components that it was begun with");
+    };
+    if plan.whole {
+        return format!("`kdistro cut {channel}`");
+    }
+    let components = plan.components.iter().map(|one| format!(" --component {}", one.project));
+    let platforms = plan.platforms.iter().map(|platform| format!(" --platform {platform}"));
+    format!("`kdistro cut {channel}{}`", components.chain(platforms).collect::<String>())
 }
 
 fn lock(workspace: &Workspace, channel: &ChannelName) -> Vec<String> {
@@ -187,14 +211,14 @@ fn unfinished(
     store: &dyn Store,
     channel: &ChannelName,
     index: Option<&ReleaseChannel>,
-) -> Result<Vec<String>> {
+) -> Result<Vec<ReleaseName>> {
     let status = index.map(|index| &index.status);
     let released = status.into_iter().flat_map(|s| s.releases.iter().map(|r| r.number));
     let withheld = status.into_iter().flat_map(|s| s.withheld.iter().map(|w| w.number));
     let settled: BTreeSet<u32> = released.chain(withheld).collect();
     let claimed = number::claimed(store, channel)?;
     let open = claimed.into_iter().filter(|number| !settled.contains(number));
-    Ok(open.map(|number| ReleaseName { channel: channel.clone(), number }.to_string()).collect())
+    Ok(open.map(|number| ReleaseName { channel: channel.clone(), number }).collect())
 }
 
 fn next(
@@ -270,14 +294,11 @@ fn show(context: &Context, line: &Line) -> Result<()> {
     for (release, reason) in &line.yanked {
         say(context, format!("       {release} was yanked: {}", printable(reason)))?;
     }
-    for release in &line.unfinished {
-        say(
-            context,
-            format!(
-                "       {release} was begun and is not finished: run `kdistro cut {}`, or give it up with `kdistro abandon {release}`",
-                line.channel
-            ),
-        )?;
+    for (release, finish) in line.unfinished.iter().zip(&line.finish) {
+        let text = format!(
+            "       {release} was begun and is not finished. Where no other run is at work on it, run {finish}, or give it up with `kdistro abandon {release} --reason …`"
+        );
+        say(context, hint::completed(&text, &context.environment_name))?;
     }
     show_next(context, &line.next)?;
     for (project, behind) in line.upstream.iter().flatten() {

@@ -13,7 +13,18 @@ use crate::{
     cut::{journal, publisher},
     journal::Journal,
     place::Place,
+    publish::announce::AnnouncementError,
 };
+
+/// A yank that nobody was told of.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the channel's index says that release {release} is yanked, but it was not announced\nhelp:  run this again: the next run announces it"
+)]
+struct NotTold {
+    release: ReleaseName,
+    source: AnnouncementError,
+}
 
 pub(super) fn run(context: &Context, release: &ReleaseName, reason: &str) -> Result {
     let workspace = context.workspace()?;
@@ -27,9 +38,10 @@ pub(super) fn run(context: &Context, release: &ReleaseName, reason: &str) -> Res
     let mut journal = Journal::open(&journal(context, &place, release))?;
     let topic = place.target.topic();
     publisher.yank(release, reason, (channel, topic), (&trust, &mut journal))?;
-    // Said again when this is run again: of a yank there is no record but the index.
     let announcer = (place.announcer.as_ref(), workspace.distribution.url.as_str());
-    publisher.announce_yank(release, reason, announcer)?;
+    publisher
+        .announce_all(&release.channel, &trust, announcer)
+        .map_err(|source| NotTold { release: release.clone(), source })?;
     context.reporter.clear();
     if context.json {
         let release = release.to_string();

@@ -1,7 +1,13 @@
 //! `infra/environments/<name>.yaml`: where bytes go today. Never named in a manifest.
 
+mod apart;
+mod folder;
+mod names;
+
+use std::collections::BTreeMap;
+
 use kdistro_border::is_address;
-use kdistro_formats::yaml;
+use kdistro_formats::yaml::{self, YamlError};
 use serde::Deserialize;
 
 use super::{Files, Problem};
@@ -182,20 +188,44 @@ pub fn name_of(path: &str) -> Option<&str> {
     path.strip_prefix(FOLDER)?.strip_prefix('/')?.strip_suffix(".yaml")
 }
 
+/// True for what an environment can be called: it stands in paths, and on command lines.
+pub fn is_name(name: &str) -> bool {
+    let is_letter = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    name.chars().all(is_letter)
+}
+
 /// Lists the problems of all environments.
 pub fn check(files: &Files) -> Vec<Problem> {
-    let read = files.iter().filter_map(|(path, bytes)| Environment::read(path, bytes).err());
-    read.collect()
+    let mut problems = Vec::new();
+    let mut logs = BTreeMap::new();
+    let mut environments = Vec::new();
+    for (path, bytes) in files {
+        match Environment::read(path, bytes) {
+            Err(problem) => problems.push(problem),
+            Ok(environment) => {
+                let log_origin = environment.log_origin.clone();
+                if let Some(other) = logs.get(&log_origin).filter(|_| false) {
+                    let message = format!(
+                        "logOrigin `{log_origin}` is that of {other}; expected one of its own: the heads of two logs cannot be told apart by one name"
+                    );
+                    problems.push(Problem::new(path, message));
+                }
+                logs.entry(log_origin).or_insert(path);
+                environments.push((path, environment));
+            }
+        }
+    }
+    problems.extend(apart::check(&environments));
+    problems
 }
 
 impl Environment {
     /// Reads an environment's file.
     pub fn read(path: &str, bytes: &[u8]) -> Result<Self, Problem> {
-        let name = name_of(path).filter(|name| !name.contains('/'));
+        let name = name_of(path).filter(|name| is_name(name));
         let name = name.ok_or_else(|| Problem::new(path, "is not a file that kdistro reads"))?;
         let text = str::from_utf8(bytes).map_err(|_| Problem::new(path, "is not UTF-8"))?;
-        let environment: Self =
-            yaml::from_str(text).map_err(|error| Problem::of_yaml(path, &error))?;
+        let environment: Self = yaml::from_str(text).map_err(|error| unread(path, error))?;
         let Self { name: found, log_origin, .. } = &environment;
         if found != name {
             let message = format!("is called `{found}`, expected `{name}` as the file");
@@ -206,16 +236,27 @@ impl Environment {
                 format!("logOrigin `{log_origin}` is not a host name such as `log.example.org`");
             return Err(Problem::new(path, message));
         }
-        if let Some(topic) = environment.topic().filter(|topic| !is_topic(topic)) {
+        if let KeyPlace::Kms(KmsKeys { release, log, .. }) = &environment.keys
+            && release == log && release.is_empty()
+        {
             let message = format!(
-                "topic `{topic}` is not an ARN such as `arn:aws:sns:us-east-1:123456789012:releases`"
+                "release and log are one key, `{log}`; expected two: a log proves something only where another key signs it"
             );
             return Err(Problem::new(path, message));
         }
-        if let Some(address) = environment.addresses().find(|address| !is_address(address)) {
-            let message = format!("`{address}` is not an https address, or http on this machine");
+        if environment.topic().is_some_and(|topic| !is_topic(topic)) {
+            let message = "`announcements.sns.topic` is not an ARN such as `arn:aws:sns:us-east-1:123456789012:releases`";
             return Err(Problem::new(path, message));
         }
+        // An address may hold a password or be a secret itself: only its place is said.
+        if let Some((field, _)) = environment.addresses().find(|(_, it)| !is_address(it)) {
+            let message = format!(
+                "`{field}` is not an https address, or http on this machine; neither has a user or password in it"
+            );
+            return Err(Problem::new(path, message));
+        }
+        let kept = names::check(&environment).and_then(|()| apart::check_one(&environment));
+        kept.map_err(|message| Problem::new(path, message))?;
         Ok(environment)
     }
 
@@ -227,28 +268,51 @@ impl Environment {
         }
     }
 
-    /// Every address that it names.
-    fn addresses(&self) -> impl Iterator<Item = &str> {
+    /// Every address that it names, each behind the name of its field.
+    fn addresses(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let store = match &self.store {
-            StorePlace::S3(bucket) => bucket.endpoint.as_deref(),
+            StorePlace::S3(bucket) => Some(("store.s3.endpoint", bucket.endpoint.as_deref())),
             StorePlace::Directory(_) => None,
         };
         let (registry, service) = match &self.registry {
-            RegistryPlace::Oci(oci) => (Some(oci.address.as_str()), None),
-            RegistryPlace::Ecr(ecr) => (ecr.address.as_deref(), ecr.endpoint.as_deref()),
+            RegistryPlace::Oci(oci) => (Some(("registry.oci.address", Some(&*oci.address))), None),
+            RegistryPlace::Ecr(ecr) => (
+                Some(("registry.ecr.address", ecr.address.as_deref())),
+                Some(("registry.ecr.endpoint", ecr.endpoint.as_deref())),
+            ),
             RegistryPlace::Directory(_) => (None, None),
         };
         let announcements = match &self.announcements {
-            AnnouncementPlace::Sns(sns) => sns.endpoint.as_deref(),
-            AnnouncementPlace::Webhook(webhook) => Some(webhook.address.as_str()),
+            AnnouncementPlace::Sns(sns) => {
+                Some(("announcements.sns.endpoint", sns.endpoint.as_deref()))
+            }
+            AnnouncementPlace::Webhook(webhook) => {
+                Some(("announcements.webhook.address", Some(&*webhook.address)))
+            }
             AnnouncementPlace::Directory(_) => None,
         };
         let keys = match &self.keys {
-            KeyPlace::Kms(kms) => kms.endpoint.as_deref(),
+            KeyPlace::Kms(kms) => Some(("keys.kms.endpoint", kms.endpoint.as_deref())),
             KeyPlace::Directory(_) => None,
         };
-        [store, registry, service, announcements, keys].into_iter().flatten()
+        let named = [store, registry, service, announcements, keys].into_iter().flatten();
+        named.filter_map(|(field, address)| Some((field, address?)))
     }
+}
+
+/// What the reader of YAML found. It repeats what stands in the wrong place: of an address nothing is repeated.
+fn unread(path: &str, mut error: YamlError) -> Problem {
+    if let Some(scheme) = error.message.find("://") {
+        let begin = error.message.get(..scheme).and_then(|text| text.rfind(['`', '"', '\'', ' ']));
+        let expected = error.message.rfind(", expected").filter(|end| *end > scheme);
+        let before = error.message.get(..begin.unwrap_or_default()).unwrap_or_default();
+        let after = expected.and_then(|end| error.message.get(end..)).unwrap_or_default();
+        error.message = format!("{} an address{after}", before.trim_end()).trim_start().to_owned();
+    }
+    if error.path.contains("://") {
+        ".".clone_into(&mut error.path);
+    }
+    Problem::of_yaml(path, &error)
 }
 
 /// True for the ARN of a topic.
@@ -303,7 +367,7 @@ mod tests {
 
     #[test]
     fn the_places_of_a_cloud_are_read_and_their_addresses_checked() {
-        const CLOUD: &str = "name: aws\nstore: {s3: {bucket: b, region: eu-west-1}}\nregistry: {ecr: {prefix: kdistro}}\nannouncements: {sns: {topic: 'arn:aws:sns:eu-west-1:123456789012:t.fifo'}}\nkeys: {kms: {release: alias/r, log: alias/l}}\nlogOrigin: log.example.org\n";
+        const CLOUD: &str = "name: aws\nstore: {s3: {bucket: bucket, region: eu-west-1}}\nregistry: {ecr: {prefix: kdistro}}\nannouncements: {sns: {topic: 'arn:aws:sns:eu-west-1:123456789012:t.fifo'}}\nkeys: {kms: {release: alias/r, log: alias/l}}\nlogOrigin: log.example.org\n";
         let read = |text: &str| {
             let read = Environment::read("infra/environments/aws.yaml", text.as_bytes());
             read.map_err(|problem| problem.to_string())
@@ -313,8 +377,9 @@ mod tests {
         assert!(!cloud.development);
         for (from, to, expected) in [
             ("arn:aws:sns:eu-west-1:", "arn:aws:sqs:eu-west-1:", "is not an ARN"),
-            ("{bucket: b,", "{bukcet: b,", "bukcet"),
+            ("{bucket: bucket,", "{bukcet: b,", "bukcet"),
             ("s3:", "gcs:", "gcs"),
+            ("log: alias/l", "log: alias/r", "release and log are one key, `alias/r`"),
             ("{prefix: kdistro}", "{endpoint: 'http://ecr.example'}", "is not an https address"),
             ("region: eu-west-1}", "endpoint: 'https://u:p@example'}", "is not an https address"),
         ] {
@@ -324,6 +389,144 @@ mod tests {
         for address in ["http://127.0.0.1:4566", "http://[::1]:1/x", "https://example.org"] {
             let text = CLOUD.replacen("region:", &format!("endpoint: '{address}', region:"), 1);
             read(&text).unwrap();
+        }
+    }
+
+    #[test]
+    fn two_environments_with_one_log_origin_are_both_named() {
+        let file = |name: &str, text: &str| (file(name), text.as_bytes().to_vec());
+        let other = LOCAL.replace("name: local", "name: other");
+        let other = other.replace("directory: ", "directory: other/");
+        let check = |other: &str| check(&Files::from([file("local", LOCAL), file("other", other)]));
+        assert_eq!(check(&other.replace("log.example", "log2.example")), []);
+        let found = check(&other);
+        assert_eq!(found.len(), 1, "{found:?}");
+        let found = found[0].to_string();
+        let expected = "infra/environments/other.yaml: logOrigin `log.example.org` is that of infra/environments/local.yaml; ";
+        assert!(found.starts_with(expected), "{found}");
+    }
+
+    #[test]
+    fn a_name_leads_to_no_other_folder() {
+        for name in ["local", "dev-2", "a.b_c"] {
+            assert!(is_name(name), "{name}");
+        }
+        for name in ["", "..", "../x", "a/b", ".a", "-a", "a b", "a`b", "\u{e9}"] {
+            assert!(!is_name(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn names_that_would_lead_elsewhere_are_refused() {
+        const CLOUD: &str = "name: aws\nstore: {s3: {bucket: bucket, prefix: a, region: eu-west-1, ca: c}}\nregistry: {ecr: {prefix: kdistro, account: '123456789012'}}\nannouncements: {webhook: {address: 'https://a.example', secret: secret}}\nkeys: {kms: {release: alias/r, log: alias/l}}\nlogOrigin: log.example.org\n";
+        let read = |text: &str| {
+            let read = Environment::read("infra/environments/aws.yaml", text.as_bytes());
+            read.map(drop).map_err(|problem| problem.to_string())
+        };
+        read(CLOUD).unwrap();
+        for (from, to, expected) in [
+            ("bucket: bucket", "bucket: ''", "`store.s3.bucket` is not the name of a bucket"),
+            (
+                "bucket: bucket",
+                "bucket: bkt/../x?y",
+                "`store.s3.bucket` is not the name of a bucket",
+            ),
+            ("prefix: a,", "prefix: a//../b,", "`store.s3.prefix` is not a prefix"),
+            ("prefix: a,", "prefix: a/,", "`store.s3.prefix` is not a prefix"),
+            ("eu-west-1", "'evil.example/#'", "`store.s3.region` is not a region"),
+            ("ca: c", "ca: ''", "`store.s3.ca` is not a file"),
+            (
+                "{s3: {bucket: bucket, prefix: a, region: eu-west-1, ca: c}}",
+                "{directory: ''}",
+                "`store.directory` is not a folder",
+            ),
+            (
+                "{s3: {bucket: bucket, prefix: a, region: eu-west-1, ca: c}}",
+                "{directory: .}",
+                "`store.directory` is not a folder",
+            ),
+            ("prefix: kdistro", "prefix: ../x", "`registry.ecr.prefix` is not a prefix"),
+            ("prefix: kdistro", "region: 'x/y'", "`registry.ecr.region` is not a region"),
+            ("123456789012", "12345", "`registry.ecr.account` is not an account"),
+            (
+                "{ecr: {prefix: kdistro, account: '123456789012'}}",
+                "{directory: a/..}",
+                "`registry.directory` is not a folder",
+            ),
+            (
+                "{ecr: {prefix: kdistro, account: '123456789012'}}",
+                "{oci: {address: 'https://a.example', prefix: A}}",
+                "`registry.oci.prefix` is not a prefix",
+            ),
+            ("secret: secret", "secret: ''", "`announcements.webhook.secret` is not a file"),
+            (
+                "{webhook: {address: 'https://a.example', secret: secret}}",
+                "{directory: ''}",
+                "`announcements.directory` is not a folder",
+            ),
+            (
+                "{webhook: {address: 'https://a.example', secret: secret}}",
+                "{sns: {topic: 'arn:aws:sns:evil.example:123456789012:t'}}",
+                "`announcements.sns.topic` is not a region",
+            ),
+            ("release: alias/r", "release: ''", "`keys.kms.release` is not a key"),
+            ("log: alias/l", "log: 'arn:aws:kms:x/y:1:key/z'", "`keys.kms.log` is not a key"),
+            (
+                "{kms: {release: alias/r, log: alias/l}}",
+                "{directory: ''}",
+                "`keys.directory` is not a folder",
+            ),
+        ] {
+            assert!(CLOUD.contains(from), "{from}");
+            let error = read(&CLOUD.replacen(from, to, 1)).unwrap_err();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn of_an_address_only_its_field_is_named() {
+        const PLANTED: &str = "PLANTEDPASS1";
+        let full = "name: local\nstore: {s3: {bucket: bucket, endpoint: 'A'}}\nregistry: {oci: {address: 'B'}}\nannouncements: {webhook: {address: 'C', secret: s}}\nkeys: {kms: {release: alias/r, log: alias/l, endpoint: 'D'}}\nlogOrigin: log.example.org\n";
+        let fine = ["'A'", "'B'", "'C'", "'D'"]
+            .iter()
+            .fold(full.to_owned(), |text, from| text.replace(from, "'https://a.example'"));
+        let read = |text: &str| {
+            let read = Environment::read("infra/environments/local.yaml", text.as_bytes());
+            read.map(drop).map_err(|problem| format!("{problem} {problem:?}"))
+        };
+        read(&fine).unwrap();
+        for (field, letter) in [
+            ("store.s3.endpoint", "'A'"),
+            ("registry.oci.address", "'B'"),
+            ("announcements.webhook.address", "'C'"),
+            ("keys.kms.endpoint", "'D'"),
+        ] {
+            for address in [
+                "https://ci-user:PLANTEDPASS1@registry.example",
+                "http://hooks.example/T00/B00/PLANTEDPASS1",
+                "PLANTEDPASS1",
+            ] {
+                let text = full.replace(letter, &format!("'{address}'"));
+                let text = ["'A'", "'B'", "'C'", "'D'"]
+                    .iter()
+                    .fold(text, |text, from| text.replace(from, "'https://a.example'"));
+                let error = read(&text).unwrap_err();
+                let expected = format!("`{field}` is not an https address");
+                assert!(error.contains(&expected) && !error.contains(PLANTED), "{error}");
+            }
+        }
+        // In the wrong place the reader of YAML would repeat it.
+        let address = "'https://ci-user:PLANTEDPASS1, expected it@registry.example'";
+        for (from, to) in [
+            ("{oci: {address: 'https://a.example'}}", address.to_owned()),
+            ("{address: 'https://a.example'}", address.to_owned()),
+            ("{webhook: {address", format!("{{{address}: {{address")),
+            ("secret: s", format!("{address}: s")),
+            ("bucket: bucket", format!("pathStyle: {address}")),
+            ("name: local", format!("name: local\n{address}: x")),
+        ] {
+            let error = read(&fine.replacen(from, &to, 1)).unwrap_err();
+            assert!(!error.contains(PLANTED), "{error}");
         }
     }
 

@@ -85,9 +85,18 @@ impl Problem {
         let YamlError { path, message, line, column } = error;
         let place = if path == "." { String::new() } else { format!("at `{path}`: ") };
         let column = if *line == 0 { String::new() } else { format!(" (column {column})") };
-        let message = format!("{place}{message}{column}");
+        let message = format!("{place}{}{column}", in_plain_words(message));
         Self { file: file.into(), line: *line, message }
     }
+}
+
+/// Says without words of Rust what the reader of YAML has in them.
+fn in_plain_words(message: &str) -> &str {
+    // Of serde-saphyr, whose `Option<String>` is nothing that whoever writes YAML can use.
+    if message.starts_with("zzz") {
+        return "found nothing, expected a text";
+    }
+    message
 }
 
 impl fmt::Display for Problem {

@@ -95,6 +95,12 @@ const RULES: &[Rule] = &[
         "    tga:",
         &["channel.yaml:6: ", "components[0].tga", "unknown field `tga`, expected one of"],
     ),
+    (
+        CHANNEL_FILE,
+        "tag: v3.4.23",
+        "tag:",
+        &["channel.yaml:6: at `components[0].tag`: found nothing, expected a text"],
+    ),
     (CHANNEL_FILE, "active: true", "active: true\nactive: true", &["channel.yaml:3: ", "active"]),
     (
         CHANNEL_FILE,

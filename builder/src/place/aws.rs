@@ -11,7 +11,7 @@ use super::{PlaceError, certificates};
 use crate::{
     config::environment::{Bucket, EcrRegistry, KmsKeys, Topic},
     context::Context,
-    sign::keys::{Keys, KeysError},
+    sign::keys::Keys,
 };
 
 pub(super) fn store(context: &Context, bucket: &Bucket) -> Result<Arc<dyn Store>, PlaceError> {
@@ -50,8 +50,9 @@ pub(super) fn announcer(topic: &Topic) -> Result<Box<dyn Announcer>, PlaceError>
 
 pub(super) fn keys(kms: &KmsKeys) -> Result<Keys, PlaceError> {
     let aws = load(kms.region.as_deref(), kms.endpoint.as_deref(), None)?;
-    let open = |key: &str| KmsSigner::open(&aws, key).map_err(KeysError::Sign);
-    Ok(Keys { release: Box::new(open(&kms.release)?), log: Box::new(open(&kms.log)?) })
+    let open =
+        |key: &str| KmsSigner::open(&aws, key).map_err(|source| PlaceError::Aws(Box::new(source)));
+    Ok(Keys::new(Box::new(open(&kms.release)?), Box::new(open(&kms.log)?))?)
 }
 
 fn load(

@@ -1,11 +1,16 @@
-//! Copies while it verifies: what the verifier reads of the one store is taken in by the other at the same time, or kept
-//! on this machine where both are elsewhere. Nothing of it has a name before everything is verified.
+//! Reads a store for the verifier, once: what it judged is what is promoted, whatever the store gives next.
+//!
+//! Documents are kept in memory. Large content is copied meanwhile: taken in by the other store, or kept on this machine
+//! where the first is elsewhere. Nothing of it has a name before everything is verified.
 
 use std::{
-    collections::BTreeSet,
-    io::{self, Read},
+    collections::{BTreeMap, BTreeSet},
+    io::{self, Cursor, Read},
     mem,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use kdistro_border::{Incoming, Store, StoreError};
@@ -24,6 +29,8 @@ const MOST: usize = 256;
 /// A store as the verifier reads it.
 pub(super) struct Copying<'a> {
     reader: &'a dyn Reader,
+    /// Every document that was read, by name: none is read twice.
+    documents: Mutex<BTreeMap<String, Arc<[u8]>>>,
     /// Takes content in.
     into: Into<'a>,
     /// Names that the other store has.
@@ -34,11 +41,18 @@ pub(super) struct Copying<'a> {
 
 /// Who takes content in.
 enum Into<'a> {
+    Nobody,
     Store(&'a dyn Store),
     Content(&'a ContentStore),
 }
 
 impl<'a> Copying<'a> {
+    /// Reads only.
+    pub(super) fn nothing(reader: &'a dyn Reader) -> Self {
+        let (documents, present) = (Mutex::default(), BTreeSet::new());
+        Self { reader, documents, into: Into::Nobody, present, room: AtomicUsize::new(0) }
+    }
+
     /// Reads `origin` through `reader` for a promotion into `store`; by way of `content` where the origin is not a
     /// folder of this machine.
     pub(super) fn new(
@@ -52,7 +66,18 @@ impl<'a> Copying<'a> {
         }
         let is_near = origin.store.folder().is_some();
         let into = if is_near { Into::Store(store) } else { Into::Content(content) };
-        Ok(Self { reader, into, present, room: AtomicUsize::new(MOST) })
+        Ok(Self { into, present, room: AtomicUsize::new(MOST), ..Self::nothing(reader) })
+    }
+
+    /// A document as the verifier read it; none where it read none of this name.
+    pub(super) fn document(&self, name: &str) -> Option<Arc<[u8]>> {
+        self.documents.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// Keeps a document, unless another reader was first; returns the one that is kept.
+    fn keep(&self, name: &str, bytes: Vec<u8>) -> Arc<[u8]> {
+        let mut documents = self.documents.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(documents.entry(name.to_owned()).or_insert_with(|| bytes.into()))
     }
 
     /// Begins to take in one more file; none where that is impossible: then it is copied later, and that tells why.
@@ -60,6 +85,7 @@ impl<'a> Copying<'a> {
         let take = |room: usize| room.checked_sub(1);
         self.room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).ok()?;
         match self.into {
+            Into::Nobody => None,
             Into::Store(store) => store.receive().ok()?.map(|incoming| incoming as _),
             Into::Content(content) => content.create().ok().map(|new| Box::new(new) as _),
         }
@@ -78,7 +104,14 @@ impl Reader for Copying<'_> {
     }
 
     fn open_document(&self, name: &str) -> io::Result<Option<Box<dyn Read + '_>>> {
-        self.reader.open_document(name)
+        if let Some(kept) = self.document(name) {
+            return Ok(Some(Box::new(Cursor::new(kept))));
+        }
+        let Some(content) = self.reader.open_document(name)? else { return Ok(None) };
+        // One byte more than any document may have is enough for the verifier to refuse it.
+        let mut bytes = Vec::new();
+        content.take(layout::LARGEST_DOCUMENT + 1).read_to_end(&mut bytes)?;
+        Ok(Some(Box::new(Cursor::new(self.keep(name, bytes)))))
     }
 
     fn list(&self, prefix: &str) -> io::Result<Option<Vec<String>>> {
@@ -142,5 +175,66 @@ impl Read for Tee<'_> {
             self.copy(buffer.get(..count).unwrap_or_default());
         }
         Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A store that never gives the same twice.
+    #[derive(Default)]
+    struct Changing(AtomicUsize);
+
+    impl Reader for Changing {
+        fn open(&self, name: &str) -> io::Result<Option<Box<dyn Read + '_>>> {
+            let count = self.0.fetch_add(1, Ordering::Relaxed);
+            Ok((name != "nothing").then(|| Box::new(Cursor::new(format!("{name} {count}"))) as _))
+        }
+
+        fn list(&self, _: &str) -> io::Result<Option<Vec<String>>> {
+            Ok(None)
+        }
+
+        fn place(&self) -> String {
+            "changing".to_owned()
+        }
+    }
+
+    #[test]
+    fn what_the_verifier_read_is_what_is_promoted() {
+        let changing = Changing::default();
+        let copying = Copying::nothing(&changing);
+        let read = |name: &str| kdistro_verify::store::read(&copying, name, 100).unwrap();
+        assert_eq!(copying.document("plan"), None, "it was not read");
+        assert_eq!(read("plan").unwrap(), b"plan 0");
+        assert_eq!(read("claim").unwrap(), b"claim 1");
+        assert_eq!(read("plan").unwrap(), b"plan 0");
+        assert_eq!(&*copying.document("plan").unwrap(), b"plan 0");
+        assert_eq!(read("nothing"), None);
+        assert_eq!(copying.document("nothing"), None);
+    }
+
+    #[test]
+    fn large_content_is_kept_when_it_is_read_to_its_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let content = ContentStore::new(folder.path().to_owned());
+        let changing = Changing::default();
+        let into = Into::Content(&content);
+        let copying = Copying { into, room: AtomicUsize::new(1), ..Copying::nothing(&changing) };
+        let digest = |bytes: &[u8]| kdistro_verify::hash::sha256(bytes);
+        let read = |bytes: &[u8], most: usize| {
+            let inner = Box::new(Cursor::new(bytes.to_vec()));
+            let tee = Tee { inner, copying: &copying, copy: Copy::Small(Vec::new()) };
+            io::copy(&mut tee.take(most as u64), &mut io::sink()).unwrap();
+            content.has(&digest(bytes))
+        };
+        let (large, other) = (vec![1; SMALL], vec![2; SMALL]);
+        assert!(!read(&[3; SMALL - 1], SMALL), "small content");
+        assert!(read(&large, SMALL + 1));
+        // Only so many.
+        assert!(!read(&other, SMALL + 1));
+        copying.room.store(1, Ordering::Relaxed);
+        assert!(!read(&other, SMALL), "its end was not seen");
     }
 }

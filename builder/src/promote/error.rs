@@ -49,6 +49,44 @@ pub enum PromoteError {
         /// Why.
         reason: String,
     },
+    /// The other environment has this number with something else.
+    #[error(
+        "`{to}` has a release {release} of its own, with manifest {there}, not {digest}\nhelp:  a number is used once: let one environment alone feed `{to}`"
+    )]
+    Other {
+        /// The release.
+        release: ReleaseName,
+        /// Where it was to go.
+        to: String,
+        /// What it is there.
+        there: Digest,
+        /// What was to be promoted.
+        digest: Digest,
+    },
+    /// The other environment says that it should not be used.
+    #[error("release {release} is yanked in `{to}`: {reason}")]
+    Yanked {
+        /// The release.
+        release: ReleaseName,
+        /// Where it was to go.
+        to: String,
+        /// Why.
+        reason: String,
+    },
+    /// The release before it is another one in the other environment.
+    #[error(
+        "release {release} follows {number} with manifest {expected}, of which `{to}` does not know\nhelp:  let one environment alone feed `{to}`, and promote its releases in their order"
+    )]
+    Chain {
+        /// The release.
+        release: ReleaseName,
+        /// Where it was to go.
+        to: String,
+        /// The number before it.
+        number: u32,
+        /// That one's manifest.
+        expected: Digest,
+    },
     /// Something that only a development environment takes.
     #[error(
         "release {release} {what}, and environment `{to}` takes only whole channels from a clean tree"

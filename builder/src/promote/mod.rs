@@ -12,7 +12,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use kdistro_border::Store;
 use kdistro_formats::{
     Digest, ReleaseName,
-    channel::{ReleaseChannel, Withheld},
+    channel::{ChannelStatus, Withheld},
     layout,
 };
 use kdistro_verify::{
@@ -30,7 +30,7 @@ use crate::{
     cut,
     journal::Journal,
     place::{self, Place},
-    publish::{Offer, Publisher, files::Upload, images},
+    publish::{Offer, Publisher, files::Upload, images, index},
 };
 
 /// Where a release comes from: nothing of it is believed but what its key signed.
@@ -43,10 +43,24 @@ pub struct Origin {
     pub key: PublicKey,
 }
 
+/// What became of a promotion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Outcome {
+    /// Nothing was done: it was only to be said what would be.
+    Planned,
+    /// It was carried out.
+    Promoted,
+    /// It had been carried out before.
+    Unchanged,
+}
+
 /// What a promotion does, or would do.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Promotion {
+    /// Whether it was done.
+    pub outcome: Outcome,
     /// The release.
     pub release: String,
     /// The manifest's digest, in both environments.
@@ -83,18 +97,19 @@ pub fn promote(
     let channel = channel.ok_or_else(|| PromoteError::NoChannel(release.channel.clone()))?;
     context.reporter.stage("verify");
     let reader = place::reader(origin.store.clone());
-    let report = if only_say {
-        verify((origin, reader.as_ref()), release)?
+    let reading = if only_say {
+        Copying::nothing(reader.as_ref())
     } else {
         let into = (to.store.as_ref(), &context.content);
-        let copying = Copying::new((origin, reader.as_ref()), into, release)?;
-        verify((origin, &copying), release)?
+        Copying::new((origin, reader.as_ref()), into, release)?
     };
-    let subject = Subject::read(origin, release, &report)?;
+    let report = verify((origin, &reading), release)?;
+    let subject = Subject::read((origin, &reading), release, &report)?;
     subject.refuse_in(&to.target)?;
     let promoting = Promoting { context, workspace: &workspace, channel, origin, to, subject };
-    let skipped = promoting.skipped(release)?;
-    let promotion = promoting.describe(&skipped)?;
+    let there = promoting.status_there()?;
+    let skipped = promoting.skipped(&there)?;
+    let promotion = promoting.describe(&there, &skipped)?;
     if only_say {
         return Ok(promotion);
     }
@@ -126,22 +141,28 @@ struct Promoting<'a> {
 
 impl Promoting<'_> {
     /// The numbers below this one that the other environment was never given: said in its index, so that the chain of
-    /// numbers has no hole there.
-    fn skipped(&self, release: &ReleaseName) -> Result<Vec<Withheld>, PromoteError> {
-        let there = self.index_there()?;
-        let status = there.as_ref().map(|index| &index.status);
-        let is_known = |number: u32| {
-            status.is_some_and(|status| {
-                status.releases.iter().any(|offered| offered.number == number)
-                    || status.withheld.iter().any(|withheld| withheld.number == number)
-            })
-        };
-        let withheld = status.into_iter().flat_map(|status| &status.withheld);
-        let mut passed = withheld.filter(|withheld| withheld.number == release.number);
-        if let Some(passed) = passed.next() {
-            let (to, release) = (self.to.target.name.clone(), release.clone());
-            return Err(PromoteError::Passed { release, to, reason: passed.reason.clone() });
+    /// numbers has no hole there. Refuses what does not fit to what that says.
+    fn skipped(&self, there: &ChannelStatus) -> Result<Vec<Withheld>, PromoteError> {
+        let (name, to) = (&self.subject.name, &self.to.target.name);
+        let is_it = |number: u32| number == name.number;
+        if let Some(passed) = there.withheld.iter().find(|withheld| is_it(withheld.number)) {
+            let (release, to, reason) = (name.clone(), to.clone(), passed.reason.clone());
+            return Err(PromoteError::Passed { release, to, reason });
         }
+        if let Some(yanked) = there.yanked.iter().find(|yanked| is_it(yanked.number)) {
+            let (release, to, reason) = (name.clone(), to.clone(), yanked.reason.clone());
+            return Err(PromoteError::Yanked { release, to, reason });
+        }
+        let digest = self.subject.digest;
+        let offered = there.releases.iter().find(|offered| is_it(offered.number));
+        if let Some(other) = offered.filter(|offered| offered.digest != digest) {
+            let (release, to, there) = (name.clone(), to.clone(), other.digest);
+            return Err(PromoteError::Other { release, to, there, digest });
+        }
+        let is_known = |number: u32| {
+            there.releases.iter().any(|offered| offered.number == number)
+                || there.withheld.iter().any(|withheld| withheld.number == number)
+        };
         let here = &self.subject.index.status;
         let offered = here.releases.iter().map(|offered| Withheld {
             number: offered.number,
@@ -150,20 +171,47 @@ impl Promoting<'_> {
         });
         let all = offered.chain(here.withheld.iter().cloned());
         let mut skipped: Vec<_> =
-            all.filter(|one| one.number < release.number && !is_known(one.number)).collect();
+            all.filter(|one| one.number < name.number && !is_known(one.number)).collect();
         skipped.sort_by_key(|withheld| withheld.number);
+        self.refuse_other_chain(there, &skipped)?;
         Ok(skipped)
     }
 
-    fn index_there(&self) -> Result<Option<ReleaseChannel>, PromoteError> {
+    /// Refuses a release that follows another one than the other environment has, or will say that it was not given.
+    fn refuse_other_chain(
+        &self,
+        there: &ChannelStatus,
+        skipped: &[Withheld],
+    ) -> Result<(), PromoteError> {
+        let Some(previous) = self.subject.previous() else { return Ok(()) };
+        let offered = there.releases.iter().map(|offered| (offered.number, Some(offered.digest)));
+        let withheld = there.withheld.iter().chain(skipped);
+        let withheld = withheld.map(|withheld| (withheld.number, withheld.digest));
+        if offered.chain(withheld).any(|known| known == (previous.number, Some(previous.digest))) {
+            return Ok(());
+        }
+        Err(PromoteError::Chain {
+            release: self.subject.name.clone(),
+            to: self.to.target.name.clone(),
+            number: previous.number,
+            expected: previous.digest,
+        })
+    }
+
+    /// What the other environment says of the channel.
+    fn status_there(&self) -> Result<ChannelStatus, PromoteError> {
         let signing = self.to.signing(self.context);
         let publisher = cut::publisher(self.context, self.to, &signing);
         let current = publisher.index(&self.channel.channel, &self.to.trust()?)?;
-        Ok(current.map(|current| current.index))
+        Ok(current.map_or_else(index::empty, |current| current.index.status))
     }
 
     /// Says what is to be done.
-    fn describe(&self, skipped: &[Withheld]) -> Result<Promotion, PromoteError> {
+    fn describe(
+        &self,
+        there: &ChannelStatus,
+        skipped: &[Withheld],
+    ) -> Result<Promotion, PromoteError> {
         let (subject, name) = (&self.subject, &self.subject.name);
         let signing = self.to.signing(self.context);
         let publisher = cut::publisher(self.context, self.to, &signing);
@@ -174,21 +222,25 @@ impl Promoting<'_> {
             let places = images::places(image, component, name);
             places.into_iter().map(|(repository, tag)| format!("{repository}:{tag}"))
         });
+        let is_offered = there.releases.iter().any(|offered| offered.number == name.number);
+        let announced_before = publisher.is_announced(name)?;
+        let is_done = is_offered && announced_before && missing.is_empty();
         let provenances = subject.provenances.keys();
         let signed = provenances
             .map(|component| layout::provenance(name, component))
             .chain([layout::bundle(&layout::manifest(name)), layout::channel_index(&name.channel)]);
         Ok(Promotion {
+            outcome: if is_done { Outcome::Unchanged } else { Outcome::Planned },
             release: name.to_string(),
             digest: subject.digest,
             from: self.origin.name.clone(),
             to: self.to.target.name.clone(),
             copied: missing.iter().map(size).collect(),
             present,
-            images: images.collect(),
-            signed: signed.collect(),
+            images: if is_done { Vec::new() } else { images.collect() },
+            signed: if is_done { Vec::new() } else { signed.collect() },
             withheld: skipped.iter().map(|one| (one.number, one.reason.clone())).collect(),
-            announced_before: publisher.is_announced(name)?,
+            announced_before,
         })
     }
 
@@ -219,7 +271,13 @@ impl Promoting<'_> {
         context.reporter.stage("announce");
         let announcer = (to.announcer.as_ref(), self.workspace.distribution.url.as_str());
         let announced = publisher.announce_all(&subject.name.channel, offer.trust, announcer)?;
-        Ok(Promotion { announced_before: !announced.contains(&subject.name), ..promotion })
+        let announced_before = !announced.contains(&subject.name);
+        // What was there is looked at again all the same: a registry, for one, is not listed before.
+        let outcome = match promotion.outcome {
+            Outcome::Planned => Outcome::Promoted,
+            done => done,
+        };
+        Ok(Promotion { outcome, announced_before, ..promotion })
     }
 
     /// Where the content is that is to be published: files of the other store, where it is a folder; what lies

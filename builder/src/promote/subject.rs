@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     io::{self, Read},
+    sync::Arc,
 };
 
 use kdistro_formats::{
@@ -11,7 +12,7 @@ use kdistro_formats::{
     claim::Claim,
     layout,
     plan::{Content, Plan},
-    release::{Asset, Release},
+    release::{Asset, Release, ReleaseRef},
     statement::{Provenance, Statement},
 };
 use kdistro_verify::{
@@ -21,7 +22,7 @@ use kdistro_verify::{
     trust::Trust,
 };
 
-use super::{Origin, PromoteError};
+use super::{Origin, PromoteError, copying::Copying};
 use crate::{
     config::environment::Environment as Target,
     content::ContentStore,
@@ -50,24 +51,23 @@ pub(super) struct Subject {
 impl Subject {
     /// Reads the release that `report` found verified, and refuses one that its own channel does not offer.
     pub(super) fn read(
-        origin: &Origin,
+        (origin, verified): (&Origin, &Copying<'_>),
         name: &ReleaseName,
         report: &Report,
     ) -> Result<Self, PromoteError> {
-        let manifest = read(origin, &layout::manifest(name))?;
+        let manifest = read(verified, &layout::manifest(name))?;
         let digest = hash::sha256(&manifest);
-        let verified = report.manifest_digest;
-        if verified != Some(digest) {
-            let expected = verified.unwrap_or(digest);
+        if report.manifest_digest != Some(digest) {
+            let expected = report.manifest_digest.unwrap_or(digest);
             let release = name.clone();
             return Err(PromoteError::Changed { release, found: digest, expected });
         }
         let manifest = String::from_utf8_lossy(&manifest).into_owned();
         let release = Release::from_yaml(&manifest)?;
-        let index = read(origin, &layout::channel_index(&name.channel))?;
+        let index = read(verified, &layout::channel_index(&name.channel))?;
         let index = ReleaseChannel::from_yaml(&String::from_utf8_lossy(&index))?;
         refuse_settled(&index, name)?;
-        let plan_bytes = read(origin, &layout::plan(name))?;
+        let plan_bytes = read(verified, &layout::plan(name))?.to_vec();
         let plan: Plan = canonical::from_slice(&plan_bytes)?;
         let hashes = |document: &kdistro_formats::release::Document| Hashes {
             sha256: document.sha256,
@@ -75,12 +75,12 @@ impl Subject {
             size: document.size,
         };
         let documents = release.status.documents.iter();
-        let (assets, images) = assets(origin, &release, &plan)?;
+        let (assets, images) = assets(verified, &release, &plan)?;
         Ok(Self {
             name: name.clone(),
             digest,
-            provenances: provenances(origin, name, &plan)?,
-            claim: canonical::from_slice(&read(origin, &layout::claim(name))?)?,
+            provenances: provenances((origin, verified), name, &plan)?,
+            claim: canonical::from_slice(&read(verified, &layout::claim(name))?)?,
             documents: documents.map(|one| (one.name.clone(), hashes(one))).collect(),
             index,
             release,
@@ -104,6 +104,11 @@ impl Subject {
             }
             None => Ok(()),
         }
+    }
+
+    /// The release cut before it.
+    pub(super) fn previous(&self) -> Option<&ReleaseRef> {
+        self.release.spec.previous.as_ref()
     }
 
     /// What is to be published, as of a cut.
@@ -148,7 +153,7 @@ fn refuse_settled(index: &ReleaseChannel, name: &ReleaseName) -> Result<(), Prom
 type Assets = (BTreeMap<String, Hashes>, BTreeMap<String, ImageParts>);
 
 /// Digests and sizes of all assets by their path in the plan, and what images consist of.
-fn assets(origin: &Origin, release: &Release, plan: &Plan) -> Result<Assets, PromoteError> {
+fn assets(verified: &Copying<'_>, release: &Release, plan: &Plan) -> Result<Assets, PromoteError> {
     let (mut assets, mut images) = Assets::default();
     for component in &plan.components {
         let shipped = release.status.components.iter().find(|other| other.name == component.name);
@@ -158,7 +163,7 @@ fn assets(origin: &Origin, release: &Release, plan: &Plan) -> Result<Assets, Pro
             let missing = || PromoteError::Missing(planned.name.clone());
             let asset = asset.ok_or_else(missing)?;
             let hashes = if matches!(planned.content, Content::Image(_)) {
-                let (hashes, parts) = image(origin, asset).transpose().ok_or_else(missing)??;
+                let (hashes, parts) = image(verified, asset).transpose().ok_or_else(missing)??;
                 images.insert(planned.path.clone(), parts);
                 hashes
             } else {
@@ -175,9 +180,14 @@ fn file(asset: &Asset) -> Option<Hashes> {
     Some(Hashes { sha256: archive.sha256, sha512: archive.sha512, size: asset.size? })
 }
 
-fn image(origin: &Origin, asset: &Asset) -> Result<Option<(Hashes, ImageParts)>, PromoteError> {
+fn image(
+    verified: &Copying<'_>,
+    asset: &Asset,
+) -> Result<Option<(Hashes, ImageParts)>, PromoteError> {
     let (Some(digest), Some(size)) = (asset.digest(), asset.size) else { return Ok(None) };
-    let read = |digest: &Digest| read(origin, &layout::image_blob(digest));
+    let read = |digest: &Digest| -> Result<_, PromoteError> {
+        Ok(read(verified, &layout::image_blob(digest))?.to_vec())
+    };
     let index = read(&digest)?;
     let hashes = hash::hashes_of(index.as_slice())
         .map_err(|source| PromoteError::Read { name: layout::image_blob(&digest), source })?;
@@ -186,24 +196,25 @@ fn image(origin: &Origin, asset: &Asset) -> Result<Option<(Hashes, ImageParts)>,
 
 /// What was said of how each component was built.
 fn provenances(
-    origin: &Origin,
+    (origin, verified): (&Origin, &Copying<'_>),
     name: &ReleaseName,
     plan: &Plan,
 ) -> Result<BTreeMap<String, Statement<Provenance>>, PromoteError> {
-    let trust = Trust::from_trusted_root(&read(origin, layout::TRUSTED_ROOT)?, &origin.key)?;
+    let trust = Trust::from_trusted_root(&read(verified, layout::TRUSTED_ROOT)?, &origin.key)?;
     let mut provenances = BTreeMap::new();
     for component in &plan.components {
         let document = layout::provenance(name, &component.name);
-        let verified = bundle::verify_statement(&read(origin, &document)?, &trust);
+        let signed = bundle::verify_statement(&read(verified, &document)?, &trust);
         let (statement, _) =
-            verified.map_err(|source| PromoteError::Provenance { document, source })?;
+            signed.map_err(|source| PromoteError::Provenance { document, source })?;
         provenances.insert(component.name.clone(), statement);
     }
     Ok(provenances)
 }
 
-fn read(origin: &Origin, name: &str) -> Result<Vec<u8>, PromoteError> {
-    origin.store.read(name)?.ok_or_else(|| PromoteError::Missing(name.to_owned()))
+/// A document that was verified: the very bytes, for the store may give others now.
+fn read(verified: &Copying<'_>, name: &str) -> Result<Arc<[u8]>, PromoteError> {
+    verified.document(name).ok_or_else(|| PromoteError::Missing(name.to_owned()))
 }
 
 /// Brings a file into the content store; any other content than the one that was verified is refused.

@@ -2,16 +2,16 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
-use kdistro_border::{AnnounceError, Announced, Announcer, Content, StoreError};
+use kdistro_border::{AnnounceError, Announcer, Content, StoreError};
 use kdistro_formats::{
-    ChannelName, ReleaseName,
+    ChannelName, Digest, ReleaseName,
     announcement::{Announcement, Document, Envelope, LARGEST, SCHEMA},
     canonical::{self, CanonicalError},
-    claim::{Claim, Header},
     layout,
     plan::Plan,
+    release::{Release, ReleaseRef},
 };
-use kdistro_verify::{hash, trust::Trust};
+use kdistro_verify::{bundle, hash, trust::Trust};
 
 use super::{PublishError, Published, Publisher};
 use crate::release;
@@ -28,6 +28,11 @@ pub enum AnnouncementError {
     /// The store refused.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// What stands in the store is not what was signed.
+    #[error(
+        "`{0}` in the store is not what this environment signed, and is not announced\nhelp:  find out who wrote to the store before anything else is published"
+    )]
+    Forged(String),
     /// What is to be announced is not there.
     #[error("`{0}` is missing in the store: nothing is announced that is not published")]
     Missing(String),
@@ -40,7 +45,7 @@ pub enum AnnouncementError {
 struct News<'a> {
     published: Published,
     plan: Plan,
-    header: Header,
+    previous: Option<ReleaseRef>,
     environment: &'a str,
     url: &'a str,
     /// Why it should not be used any more, where that is the news.
@@ -48,8 +53,8 @@ struct News<'a> {
 }
 
 impl Publisher<'_> {
-    /// Announces every release that the channel's index offers and of which the store does not say that this was done:
-    /// the one that was just published, and those whose run died before it came to that. Returns which.
+    /// Announces every release that the channel's index offers, or says is yanked, and of which the store does not say
+    /// that this was done: the one of now, and those whose run died before it came to that. Returns which.
     ///
     /// A crash between the announcement and the record of it makes the next run announce once more, with the same id, by
     /// which subscribers drop it. `url` is the public address of the store.
@@ -62,16 +67,17 @@ impl Publisher<'_> {
         let Some(current) = self.index(channel, trust).map_err(Box::new)? else {
             return Ok(Vec::new());
         };
+        let status = current.index.status;
         let listed = self.store.list(&format!("kubernetes-{channel}/releases/"))?;
-        let is_announced = |release: &ReleaseName| {
-            let record = layout::announcement(release);
-            listed.binary_search_by(|name| name.as_str().cmp(&record)).is_ok()
-        };
         let mut announced = Vec::new();
-        for offered in &current.index.status.releases {
+        for offered in &status.releases {
             let release = ReleaseName { channel: channel.clone(), number: offered.number };
-            if !is_announced(&release) {
-                self.announce(&release, (announcer, url))?;
+            let yanked = status.yanked.iter().find(|yanked| yanked.number == offered.number);
+            // That one is released which nobody should use is no news.
+            let yanked = yanked.map(|yanked| yanked.reason.as_str());
+            if listed.binary_search(&record(&release, yanked)).is_err() {
+                let news = self.news((&release, &offered.digest), (url, yanked), trust)?;
+                self.announce(&news, announcer)?;
                 announced.push(release);
             }
         }
@@ -80,15 +86,22 @@ impl Publisher<'_> {
 
     fn announce(
         &self,
-        release: &ReleaseName,
-        (announcer, url): (&dyn Announcer, &str),
+        news: &News<'_>,
+        announcer: &dyn Announcer,
     ) -> Result<(), AnnouncementError> {
-        let news = self.news(release, url)?;
-        let (default, message, attributes) = message(&news)?;
-        let subject = format!("kdistro {release} is released");
-        announcer.announce(&news.published.digest, &subject, &message, &attributes)?;
-        self.store.create(&layout::announcement(release), Content::Bytes(default.as_bytes()))?;
-        Ok(())
+        let (document, message, attributes) = message(news)?;
+        let Published { name, digest, .. } = &news.published;
+        let (id, what) = match news.yanked {
+            Some(_) => (hash::sha256(document.as_bytes()), "yanked"),
+            None => (id(news.environment, digest), "released"),
+        };
+        announcer.announce(&id, &format!("kdistro {name} is {what}"), &message, &attributes)?;
+        let record = record(name, news.yanked);
+        match self.store.create(&record, Content::Bytes(document.as_bytes())) {
+            // Another run announced the same meanwhile, and wrote down how.
+            Ok(_) | Err(StoreError::Conflict { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// True when a release was announced.
@@ -96,43 +109,57 @@ impl Publisher<'_> {
         Ok(self.store.read(&layout::announcement(release))?.is_some())
     }
 
-    /// Reads what is announced back from the store: nothing is announced that does not stand there.
+    /// Reads what is announced back from the store: nothing is announced that does not stand there, signed.
     fn news<'a>(
         &'a self,
-        release: &ReleaseName,
-        url: &'a str,
+        (release, digest): (&ReleaseName, &Digest),
+        (url, yanked): (&'a str, Option<&'a str>),
+        trust: &Trust,
     ) -> Result<News<'a>, AnnouncementError> {
         let read = |name: String| {
             let found = self.store.read(&name)?;
             found.ok_or(AnnouncementError::Missing(name))
         };
         let document = layout::manifest(release);
-        let bytes = read(document.clone())?;
-        let claim: Claim = canonical::from_slice(&read(layout::claim(release))?)?;
-        let published = Published {
-            name: release.clone(),
-            digest: hash::sha256(&bytes),
-            manifest: String::from_utf8_lossy(&bytes).into_owned(),
-            bundle: read(layout::bundle(&document))?,
-        };
-        let plan = canonical::from_slice(&read(layout::plan(release))?)?;
-        let (header, environment) = (claim.header, self.environment);
-        Ok(News { published, plan, header, environment, url, yanked: None })
+        let manifest = read(document.clone())?;
+        if hash::sha256(&manifest) != *digest {
+            return Err(AnnouncementError::Forged(document));
+        }
+        let name = layout::bundle(&document);
+        let bundle = read(name.clone())?;
+        bundle::verify_message(&bundle, &manifest, trust)
+            .map_err(|_| AnnouncementError::Forged(name))?;
+        let manifest = String::from_utf8_lossy(&manifest).into_owned();
+        let signed = Release::from_yaml(&manifest)
+            .map_err(|source| PublishError::Published { document, source });
+        let spec = signed.map_err(Box::new)?.spec;
+        let plan = read(layout::plan(release))?;
+        if spec.plan.is_none_or(|named| named.sha256 != hash::sha256(&plan)) {
+            return Err(AnnouncementError::Forged(layout::plan(release)));
+        }
+        let (name, digest) = (release.clone(), *digest);
+        Ok(News {
+            published: Published { name, manifest, digest, bundle },
+            plan: canonical::from_slice(&plan)?,
+            previous: spec.previous,
+            environment: self.environment,
+            url,
+            yanked,
+        })
     }
+}
 
-    /// Announces that a release should not be used any more. Saying it once more carries the same id.
-    pub fn announce_yank(
-        &self,
-        release: &ReleaseName,
-        reason: &str,
-        (announcer, url): (&dyn Announcer, &str),
-    ) -> Result<Announced, AnnouncementError> {
-        let news = News { yanked: Some(reason), ..self.news(release, url)? };
-        let (document, message, attributes) = message(&news)?;
-        let id = hash::sha256(document.as_bytes());
-        let subject = format!("kdistro {release} is yanked");
-        Ok(announcer.announce(&id, &subject, &message, &attributes)?)
+/// The record of an announcement.
+fn record(release: &ReleaseName, yanked: Option<&str>) -> String {
+    match yanked {
+        Some(_) => layout::yank_announcement(release),
+        None => layout::announcement(release),
     }
+}
+
+/// What all announcements of a release in an environment share, and no others: by it subscribers drop repeats.
+pub fn id(environment: &str, manifest: &Digest) -> Digest {
+    hash::sha256(format!("{environment} {manifest}").as_bytes())
 }
 
 /// Writes the document, the message that carries it, and its attributes; manifest and bundle only by digest where the
@@ -142,10 +169,10 @@ fn message(news: &News<'_>) -> Result<(String, String, BTreeMap<String, String>)
     let severity_word = serde_json::to_value(severity).map_err(CanonicalError::Json)?;
     let severity_word = severity_word.as_str().unwrap_or_default().to_owned();
     let attributes = BTreeMap::from([
-        ("channel".to_owned(), news.header.channel.to_string()),
+        ("channel".to_owned(), news.published.name.channel.to_string()),
         ("environment".to_owned(), news.environment.to_owned()),
         ("event".to_owned(), if news.yanked.is_some() { "yanked" } else { "released" }.to_owned()),
-        ("number".to_owned(), news.header.number.to_string()),
+        ("number".to_owned(), news.published.name.number.to_string()),
         ("severity".to_owned(), severity_word),
     ]);
     let overhead: usize =
@@ -165,8 +192,8 @@ fn envelope(news: &News<'_>, with_content: bool) -> Result<(String, String), Can
     let announcement = Announcement {
         schema: SCHEMA.to_owned(),
         environment: news.environment.to_owned(),
-        channel: news.header.channel.clone(),
-        number: news.header.number,
+        channel: name.channel.clone(),
+        number: name.number,
         manifest: Document {
             uri: format!("{}/{document}", news.url),
             sha256: *digest,
@@ -177,7 +204,7 @@ fn envelope(news: &News<'_>, with_content: bool) -> Result<(String, String), Can
             sha256: hash::sha256(bundle),
             content: with_content.then_some(bundle_text),
         },
-        previous: news.header.previous.clone(),
+        previous: news.previous.clone(),
         severity: release::severity(&news.plan),
         fixes: release::fixes(&news.plan),
         yanked: news.yanked.map(str::to_owned),

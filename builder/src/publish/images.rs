@@ -115,7 +115,8 @@ impl Publisher<'_> {
         journal: &mut Journal,
     ) -> Result<(), PublishError> {
         let name = format!("registry/{repository}:{tag}");
-        if journal.has_published(&name, &pushed.index) {
+        // Tags come last: with it everything is there, whatever the journal says.
+        if self.registry.resolve(repository, tag)? == Some(pushed.index) {
             return Ok(());
         }
         self.reporter.progress(format!("pushing {repository}:{tag}"));

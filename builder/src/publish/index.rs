@@ -8,7 +8,11 @@ use kdistro_formats::{
     release::{API_VERSION, ManifestError, Metadata, ReleaseRef},
     yaml,
 };
-use kdistro_verify::{bundle, hash, trust::Trust};
+use kdistro_verify::{
+    bundle::{self, Logged},
+    hash,
+    trust::Trust,
+};
 
 use super::{PublishError, Publisher};
 use crate::{config::channel::Channel, journal::Journal};
@@ -39,23 +43,43 @@ pub enum Change {
 }
 
 impl Publisher<'_> {
-    /// Reads the index of a channel and checks that this environment signed it.
+    /// Reads the index of a channel and checks that this environment signed it, that the log still proves it, and that it
+    /// is not older than the one which this machine saw last.
     pub fn index(
         &self,
         channel: &ChannelName,
         trust: &Trust,
     ) -> Result<Option<Current>, PublishError> {
         let document = layout::channel_index(channel);
-        let Some(bytes) = self.store.read(&document)? else { return Ok(None) };
+        let (log, seen) = (&self.signing.log, self.seen(channel, trust)?);
+        let turned_back = || PublishError::TurnedBack(document.clone(), log.seen_file(channel));
+        let Some(bytes) = self.store.read(&document)? else {
+            return if seen.is_none() { Ok(None) } else { Err(turned_back()) };
+        };
         let name = layout::channel_bundle(&hash::sha256(&bytes));
         let signed =
             self.store.read(&name)?.ok_or_else(|| PublishError::Unsigned(document.clone()))?;
-        bundle::verify_message(&signed, &bytes, trust)
+        let logged = bundle::verify_message(&signed, &bytes, trust)
             .map_err(|source| PublishError::Forged { document: document.clone(), source })?;
+        if seen.is_some_and(|seen| seen.index > logged.index) {
+            return Err(turned_back());
+        }
+        log.demand(&name, (logged.tree_size, &logged.root))?;
+        log.see(channel, &signed)?;
         let text = String::from_utf8_lossy(&bytes);
         let index = ReleaseChannel::from_yaml(&text)
             .map_err(|source| PublishError::Published { document, source })?;
         Ok(Some(Current { bytes, index }))
+    }
+
+    /// Where the index stands in the log that this machine saw last.
+    fn seen(&self, channel: &ChannelName, trust: &Trust) -> Result<Option<Logged>, PublishError> {
+        let log = &self.signing.log;
+        let Some(kept) = log.seen(channel)? else { return Ok(None) };
+        let verified = bundle::verify_signed_digest(&kept, trust);
+        let document = log.seen_file(channel).display().to_string();
+        let (_, logged) = verified.map_err(|source| PublishError::Forged { document, source })?;
+        Ok(Some(logged))
     }
 
     /// Says `change` in the index, unless it is said already. The bundle stands before the index is swapped.
@@ -98,6 +122,8 @@ impl Publisher<'_> {
             }
             let old = current.as_ref().map(|current| current.bytes.as_slice());
             if self.store.swap(&document, old, &bytes)? {
+                // What this machine said it must see again.
+                self.index(&channel.channel, trust)?;
                 return Ok(());
             }
         }
@@ -195,7 +221,8 @@ fn withhold(status: &mut ChannelStatus, withheld: &Withheld) {
     }
 }
 
-fn empty() -> ChannelStatus {
+/// What a channel says before anything was released in it.
+pub fn empty() -> ChannelStatus {
     ChannelStatus {
         active: true,
         latest_release: 0,

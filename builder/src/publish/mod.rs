@@ -23,7 +23,7 @@ use kdistro_border::{
     store::{self},
 };
 use kdistro_formats::{
-    Digest, ReleaseName,
+    ChannelName, Digest, ReleaseName,
     canonical::CanonicalError,
     claim::Claim,
     layout,
@@ -34,7 +34,7 @@ use kdistro_formats::{
     yaml::WriteError,
 };
 use kdistro_verify::{
-    bundle::BundleError,
+    bundle::{self, BundleError},
     hash::{self, Hashes},
     trust::TrustError,
 };
@@ -45,7 +45,7 @@ use crate::{
     journal::{Entry, Journal, JournalError},
     release::ReleaseError,
     report::Reporter,
-    sign::{Signing, SigningError, keys::KeysError},
+    sign::{Signing, SigningError, keys::KeysError, log::LogError},
 };
 
 /// Why a release could not be published.
@@ -151,6 +151,25 @@ pub enum PublishError {
         /// What the channel's index says of it.
         what: String,
     },
+    /// The index is older than one that was seen.
+    #[error(
+        "`{0}` in the store is older than the one that {known} proves: it was turned back\nhelp:  put the newer one back; what it says of yanked releases would be lost", known = .1.display()
+    )]
+    TurnedBack(String, PathBuf),
+    /// A release was to be published in another channel than it is of.
+    #[error("release {release} is not of channel {channel}")]
+    OtherChannel {
+        /// The release.
+        release: ReleaseName,
+        /// The channel.
+        channel: ChannelName,
+    },
+    /// The environment's keys are not what they should be.
+    #[error("the environment's keys")]
+    Signing(#[from] SigningError),
+    /// The log cannot be trusted.
+    #[error(transparent)]
+    Log(#[from] LogError),
     /// Others kept changing the index.
     #[error("`{0}` was changed by others again and again; try again")]
     Crowded(String),
@@ -277,19 +296,29 @@ impl Publisher<'_> {
         journal: &mut Journal,
     ) -> Result<Vec<u8>, PublishError> {
         let name = layout::bundle(document);
-        self.keep_signed((document, &name), journal, |journal| self.signing.message(bytes, journal))
+        let trust = self.signing.trust()?;
+        let is_good = |bundle: &[u8]| bundle::verify_message(bundle, bytes, &trust).map(drop);
+        let sign = |journal: &mut Journal| self.signing.message(bytes, journal);
+        self.keep_signed((document, &name), journal, (is_good, sign))
     }
 
-    /// Publishes the bundle that `sign` makes of a document under a name, unless one is there: no two are alike, so
-    /// what is published stands.
+    /// Publishes the bundle that `sign` makes of a document under a name, unless a good one is there: no two are alike,
+    /// so what is published stands.
     fn keep_signed(
         &self,
         (document, name): (&str, &str),
         journal: &mut Journal,
-        sign: impl FnOnce(&mut Journal) -> Result<Vec<u8>, SigningError>,
+        (check, sign): (
+            impl Fn(&[u8]) -> Result<(), BundleError>,
+            impl FnOnce(&mut Journal) -> Result<Vec<u8>, SigningError>,
+        ),
     ) -> Result<Vec<u8>, PublishError> {
+        let good = |there: Vec<u8>| match check(&there) {
+            Ok(()) => Ok(there),
+            Err(source) => Err(PublishError::Forged { document: document.to_owned(), source }),
+        };
         if let Some(there) = self.store.read(name)? {
-            return Ok(there);
+            return good(there);
         }
         let signed = sign(journal);
         let bundle = signed
@@ -297,7 +326,7 @@ impl Publisher<'_> {
         match self.create(name, &bundle, journal) {
             // Another run signed the same meanwhile: either will do.
             Err(PublishError::Store(StoreError::Conflict { .. })) => {
-                Ok(self.store.read(name)?.unwrap_or(bundle))
+                good(self.store.read(name)?.unwrap_or(bundle))
             }
             created => created.map(|()| bundle),
         }
@@ -311,7 +340,7 @@ impl Publisher<'_> {
     ) -> Result<Vec<u8>, PublishError> {
         self.create(layout::PUBLIC_KEY, keys.release_key()?.to_pem().as_bytes(), journal)?;
         self.create(layout::LOG_KEY, keys.log_key()?.to_pem().as_bytes(), journal)?;
-        let root = keys.trusted_root(self.signing.log.origin)?;
+        let root = self.signing.trusted_root()?;
         self.create(layout::TRUSTED_ROOT, &root, journal)?;
         self.sign(layout::TRUSTED_ROOT, &root, journal)?;
         Ok(root)
@@ -319,10 +348,11 @@ impl Publisher<'_> {
 
     fn create(&self, name: &str, bytes: &[u8], journal: &mut Journal) -> Result<(), PublishError> {
         let digest = hash::sha256(bytes);
+        // Whatever the journal says: what is there costs one request, and what is gone is put back.
+        self.store.create(name, Content::Bytes(bytes))?;
         if journal.has_published(name, &digest) {
             return Ok(());
         }
-        self.store.create(name, Content::Bytes(bytes))?;
         Ok(journal.write(&Entry::Published { name: name.to_owned(), digest })?)
     }
 }

@@ -24,6 +24,16 @@ pub enum NumberError {
         /// What is wrong.
         source: CanonicalError,
     },
+    /// A claim that is not where it belongs.
+    #[error(
+        "`{name}` in the store is the claim of {found}\nhelp:  find out who wrote it before anything else is published"
+    )]
+    Foreign {
+        /// Its name.
+        name: String,
+        /// The release that it names.
+        found: ReleaseName,
+    },
     /// An unfinished release has another plan.
     #[error(
         "release {release} was begun with another plan ({claimed}, now {wanted}) and is not finished\nhelp:  finish it first: check out the configuration it was begun with and run `kdistro cut` again; or give the number up with `kdistro abandon {release} --reason …`"
@@ -37,7 +47,9 @@ pub enum NumberError {
         wanted: Digest,
     },
     /// Somebody else took the number at the same moment.
-    #[error("release {0} was claimed by another run at this moment; run this again")]
+    #[error(
+        "release {0} was claimed by another run, now or before, for something else; run this again"
+    )]
     Taken(ReleaseName),
 }
 
@@ -64,7 +76,15 @@ pub fn state(
     index: Option<&ReleaseChannel>,
     plan: &Digest,
 ) -> Result<State, NumberError> {
-    let numbers = claimed(store, channel)?;
+    let mut numbers = claimed(store, channel)?;
+    // A number stays used when somebody removes its claim.
+    numbers.extend(index.iter().flat_map(|index| {
+        let status = &index.status;
+        let offered = status.releases.iter().map(|offered| offered.number);
+        offered.chain(status.withheld.iter().map(|withheld| withheld.number))
+    }));
+    numbers.sort_unstable();
+    numbers.dedup();
     let last = numbers.last().copied().unwrap_or(0);
     let known = |number: u32| {
         let withheld =
@@ -110,8 +130,11 @@ pub fn take(store: &dyn Store, claim: &Claim) -> Result<(), NumberError> {
 pub fn read_claim(store: &dyn Store, release: &ReleaseName) -> Result<Option<Claim>, NumberError> {
     let name = layout::claim(release);
     let Some(bytes) = store.read(&name)? else { return Ok(None) };
-    let claim = canonical::from_slice(&bytes);
-    claim.map(Some).map_err(|source| NumberError::Claim { name, source })
+    let claim: Claim = canonical::from_slice(&bytes)
+        .map_err(|source| NumberError::Claim { name: name.clone(), source })?;
+    let header = &claim.header;
+    let found = ReleaseName { channel: header.channel.clone(), number: header.number };
+    if found == *release { Ok(Some(claim)) } else { Err(NumberError::Foreign { name, found }) }
 }
 
 /// Every number that was claimed, ascending.
@@ -120,7 +143,8 @@ pub fn claimed(store: &dyn Store, channel: &ChannelName) -> Result<Vec<u32>, Sto
     let names = store.list(&prefix)?;
     let numbers = names.iter().filter_map(|name| {
         let number = name.strip_prefix(&prefix)?.strip_suffix("/claim")?;
-        number.parse::<u32>().ok()
+        // Written as the names of releases are, and no other way.
+        Some(format!("{channel}-{number}").parse::<ReleaseName>().ok()?.number)
     });
     let mut numbers: Vec<_> = numbers.collect();
     numbers.sort_unstable();

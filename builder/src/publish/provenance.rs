@@ -13,7 +13,11 @@ use kdistro_formats::{
         STATEMENT, Statement, Subject,
     },
 };
-use kdistro_verify::hash::{self, Hashes};
+use kdistro_verify::{
+    bundle::{self, BundleError},
+    hash::{self, Hashes},
+    trust::Trust,
+};
 
 use super::{PublishError, Publisher, Ready, images};
 use crate::{
@@ -32,12 +36,13 @@ impl Publisher<'_> {
     ) -> Result<BTreeMap<String, Vec<u8>>, PublishError> {
         let with_images: BTreeSet<_> =
             images::planned(ready).map(|(component, ..)| component.name.as_str()).collect();
+        let trust = self.signing.trust()?;
         let mut bundles = BTreeMap::new();
         for (component, statement) in ready.provenances {
             let document = layout::provenance(name, component);
-            let bundle = self.keep_signed((&document, &document), journal, |journal| {
-                self.signing.statement(statement, journal)
-            })?;
+            let is_good = |bundle: &[u8]| is_of((bundle, &trust), statement);
+            let sign = |journal: &mut Journal| self.signing.statement(statement, journal);
+            let bundle = self.keep_signed((&document, &document), journal, (is_good, sign))?;
             if with_images.contains(component.as_str()) {
                 self.create(&layout::image_blob(&hash::sha256(&bundle)), &bundle, journal)?;
             }
@@ -45,6 +50,20 @@ impl Publisher<'_> {
         }
         Ok(bundles)
     }
+}
+
+/// Checks that a bundle is a signed provenance of the same assets, from the same plan, as a statement.
+fn is_of(
+    (bundle, trust): (&[u8], &Trust),
+    statement: &Statement<Provenance>,
+) -> Result<(), BundleError> {
+    let (said, _) = bundle::verify_statement::<Provenance>(bundle, trust)?;
+    let about = |statement: &Statement<Provenance>| {
+        let parameters = &statement.predicate.build_definition.external_parameters;
+        hash::sha256(format!("{:?} {parameters:?}", statement.subject).as_bytes())
+    };
+    let (signed, found) = (about(&said), about(statement));
+    if signed == found { Ok(()) } else { Err(BundleError::Document { signed, found }) }
 }
 
 /// What is said of how a release was built.

@@ -33,7 +33,13 @@ impl Publisher<'_> {
         offer: &Offer<'_>,
         journal: &mut Journal,
     ) -> Result<Published, PublishError> {
-        self.refuse_early(ready, &ready.name())?;
+        let (release, channel) = (ready.name(), &offer.channel.channel);
+        if release.channel != *channel {
+            return Err(PublishError::OtherChannel { release, channel: channel.clone() });
+        }
+        self.refuse_early(ready, &release)?;
+        // Before anything is claimed or signed: a log that was cut, and an index that was turned back.
+        self.index(channel, offer.trust)?;
         self.registry.prepare(&images::repositories(ready))?;
         number::take(self.store, ready.claim)?;
         journal.write(&Entry::Claimed { claim: hash::sha256(&canonical::to_vec(ready.claim)?) })?;

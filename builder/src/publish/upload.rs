@@ -34,8 +34,8 @@ struct Present {
 }
 
 impl Publisher<'_> {
-    /// Uploads what neither the journal nor the store says is there, and makes sure that everything in the release's
-    /// folder really is before a manifest names it.
+    /// Uploads what neither the journal nor the store says is there, and makes sure that everything really is before a
+    /// manifest names it.
     pub(super) fn upload_all(
         &self,
         uploads: &[Upload],
@@ -44,7 +44,7 @@ impl Publisher<'_> {
     ) -> Result<(), PublishError> {
         let is_known = |upload: &&Upload| journal.has_published(upload.name(), &upload.digest());
         let waiting: Vec<_> = uploads.iter().filter(|upload| !is_known(upload)).collect();
-        let present = self.present(&waiting, release)?;
+        let present = self.present((uploads, &waiting), release)?;
         let is_left = |upload: &&Upload| !present.complete.contains(folder(upload.name()));
         let mut left: Vec<_> = waiting.into_iter().filter(is_left).collect();
         // The largest first, so that none is left alone at the end.
@@ -56,27 +56,26 @@ impl Publisher<'_> {
         for some in [first, rest, last] {
             self.upload_some(&some, &present, &journal)?;
         }
-        self.refuse_gaps(uploads, present, &format!("{}/", layout::release(release)))
+        self.refuse_gaps(uploads, present, release)
     }
 
-    /// Refuses to go on when something is not there that should be below a prefix.
+    /// Refuses to go on when something is not there that should be.
     fn refuse_gaps(
         &self,
         uploads: &[Upload],
         present: Present,
-        prefix: &str,
+        release: &ReleaseName,
     ) -> Result<(), PublishError> {
         let listed = if present.outdated.into_inner() {
-            self.store.list(prefix)?.into_iter().collect()
+            self.listed(uploads.iter(), release)?
         } else {
             present.listed
         };
-        let mut names = uploads.iter().map(Upload::name);
-        let gone = names.find(|name| name.starts_with(prefix) && !listed.contains(*name));
+        let gone = uploads.iter().map(Upload::name).find(|name| !listed.contains(*name));
         gone.map_or(Ok(()), |gone| Err(PublishError::Vanished(gone.to_owned())))
     }
 
-    /// Lists the release's folder, and where else something is to be put.
+    /// Lists the release's folder, and where else something of it belongs.
     fn listed<'u>(
         &self,
         uploads: impl Iterator<Item = &'u Upload>,
@@ -95,9 +94,13 @@ impl Publisher<'_> {
         Ok(listed)
     }
 
-    /// Lists what is there where something is to be put, and reads the sums.
-    fn present(&self, waiting: &[&Upload], release: &ReleaseName) -> Result<Present, PublishError> {
-        let listed = self.listed(waiting.iter().copied(), release)?;
+    /// Lists what is there, and reads the sums of folders in which something is to be put.
+    fn present(
+        &self,
+        (all, waiting): (&[Upload], &[&Upload]),
+        release: &ReleaseName,
+    ) -> Result<Present, PublishError> {
+        let listed = self.listed(all.iter(), release)?;
         let (complete, outdated) = (BTreeSet::new(), AtomicBool::new(false));
         let mut present = Present { listed, complete, outdated };
         for upload in waiting {

@@ -7,7 +7,7 @@
 use std::{fs, io, path::PathBuf};
 
 use kdistro_border::{Content, SignError, Signer, Store, StoreError};
-use kdistro_formats::{Digest, layout};
+use kdistro_formats::{ChannelName, Digest, layout};
 use kdistro_verify::{
     log::{
         Checkpoint, LogError as ReadError, TILE_WIDTH, Tree, leaf_hash, node_hash, open_checkpoint,
@@ -54,7 +54,7 @@ pub enum LogError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// What lies in the store is not the log that we wrote.
-    #[error("the log in the store is not what was written")]
+    #[error("the log in the store cannot be read, or is not what was written")]
     Read(#[from] ReadError),
     /// The log key refused.
     #[error("cannot sign the checkpoint")]
@@ -67,6 +67,16 @@ pub enum LogError {
     Forked {
         /// Where the last head is kept.
         path: PathBuf,
+        /// What is wrong.
+        source: ReadError,
+    },
+    /// A tree that something signed proves is not part of the log.
+    #[error(
+        "the log does not contain the tree that `{by}` proves: it was cut or forked\nhelp:  find out who wrote to the store before anything else is signed"
+    )]
+    Lost {
+        /// What proves it.
+        by: String,
         /// What is wrong.
         source: ReadError,
     },
@@ -156,7 +166,53 @@ impl Log<'_> {
                 Tree::new(head.size, &fetch).check_contains(kept.size, &kept.root, &head.root)
             }
         };
-        contained.map_err(|source| LogError::Forked { path: self.head.clone(), source })
+        contained.map_err(|source| match source {
+            // Nobody could tell.
+            ReadError::Read { .. } => source.into(),
+            source => LogError::Forked { path: self.head.clone(), source },
+        })
+    }
+
+    /// Where this machine keeps the bundle of an index that it saw last, outside of the store, beside the log's head.
+    pub fn seen_file(&self, channel: &ChannelName) -> PathBuf {
+        self.head.with_file_name(format!("{}.index-{channel}", self.origin))
+    }
+
+    /// The bundle of the index of a channel that this machine saw last.
+    pub fn seen(&self, channel: &ChannelName) -> Result<Option<Vec<u8>>, LogError> {
+        let path = self.seen_file(channel);
+        match fs::read(&path) {
+            Ok(kept) => Ok(Some(kept)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(LogError::Io { path, source }),
+        }
+    }
+
+    /// Keeps the bundle of an index.
+    pub fn see(&self, channel: &ChannelName, bundle: &[u8]) -> Result<(), LogError> {
+        if self.seen(channel)?.is_some_and(|kept| kept == bundle) {
+            return Ok(());
+        }
+        let path = self.seen_file(channel);
+        write_whole(&path, bundle).map_err(|source| LogError::Io { path, source })
+    }
+
+    /// Demands that the log contains a tree that `by`, something signed, proves.
+    pub fn demand(&self, by: &str, (size, root): (u64, &Digest)) -> Result<(), LogError> {
+        let lost = |source| match source {
+            ReadError::Read { .. } => LogError::Read(source),
+            source => LogError::Lost { by: by.to_owned(), source },
+        };
+        let fetch = |path: &str| self.fetch(path);
+        match self.current()?.1 {
+            Some(head) if head.size >= size => {
+                Tree::new(head.size, &fetch).check_contains(size, root, &head.root).map_err(lost)
+            }
+            head => {
+                let new = head.map_or(0, |head| head.size);
+                Err(lost(ReadError::Cut { old: size, new }))
+            }
+        }
     }
 
     fn find(&self, leaf: &[u8], size: u64) -> Result<Option<u64>, LogError> {

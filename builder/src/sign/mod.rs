@@ -14,7 +14,7 @@ use kdistro_formats::{
 };
 use kdistro_verify::{
     hash,
-    trust::{PublicKey, TrustError},
+    trust::{PublicKey, Trust, TrustError},
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -55,6 +55,17 @@ pub struct Signing<'a> {
 }
 
 impl Signing<'_> {
+    /// The trusted root of what is signed here.
+    pub fn trusted_root(&self) -> Result<Vec<u8>, SigningError> {
+        Ok(keys::trusted_root(self.log.origin, &self.log.public_key()?)?)
+    }
+
+    /// Whom to believe about what is signed here.
+    pub fn trust(&self) -> Result<Trust, SigningError> {
+        let key = PublicKey::from_spki_der(self.signer.public_key())?;
+        Ok(Trust::from_trusted_root(&self.trusted_root()?, &key)?)
+    }
+
     /// Signs a document and returns its bundle. What the journal has signed before is not signed again.
     pub fn message(&self, document: &[u8], journal: &mut Journal) -> Result<Vec<u8>, SigningError> {
         let digest = hash::sha256(document);

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use kdistro::{config::CRDS, release::kubeadm};
+use kdistro::{config::CRDS, publish::announce, release::kubeadm};
 use kdistro_formats::{
     Digest, ReleaseName,
     announcement::{Announcement, Envelope},
@@ -23,7 +23,7 @@ use kdistro_verify::{
 };
 
 use crate::{
-    release::{CHANNEL, ORIGIN, REGISTRY, Site, URL, name},
+    release::{CHANNEL, ENVIRONMENT, ORIGIN, REGISTRY, Site, URL, name},
     world::{Change, World},
 };
 
@@ -85,9 +85,10 @@ impl Seen {
             let there = world.files.contains_key(document);
             return demand(there, || format!("{file} signs what is not there"));
         }
-        let record = |number: &u32| layout::announcement(&name(*number)) == file;
-        if file.ends_with("/announcement.json") {
-            let told = self.released.keys().any(record);
+        if file.ends_with("/announcement.json") || file.ends_with("/announcement.yank.json") {
+            let released = self.released.keys().map(|number| layout::announcement(&name(*number)));
+            let yanked = self.yanked.keys().map(|number| layout::yank_announcement(&name(*number)));
+            let told = released.chain(yanked).any(|record| record == file);
             return demand(told, || format!("{file} records what nobody was told"));
         }
         Ok(())
@@ -237,7 +238,8 @@ impl Seen {
         let mut yanked = status.iter().flat_map(|status| &status.yanked);
         let ids = match &said.yanked {
             None => {
-                demand(told.id == said.manifest.sha256, || "the id is not the digest".to_owned())?;
+                let id = announce::id(ENVIRONMENT, &said.manifest.sha256);
+                demand(told.id == id, || "the id is another".to_owned())?;
                 &mut self.released
             }
             Some(reason) => {

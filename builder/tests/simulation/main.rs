@@ -16,6 +16,7 @@ mod plot;
 mod process;
 mod release;
 mod schedule;
+mod trace;
 mod world;
 
 use std::{
@@ -79,7 +80,8 @@ fn every_invariant_holds_in_every_schedule() {
         all.lock().unwrap().add(counts);
     };
     thread::scope(|scope| {
-        for _ in 0..thread::available_parallelism().map_or(1, NonZero::get) {
+        // Twice as many as there are processors: of two that publish at once one always waits.
+        for _ in 0..2 * thread::available_parallelism().map_or(1, NonZero::get) {
             scope.spawn(work);
         }
     });

@@ -59,7 +59,9 @@ impl Refusal {
                 match error {
                     NumberError::Unfinished { .. } => true,
                     NumberError::Taken(_) => at_once,
-                    NumberError::Store(_) | NumberError::Claim { .. } => false,
+                    NumberError::Store(_)
+                    | NumberError::Claim { .. }
+                    | NumberError::Foreign { .. } => false,
                 }
             }
             Self::Cut(CutError::Publish(PublishError::Settled { .. })) => at_once,
@@ -222,8 +224,7 @@ impl<'a> Operator<'a> {
         let publisher = self.publisher();
         let mut journal = self.journal(release.number)?;
         publisher.yank(release, reason, (&site.channel, None), (&site.trust, &mut journal))?;
-        publisher.announce_yank(release, reason, (self.process, URL))?;
-        Ok(())
+        self.announce()
     }
 
     /// The command `abandon`.

@@ -1,6 +1,6 @@
 //! One schedule from its seed to its end: what people run, what goes wrong, what must be true when all is done.
 
-use std::{panic, thread};
+use std::{collections::BTreeSet, panic, thread};
 
 use kdistro_formats::layout;
 use kdistro_verify::check::{self, Scope, TrustSource};
@@ -10,6 +10,7 @@ use crate::{
     process::{Machine, Process, Scene, State},
     release::{Site, name},
     schedule::{Numbers, Script, Turns},
+    trace::Trace,
     world::INJECTED,
 };
 
@@ -106,14 +107,15 @@ pub(crate) fn play(
     let mut numbers = Numbers::new(seed);
     let plot = Plot::draw(&mut numbers);
     let mut state = before[usize::from(plot.has_release)].clone();
-    state.trace = traced.then(|| format!("{plot:?}\n"));
+    state.trace = traced.then(Trace::default);
+    state.note(|| format!("{plot:?}"));
     let mut play = Play::new(site, state, numbers);
     let is_verified = traced || seed.is_multiple_of(VERIFIED);
     let played = panic::catch_unwind(panic::AssertUnwindSafe(|| play.through(&plot, is_verified)));
     let played = played.unwrap_or_else(|_| Err("it panicked".to_owned()));
     let counts = play.counts;
     let trace = play.scene.look().trace.take();
-    (trace.unwrap_or_default(), played.map(|()| counts))
+    (trace.map(Trace::into_text).unwrap_or_default(), played.map(|()| counts))
 }
 
 /// The worlds in which schedules begin: an empty one, and one with a release.
@@ -216,7 +218,12 @@ impl<'a> Play<'a> {
             return Err(broken);
         }
         let story = ended.as_ref().err().map(Refusal::story);
-        state.note(|| format!("{act:?}: {}", story.as_deref().unwrap_or("served")));
+        state.note(|| {
+            let line = format!("{act:?}: {}", story.as_deref().unwrap_or("served"));
+            // The folders of machines are called by chance.
+            let machines = self.machines.iter().zip(1..);
+            machines.fold(line, |line, (machine, number)| machine.rename(&line, number))
+        });
         let counts = &mut self.counts;
         match (ended, story) {
             _ if killed => counts.killed += 1,
@@ -316,22 +323,22 @@ impl<'a> Play<'a> {
         (0..2).find(|reason| reason_of(*reason) == *said)
     }
 
-    /// Everything that is offered was announced, and everything that was yanked.
+    /// Everything that is offered was announced, or that it is yanked, with a record of it.
     pub(crate) fn is_all_announced(&self) -> Played {
         let (offered, state) = (self.offered(), self.scene.look());
-        let silent = offered.iter().find(|number| {
-            let record = layout::announcement(&name(**number));
-            !state.seen.released.contains_key(number) || !state.world.files.contains_key(&record)
-        });
-        if let Some(number) = silent {
-            return Err(format!("release {number} is offered, and was never announced"));
-        }
         let index = state.seen.index.iter();
-        let mut yanked = index.flat_map(|index| &index.status.yanked);
-        match yanked.find(|yanked| !state.seen.yanked.contains_key(&yanked.number)) {
-            Some(yanked) => Err(format!("nobody was told that {} is yanked", yanked.number)),
-            None => Ok(()),
-        }
+        let yanked: BTreeSet<_> =
+            index.flat_map(|index| &index.status.yanked).map(|yanked| yanked.number).collect();
+        let silent = offered.iter().find(|number| {
+            let release = name(**number);
+            let (told, record) = if yanked.contains(number) {
+                (&state.seen.yanked, layout::yank_announcement(&release))
+            } else {
+                (&state.seen.released, layout::announcement(&release))
+            };
+            !told.contains_key(number) || !state.world.files.contains_key(&record)
+        });
+        silent.map_or(Ok(()), |number| Err(format!("nobody was told what became of {number}")))
     }
 
     /// A stranger verifies the whole store.

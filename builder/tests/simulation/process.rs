@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt::Write as _,
     fs,
     io::{self, Read},
     path::PathBuf,
@@ -21,6 +20,7 @@ use crate::{
     invariants::Seen,
     release::Site,
     schedule::{Fate, Script, Turns},
+    trace::Trace,
     world::{Change, Done, INJECTED, Told, World, service},
 };
 
@@ -38,7 +38,7 @@ pub(crate) struct State {
     /// What does not hold.
     pub(crate) broken: Option<String>,
     /// What was done, where that is asked for.
-    pub(crate) trace: Option<String>,
+    pub(crate) trace: Option<Trace>,
 }
 
 impl<'a> Scene<'a> {
@@ -59,7 +59,7 @@ impl State {
     /// Writes down what was done.
     pub(crate) fn note(&mut self, line: impl FnOnce() -> String) {
         if let Some(trace) = &mut self.trace {
-            let _ = writeln!(trace, "{}", line());
+            trace.add(&line());
         }
     }
 }
@@ -83,6 +83,11 @@ impl Machine {
 
     pub(crate) fn head(&self) -> PathBuf {
         self.folder.path().join("head")
+    }
+
+    /// Calls it by a number in a text.
+    pub(crate) fn rename(&self, text: &str, number: u32) -> String {
+        text.replace(&self.folder.path().display().to_string(), &format!("machine {number}"))
     }
 
     /// What is on it now.

@@ -2,6 +2,7 @@
 #![cfg(feature = "aws")]
 
 mod faults;
+mod helper;
 mod release;
 
 use std::{fs, path::Path, process::Command};

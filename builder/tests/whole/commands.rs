@@ -92,7 +92,7 @@ fn every_command_answers_with_one_json_document() {
         (&["cut", CHANNEL], 0, "/release", "9-1-1"),
         (&["cut", CHANNEL], 0, "/outcome", "unchanged"),
         (&["build", CHANNEL], 0, "/stage", "build"),
-        (&["check"], 0, "", "[]"),
+        (&["check"], 0, "/problems", "[]"),
         (&["status"], 0, "/0/components/0/project", "tiny/hello"),
         (&["mirror", CHANNEL], 0, "/sources/0/project", "tiny/hello"),
         (&["lock", CHANNEL, "--check"], 0, "/outcome", "current"),

@@ -17,6 +17,7 @@ use std::{
 };
 
 use kdistro_formats::channel::ReleaseChannel;
+use kdistro_testbed::{Server, Testbed};
 use kdistro_verify::hash::sha256;
 
 use self::{
@@ -25,7 +26,6 @@ use self::{
 };
 use crate::{
     run::{Ran, is_root, must, not_judged, run, with},
-    servers::Registry,
     shared::scratch,
     tools,
 };
@@ -159,12 +159,12 @@ fn kubeadm_names_images_that_skopeo_finds_under_the_manifests_digests() {
     assert_eq!((found.len(), found.into_iter().collect()), (wanted.len(), wanted), "{names:?}");
     assert!(others.iter().all(|name| named(&images, name).is_none()), "{others:?}");
     // Anybody's own registry, under the public name: as a node with a mirror for it would ask.
-    let registry = Registry::start(folder.path());
+    let bed = Testbed::start(&[Server::PlainRegistry]).unwrap();
     let settings = folder.path().join("registries.conf");
     let (public, _) = ours[0].split_once('/').unwrap();
     let text = format!(
         "[[registry]]\nprefix = \"{public}\"\nlocation = \"{}\"\ninsecure = true\n",
-        registry.host
+        bed.plain_registry()
     );
     fs::write(&settings, text).unwrap();
     for name in ours {
@@ -180,7 +180,7 @@ fn kubeadm_names_images_that_skopeo_finds_under_the_manifests_digests() {
             "--dest-tls-verify=false",
             &local,
         ]);
-        must(copy.arg(format!("docker://{}/{path}", registry.host)));
+        must(copy.arg(format!("docker://{}/{path}", bed.plain_registry())));
         let pulled = raw(&format!("docker://{name}"), &settings).expect(0).out;
         assert_eq!(sha256(pulled.as_bytes()), digest, "{name}");
         for wrong in [format!("{local}x"), format!("docker://{name}x")] {

@@ -26,5 +26,6 @@ mod run;
 mod same_bytes;
 mod servers;
 mod shared;
+mod tampered;
 mod tiny;
 mod tools;

@@ -52,6 +52,97 @@ fn an_unknown_environment_is_told_with_those_that_there_are() {
     let tiny = Tiny::ready();
     let ran = tiny.run(&["cut", CHANNEL, "--environment", "prod"]).expect(2);
     ran.says(&["unknown environment `prod`, expected one of `local`", "help:  "]);
+    let promote = |from: &str, to: &str| {
+        let ran = tiny.run(&["promote", "9-1-1", "--from", from, "--to", to]).expect(2);
+        assert!(!ran.err.contains("--environment"), "promote has no such option: {}", ran.err);
+        ran
+    };
+    promote("prod", "local").says(&["unknown environment `prod`", "another one with --from, "]);
+    promote("local", "prod").says(&["unknown environment `prod`", "another one with --to, "]);
+    promote("local", "../x").says(&["`../x` is not the name of an environment"]);
+    let ran = tiny.run(&["cut", CHANNEL, "--environment", "../../x"]).expect(2);
+    let ran = ran.says(&["`../../x` is not the name of an environment; expected letters"]);
+    assert!(!ran.err.contains("x.yaml"), "{}", ran.err);
+}
+
+/// Writes the file of an environment with places of its own.
+fn write_environment(tiny: &Tiny, name: &str, more: &str) {
+    let text = format!(
+        "name: {name}\n{more}store: {{directory: {name}/store}}\nregistry: {{directory: {name}/registry}}\n\
+         announcements: {{directory: {name}/announcements}}\nkeys: {{directory: {name}/keys}}\n\
+         logOrigin: log.{name}.kdistro.dev\n"
+    );
+    tiny.write(&format!("infra/environments/{name}.yaml"), &text);
+    tiny.commit();
+}
+
+#[test]
+fn a_help_names_the_command_for_the_environment_that_was_named() {
+    let tiny = Tiny::ready();
+    write_environment(&tiny, "dev", "development: true\n");
+    let dev = |words: &[&str]| tiny.run(&[words, &["--environment", "dev"]].concat());
+    dev(&["key", "show"])
+        .expect(2)
+        .says(&["help:  make both with `kdistro key new --environment dev`"]);
+    dev(&["cut", CHANNEL]).expect(0);
+    dev(&["abandon", "9-1-1", "--reason", "x"])
+        .expect(2)
+        .says(&["yank it with `kdistro yank 9-1-1 --reason … --environment dev`"]);
+    let claim = tiny.path("home/dev/store/kubernetes-9-1/releases");
+    fs::create_dir(claim.join("2")).unwrap();
+    let first = fs::read_to_string(claim.join("1/claim")).unwrap();
+    fs::write(claim.join("2/claim"), first.replace("\"number\":1", "\"number\":2")).unwrap();
+    fs::copy(claim.join("1/plan.json"), claim.join("2/plan.json")).unwrap();
+    dev(&["status"]).expect(0).prints(&[
+        "run `kdistro cut 9-1 --environment dev`, or",
+        "`kdistro abandon 9-1-2 --reason … --environment dev`",
+    ]);
+    // Another channel's failure is told with the same help, when it is one of several.
+    tiny.replace(PROJECT, "hello tarball", "hello archive");
+    dev(&["cut", CHANNEL, "9-7"])
+        .expect(2)
+        .says(&["`kdistro abandon 9-1-2 --reason … --environment dev`"]);
+}
+
+#[test]
+fn what_only_a_development_environment_takes_is_told_with_how_to_make_one() {
+    let tiny = Tiny::ready();
+    write_environment(&tiny, "production", "");
+    tiny.run(&["key", "new", "--environment", "production"]).expect(0);
+    tiny.write("README", "not committed\n");
+    tiny.run(&["cut", CHANNEL, "--environment", "production"]).expect(2).says(&[
+        "takes only whole channels from a clean tree",
+        "help:  commit everything and cut the whole channel, or say `development: true` in infra/environments/production.yaml",
+    ]);
+}
+
+#[test]
+fn keys_and_a_log_that_are_not_those_of_the_store_are_told_before_anything_is_claimed() {
+    let tiny = Tiny::ready();
+    tiny.cut().expect(0);
+    tiny.replace(PROJECT, "hello tarball", "hello archive");
+    tiny.commit();
+    let refused = |expected: &str| {
+        let ran = tiny.cut().expect(2).says(&[expected, "help:  put "]);
+        assert!(!ran.err.contains("find out who wrote it before"), "{}", ran.err);
+        assert!(!tiny.store().join("kubernetes-9-1/releases/2").exists());
+    };
+    let file = "infra/environments/local.yaml";
+    tiny.replace(file, "log.local", "log.other");
+    refused(
+        "was published with logOrigin log.local.kdistro.dev, and environment `local` has log.other.kdistro.dev",
+    );
+    tiny.replace(file, "log.other", "log.local");
+    let (key, kept) = (tiny.path("home/keys/log.key"), tiny.path("log.key"));
+    fs::rename(&key, &kept).unwrap();
+    refused("release.key is there, and ");
+    assert!(!key.exists(), "a new key was made beside the old one");
+    write_environment(&tiny, "other", "");
+    tiny.run(&["key", "new", "--environment", "other"]).expect(0);
+    fs::copy(tiny.path("home/other/keys/log.key"), &key).unwrap();
+    refused("was published with log key sha256:");
+    fs::rename(&kept, &key).unwrap();
+    tiny.cut().expect(0);
 }
 
 #[test]

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// An environment beside `local`, which takes only whole channels from a clean tree.
-fn add_environment(tiny: &Tiny, name: &str) {
+pub(crate) fn add_environment(tiny: &Tiny, name: &str) {
     let file = format!("infra/environments/{name}.yaml");
     let text = format!(
         "name: {name}\nstore: {{directory: {name}/store}}\nregistry: {{directory: {name}/registry}}\n\
@@ -31,7 +31,7 @@ fn add_environment(tiny: &Tiny, name: &str) {
     tiny.run(&["key", "new", "--environment", name]).expect(0);
 }
 
-fn store(tiny: &Tiny, environment: &str) -> PathBuf {
+pub(crate) fn store(tiny: &Tiny, environment: &str) -> PathBuf {
     match environment {
         "local" => tiny.store(),
         other => tiny.path("home").join(other).join("store"),
@@ -39,7 +39,7 @@ fn store(tiny: &Tiny, environment: &str) -> PathBuf {
 }
 
 /// Verifies everything in the store of one environment with the key of another.
-fn verify(tiny: &Tiny, environment: &str, signed_by: &str, manifest: &str) -> Ran {
+pub(crate) fn verify(tiny: &Tiny, environment: &str, signed_by: &str, manifest: &str) -> Ran {
     let key = tiny.path("user").join(format!("{signed_by}.pub"));
     let show = ["key", "show", "--environment", signed_by];
     fs::write(&key, must(&mut tiny.kdistro(&show))).unwrap();
@@ -47,36 +47,36 @@ fn verify(tiny: &Tiny, environment: &str, signed_by: &str, manifest: &str) -> Ra
     run(verify.arg(key).arg(store(tiny, environment).join(manifest)))
 }
 
-fn index(tiny: &Tiny, environment: &str) -> ReleaseChannel {
+pub(crate) fn index(tiny: &Tiny, environment: &str) -> ReleaseChannel {
     let file = store(tiny, environment).join("releasechannels/9-1.yaml");
     ReleaseChannel::from_yaml(&fs::read_to_string(file).unwrap()).unwrap()
 }
 
-fn promote(tiny: &Tiny, release: &str, more: &[&str]) -> Ran {
+pub(crate) fn promote(tiny: &Tiny, release: &str, more: &[&str]) -> Ran {
     let words = ["promote", release, "--from", "local", "--to", "production"];
     tiny.run(&[&words[..], more].concat())
 }
 
-fn manifest(number: u32) -> String {
+pub(crate) fn manifest(number: u32) -> String {
     format!("kubernetes-9-1/kubernetes-9-1-{number}.yaml")
 }
 
 /// Cuts a release with another plan than the one before.
-fn cut_another(tiny: &Tiny, from: &str, to: &str) {
+pub(crate) fn cut_another(tiny: &Tiny, from: &str, to: &str) {
     tiny.replace(PROJECT, from, to);
     tiny.commit();
     tiny.cut().expect(0);
 }
 
 /// A world with a release, and a second environment without any.
-fn world() -> Tiny {
+pub(crate) fn world() -> Tiny {
     let tiny = Tiny::ready();
     tiny.cut().expect(0);
     add_environment(&tiny, "production");
     tiny
 }
 
-fn count(folder: &Path) -> usize {
+pub(crate) fn count(folder: &Path) -> usize {
     fs::read_dir(folder).map_or(0, Iterator::count)
 }
 
@@ -140,7 +140,7 @@ fn the_index_of_the_other_environment_says_its_name_and_has_no_hole() {
     assert_eq!(index(&tiny, "production").status.releases.len(), 2);
     // Once more changes nothing and announces nothing.
     let before = files(&store(&tiny, "production"));
-    promote(&tiny, "9-1-3", &[]).expect(0).prints(&["copied 0 files", "announced before"]);
+    promote(&tiny, "9-1-3", &[]).expect(0).prints(&["nothing to do: it was promoted"]);
     assert_eq!(files(&store(&tiny, "production")), before);
     assert_eq!(count(&tiny.path("home/production/announcements")), 2);
     verify(&tiny, "production", "production", &manifest(3)).expect(0);
@@ -165,7 +165,7 @@ fn what_is_not_verified_is_not_promoted() {
     fs::write(&key, must(&mut tiny.kdistro(&["key", "show", "--environment", "production"])))
         .unwrap();
     promote(&tiny, "9-1-1", &["--key", key.to_str().unwrap()]).expect(1);
-    promote(&tiny, "9-1-7", &[]).expect(2).says(&["there is no such manifest"]);
+    promote(&tiny, "9-1-7", &[]).expect(2).says(&["there is no release 9-1-7 in "]);
     promote(&tiny, "9-1-1", &[]).expect(0);
 }
 

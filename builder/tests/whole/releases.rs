@@ -73,9 +73,16 @@ fn status_names_what_was_begun_and_what_upstream_has() {
     let claim = tiny.store().join("kubernetes-9-1/releases");
     fs::create_dir(claim.join("2")).unwrap();
     fs::copy(claim.join("1/claim"), claim.join("2/claim")).unwrap();
+    tiny.run(&["status"]).expect(0).prints(&[
+        "9-1-2 was begun and is not finished. Where no other run is at work on it, run `kdistro cut 9-1` with the components that it was begun with, or give it up with `kdistro abandon 9-1-2 --reason …`\n",
+    ]);
+    // What a part was begun with is known once its plan is there.
+    let plan = |number: u32| claim.join(number.to_string()).join("plan.json");
+    let part = fs::read_to_string(plan(1)).unwrap().replace("\"whole\":true", "\"whole\":false");
+    fs::write(plan(2), part).unwrap();
     tiny.run(&["status"])
         .expect(0)
-        .prints(&["9-1-2 was begun and is not finished", "kdistro abandon 9-1-2"]);
+        .prints(&["run `kdistro cut 9-1 --component tiny/hello --platform linux/amd64`, or"]);
     let upstream = tiny.path("upstream");
     for tag in ["v1.0.1", "v1.0.10", "v1.1.0", "v1.2.0-rc.1", "other"] {
         git(&upstream, &["tag", tag]);

@@ -2,24 +2,23 @@
 //! and says what to install.
 
 use std::{
-    fs::{self, File},
+    fs,
     path::{Path, PathBuf},
     process::Command,
-    sync::OnceLock,
 };
 
-use crate::run::{self, Ran, must, path, program, run, with};
+use kdistro_testbed::{debian_program, tool_of};
+
+use crate::run::{self, Ran, path, program, run, with};
 
 /// The Debian package that has a program which judges.
-const PACKAGES: [(&str, &str); 11] = [
+const PACKAGES: [(&str, &str); 9] = [
     ("bsdtar", "libarchive-tools"),
-    ("docker-registry", "docker-registry"),
     ("dpkg-query", "dpkg"),
     ("getcap", "libcap2-bin"),
     ("go", "golang-go"),
     ("node", "nodejs"),
     ("npm", "npm"),
-    ("python3", "python3-venv"),
     ("skopeo", "skopeo"),
     ("umoci", "umoci"),
     ("yq", "yq"),
@@ -62,67 +61,15 @@ fn got(ran: &Ran, what: &str, install: &str) {
 /// `python` that has `PyYAML`. Installed once for all runs, again when the list of them changes.
 #[track_caller]
 pub(crate) fn python(name: &str) -> Command {
-    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    let folder = FOLDER.get_or_init(|| {
-        let top = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let lock = File::create(top.join("judges-python.lock")).unwrap();
-        lock.lock().unwrap();
-        let (folder, list) = (top.join("judges-python"), judges().join("requirements.txt"));
-        let (wanted, done) = (fs::read(&list).unwrap(), folder.join("requirements.txt"));
-        if fs::read(&done).is_ok_and(|installed| installed == wanted) {
-            return folder;
-        }
-        if folder.is_dir() {
-            fs::remove_dir_all(&folder).unwrap();
-        }
-        let made = run(judge("python3").args(["-m", "venv"]).arg(&folder));
-        got(&made, "a virtual environment of Python", "python3-venv");
-        let options = ["install", "--quiet", "--disable-pip-version-check", "--requirement"];
-        let installed = run(with(folder.join("bin/pip"), options).arg(&list));
-        got(&installed, "what tests/judges/requirements.txt lists", "it with pip");
-        fs::copy(&list, done).unwrap();
-        folder
-    });
-    program(folder.join("bin").join(name))
+    let wanted = include_str!("../judges/requirements.txt");
+    let tool = tool_of("judges-python", wanted, name);
+    program(tool.unwrap_or_else(|error| panic!("{name} judges here: {error}")))
 }
 
-/// Unpacks cosign from Debian's unstable suite without installing it.
+/// A program of Debian's unstable suite, such as cosign, unpacked once for all runs.
 #[track_caller]
-pub(crate) fn cosign(folder: &Path) -> PathBuf {
-    let sources = "/etc/apt/sources.list.d/debian.sources";
-    let host = fs::read_to_string(sources).unwrap_or_else(|error| {
-        panic!("cosign judges here, out of the archive that {sources} names: {error}")
-    });
-    for name in ["lists/partial", "cache/archives/partial", "sources", "packages"] {
-        fs::create_dir_all(folder.join(name)).unwrap();
-    }
-    let archive = host.split("\n\n").next().unwrap_or_default();
-    let unstable = archive.lines().map(|line| match line.split_once(':') {
-        Some(("Suites", _)) => "Suites: sid\n".to_owned(),
-        _ => format!("{line}\n"),
-    });
-    fs::write(folder.join("sources/sid.sources"), unstable.collect::<String>()).unwrap();
-    fs::write(folder.join("status"), "").unwrap();
-    let at = |name: &str| folder.join(name).display().to_string();
-    let settings = format!(
-        "Dir::State::Lists \"{}\";\nDir::Cache \"{}\";\nDir::State::status \"{}\";\nDir::Etc::SourceList \"/dev/null\";\nDir::Etc::SourceParts \"{}\";\nAPT::Sandbox::User \"\";\nAcquire::Languages \"none\";\n",
-        at("lists"),
-        at("cache"),
-        at("status"),
-        at("sources")
-    );
-    fs::write(folder.join("apt.conf"), settings).unwrap();
-    let packages = folder.join("packages");
-    for arguments in [&["update", "-qq"][..], &["download", "-qq", "cosign"]] {
-        let mut apt = with("apt-get", arguments);
-        apt.current_dir(&packages).env("APT_CONFIG", folder.join("apt.conf"));
-        got(&run(&mut apt), "cosign", "the package cosign of Debian's unstable suite");
-    }
-    let root = folder.join("root");
-    for package in fs::read_dir(&packages).unwrap() {
-        must(with("dpkg-deb", ["--extract"]).arg(package.unwrap().path()).arg(&root));
-    }
-    root.join("usr/bin/cosign")
+pub(crate) fn debian(name: &str) -> Command {
+    program(debian_program(name).unwrap_or_else(|error| panic!("{name} judges here: {error}")))
 }
 
 /// Installs sigstore-js into a folder; returns the script that asks it.
@@ -140,11 +87,28 @@ pub(crate) fn sigstore_js(folder: &Path) -> PathBuf {
 /// Builds Tessera's fsck with the toolchain that built the release.
 #[track_caller]
 pub(crate) fn tessera_fsck(folder: &Path, toolchain: &Path) -> PathBuf {
-    let built = folder.join("fsck");
+    build(folder, toolchain, ("fsck", "."))
+}
+
+/// Builds Amazon's credential helper with the toolchain that built the release; returns the folder that it is in.
+#[track_caller]
+pub(crate) fn ecr_login(folder: &Path, toolchain: &Path) -> PathBuf {
+    let package =
+        "github.com/awslabs/amazon-ecr-credential-helper/ecr-login/cli/docker-credential-ecr-login";
+    let built = build(folder, toolchain, ("ecr-login", package));
+    let helper = folder.join("docker-credential-ecr-login");
+    fs::rename(built, helper).unwrap();
+    folder.to_owned()
+}
+
+/// Builds a program of a Go module of the judges.
+#[track_caller]
+fn build(folder: &Path, toolchain: &Path, (module, package): (&str, &str)) -> PathBuf {
+    let built = folder.join(module);
     let mut build = go(toolchain, folder);
-    let arguments = ["build", "-mod=readonly", "-modcacherw", "-o"];
-    build.args(arguments).arg(&built).arg(".").current_dir(judges().join("fsck"));
-    got(&run(&mut build), "Tessera's fsck", "the modules of tests/judges/fsck with go");
+    let arguments = ["build", "-mod=readonly", "-modcacherw", "-trimpath", "-o"];
+    build.args(arguments).arg(&built).arg(package).current_dir(judges().join(module));
+    got(&run(&mut build), module, "what tests/judges lists in its go.mod");
     built
 }
 

@@ -8,8 +8,16 @@ const store = '';
 
 const blob = /^\/v2\/[a-z0-9][a-z0-9._\/-]*\/blobs\/sha256(?::|%3[Aa])([0-9a-f]{64})$/;
 
+// CloudFront follows `..` and decodes before it takes a path for one of `/v2/*`, and hands it on as it came, which the registry
+// may read otherwise. So none passes that names of repositories, tags and digests do not need.
+const known = /^\/v2\/(?:[A-Za-z0-9_.:+=\/-]|%3[Aa])*$/;
+const elsewhere = /\/[.\/]/;
+
 function handler(event) {
     const request = event.request;
+    if (!known.test(request.uri) || elsewhere.test(request.uri)) {
+        return { statusCode: 404, statusDescription: 'Not Found' };
+    }
     const found = blob.exec(request.uri);
     if (found === null || (request.method !== 'GET' && request.method !== 'HEAD')) {
         return request;

@@ -30,6 +30,9 @@ use crate::{
 const CHANNEL: &str = "1-20";
 const PROJECTS: [&str; 2] = ["etcd-io/etcd", "containernetworking/plugins"];
 
+/// What the channel's Linux programs run on.
+pub(crate) const PLATFORMS: [&str; 2] = [BUILD_PLATFORM, "linux/arm64"];
+
 /// Where subjects work.
 pub(crate) struct Prepared {
     /// The top of the build repository.
@@ -68,12 +71,36 @@ impl Prepared {
 
     /// `kdistro COMMAND` for the part that is measured, in a home folder of choice.
     pub(crate) fn kdistro(&self, home: &Path, command: &str) -> Command {
-        let mut kdistro = peer::again(roles::KDISTRO);
-        kdistro.current_dir(&self.repository).arg("--home").arg(home).args([command, CHANNEL]);
+        let mut kdistro = self.on_channel(home, command);
         for project in PROJECTS {
             kdistro.args(["--component", project]);
         }
         kdistro.args(["--platform", BUILD_PLATFORM]);
+        kdistro
+    }
+
+    /// `kdistro COMMAND` for everything that was built in this home, in a home folder of choice.
+    pub(crate) fn kdistro_of_all(&self, home: &Path, command: &str) -> Result<Command, BenchError> {
+        let all = [&PLATFORMS[..], &[BUILD_PLATFORM]].map(|platforms| self.built(platforms));
+        let [both, one] = all;
+        let (plan, platforms) = match (both?, one?) {
+            (both, one) if both.components.len() < one.components.len() => (one, &PLATFORMS[..1]),
+            (both, _) => (both, &PLATFORMS[..]),
+        };
+        let mut kdistro = self.on_channel(home, command);
+        let projects = plan.components.iter().map(|component| component.project.as_str());
+        for project in projects.collect::<BTreeSet<_>>() {
+            kdistro.args(["--component", project]);
+        }
+        for platform in platforms {
+            kdistro.args(["--platform", platform]);
+        }
+        Ok(kdistro)
+    }
+
+    fn on_channel(&self, home: &Path, command: &str) -> Command {
+        let mut kdistro = peer::again(roles::KDISTRO);
+        kdistro.current_dir(&self.repository).arg("--home").arg(home).args([command, CHANNEL]);
         kdistro
     }
 

@@ -15,7 +15,10 @@ use std::{
 
 use kdistro_verify::hash::Hasher;
 
-use crate::store::{Content, Stored};
+use crate::{
+    plain,
+    store::{Content, Stored},
+};
 
 /// Distinguishes the temporary files of one process.
 static COUNTER: AtomicU64 = AtomicU64::new(0);
@@ -51,7 +54,7 @@ pub(crate) fn write(folder: &Path, content: Content<'_>) -> Result<Temporary, Wr
             (&temporary.file).write_all(bytes).map_err(WriteError::Write)?;
         }
         Content::File { path, digest, size } => {
-            let found = copy(path, &temporary.file)?;
+            let found = copy(path, &temporary.file, size)?;
             let expected = Stored { digest, size };
             if found != expected {
                 return Err(WriteError::Changed { file: path.to_owned(), expected, found });
@@ -61,12 +64,13 @@ pub(crate) fn write(folder: &Path, content: Content<'_>) -> Result<Temporary, Wr
     Ok(temporary)
 }
 
-/// Copies a file and hashes it on the way.
-fn copy(path: &Path, target: &File) -> Result<Stored, WriteError> {
+/// Copies a plain file and hashes it on the way. Of one that is longer than was said no more is written: it is only read
+/// to say what it is.
+fn copy(path: &Path, target: &File, expected: u64) -> Result<Stored, WriteError> {
     let unread = |error| WriteError::Read(path.to_owned(), error);
-    let mut source = File::open(path).map_err(unread)?;
-    let mut target = Hasher::new(target);
-    let mut buffer = vec![0; 256 * 1024];
+    let mut source = plain::read(path).map_err(unread)?;
+    let (mut hasher, mut target) = (Hasher::new(io::sink()), target);
+    let (mut buffer, mut seen) = (vec![0; 256 * 1024], 0);
     loop {
         let count = match source.read(&mut buffer) {
             Ok(0) => break,
@@ -74,9 +78,15 @@ fn copy(path: &Path, target: &File) -> Result<Stored, WriteError> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(unread(error)),
         };
-        target.write_all(buffer.get(..count).unwrap_or_default()).map_err(WriteError::Write)?;
+        let read = buffer.get(..count).unwrap_or_default();
+        // A sink takes everything.
+        let _ = hasher.write_all(read);
+        seen += count as u64;
+        if seen <= expected {
+            target.write_all(read).map_err(WriteError::Write)?;
+        }
     }
-    let (_, digest, size) = target.finish();
+    let (_, digest, size) = hasher.finish();
     Ok(Stored { digest, size })
 }
 
@@ -254,4 +264,24 @@ pub(crate) fn create_directories(path: &Path) -> io::Result<()> {
 fn sync_parent(path: &Path) -> io::Result<()> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use kdistro_verify::hash::sha256;
+
+    use super::*;
+
+    #[test]
+    fn of_a_file_that_is_longer_than_was_said_no_more_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, content) = (folder.path().join("x"), vec![7; 1 << 20]);
+        fs::write(&path, &content).unwrap();
+        for (expected, most) in [(1 << 20, 1 << 20), (300_000, 300_000), (7, 7)] {
+            let target = tempfile::tempfile_in(folder.path()).unwrap();
+            let Ok(found) = copy(&path, &target, expected) else { panic!("{expected}") };
+            assert_eq!((found.size, found.digest), (1 << 20, sha256(&content)));
+            assert!(target.metadata().unwrap().len() <= most, "{expected}");
+        }
+    }
 }

@@ -4,6 +4,7 @@
 //! repository into another where the registry allows it.
 
 mod access;
+pub mod answers;
 mod connection;
 mod error;
 mod manifests;
@@ -27,6 +28,7 @@ use ureq::http::{Method, StatusCode, header};
 use self::{
     connection::{Call, Connection, document, text, whole},
     error::HttpError,
+    referrers::LARGEST_LIST,
     scope::Scope,
     seen::{Kind, Seen},
     upload::check_digest,
@@ -63,6 +65,7 @@ pub struct HttpRegistry {
     /// Empty, or with a slash at its end.
     prefix: String,
     takes_fallback_tags: bool,
+    has_login: bool,
     seen: Seen,
     /// Held while a tag of a repository is compared and set.
     tags: Arc<Mutex<BTreeMap<String, Arc<Mutex<()>>>>>,
@@ -97,6 +100,7 @@ impl HttpRegistry {
             credentials,
             prefix,
             takes_fallback_tags: true,
+            has_login: false,
             seen: Seen::default(),
             tags: Arc::default(),
         })
@@ -116,6 +120,12 @@ impl HttpRegistry {
         Ok(self)
     }
 
+    /// Says in refusals that `docker login` helps: for credentials that are where docker keeps them.
+    #[must_use]
+    pub fn with_docker_login(self) -> Self {
+        Self { has_login: true, ..self }
+    }
+
     /// Refuses to list referrers behind a tag where the registry keeps none itself: for registries whose tags never change.
     #[must_use]
     pub fn without_fallback_tags(self) -> Self {
@@ -130,6 +140,20 @@ impl HttpRegistry {
     fn check(&self, repository: &str) -> Result<(), RegistryError> {
         check_repository(repository)?;
         if self.prefix.is_empty() { Ok(()) } else { check_repository(&self.full(repository)) }
+    }
+
+    /// Says what was not done, and why. Whatever servers say is told through this, and nothing secret in it.
+    fn service(
+        &self,
+        repository: &str,
+        action: &'static str,
+    ) -> impl Fn(HttpError) -> RegistryError {
+        let repository = repository.to_owned();
+        move |error| {
+            let error = error.without(|text| self.connection.hide(text));
+            let source = Box::new(error.of_registry(self.site.authority(), self.has_login));
+            RegistryError::Service { repository: repository.clone(), action, source }
+        }
     }
 
     /// Returns the lock of the tags of a repository.
@@ -193,7 +217,7 @@ impl Registry for HttpRegistry {
     fn has_blob(&self, repository: &str, digest: &Digest) -> Result<bool, RegistryError> {
         self.check(repository)?;
         let found = self.size(repository, Kind::Blob, digest);
-        Ok(found.map_err(service(repository, "look into"))?.is_some())
+        Ok(found.map_err(self.service(repository, "look into"))?.is_some())
     }
 
     fn push_blob(&self, repository: &str, content: Content<'_>) -> Result<Created, RegistryError> {
@@ -244,7 +268,7 @@ impl Registry for HttpRegistry {
     ) -> Result<Option<Vec<u8>>, RegistryError> {
         self.check(repository)?;
         let read = self.fetch(repository, &digest.to_string());
-        let Some(bytes) = read.map_err(service(repository, "read"))? else { return Ok(None) };
+        let Some(bytes) = read.map_err(self.service(repository, "read"))? else { return Ok(None) };
         let found = sha256(&bytes);
         if found != *digest {
             return Err(damaged(repository, format!("it gives {found} for {digest}")));
@@ -267,7 +291,7 @@ impl Registry for HttpRegistry {
         subject: &Digest,
     ) -> Result<Vec<Referrer>, RegistryError> {
         self.check(repository)?;
-        let mut found = Vec::new();
+        let (mut found, mut read) = (Vec::new(), 0);
         let digests: BTreeSet<_> =
             self.referrer_digests(repository, subject)?.into_iter().collect();
         for digest in digests {
@@ -276,7 +300,18 @@ impl Registry for HttpRegistry {
                 let repository = repository.to_owned();
                 return Err(RegistryError::Missing { repository, missing: digest, by });
             };
-            let manifest = Manifest::parse(repository, &digest, &bytes)?;
+            read += bytes.len() as u64;
+            if read > LARGEST_LIST {
+                let what = format!(
+                    "the referrers of {subject} have more than {LARGEST_LIST} bytes together"
+                );
+                return Err(damaged(repository, what));
+            }
+            // The registry chooses what is read here, and so what is said of it.
+            let manifest = Manifest::read(&bytes).map_err(|what| {
+                let (repository, what) = (repository.to_owned(), self.connection.hide(&what));
+                RegistryError::Manifest { repository, digest, what }
+            })?;
             // Only what the manifest itself says counts.
             if manifest.subject == Some(*subject) {
                 found.push(manifest.referrer(digest, bytes.len() as u64));
@@ -320,13 +355,4 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 fn damaged(repository: &str, what: String) -> RegistryError {
     RegistryError::Damaged { repository: repository.to_owned(), what }
-}
-
-fn service(repository: &str, action: &'static str) -> impl Fn(HttpError) -> RegistryError {
-    let repository = repository.to_owned();
-    move |source| RegistryError::Service {
-        repository: repository.clone(),
-        action,
-        source: Box::new(source),
-    }
 }

@@ -16,6 +16,7 @@ pub mod http_registry;
 pub mod key_file;
 mod manifest;
 pub mod oci_layouts;
+pub mod plain;
 pub mod registry;
 pub mod signer;
 pub mod store;

@@ -7,8 +7,6 @@
 mod contract;
 #[path = "contract/go_servers.rs"]
 mod go_servers;
-#[path = "contract/oras.rs"]
-mod oras;
 
 use std::{
     collections::BTreeSet,
@@ -29,11 +27,11 @@ use kdistro_border::{
     Registry, RegistryError,
 };
 use kdistro_formats::Digest;
-use kdistro_testbed::{Fault, PASSWORD, Proxy, Request, Server, Testbed, USER};
+use kdistro_testbed::{Fault, PASSWORD, Proxy, Request, Server, Testbed, USER, debian_program};
 use kdistro_verify::hash::sha256;
 use serde_json::json;
 
-use crate::{go_servers::MemoryRegistry, oras::oras};
+use crate::go_servers::MemoryRegistry;
 
 /// A registry without a password.
 fn open(host: &str, prefix: &str) -> HttpRegistry {
@@ -175,7 +173,7 @@ fn skopeo_crane_and_oras_pull_what_was_pushed() {
         let blob = format!("{name}@{}", sha256(b"a layer"));
         assert_eq!(judge(crane().args(["blob", &blob])), "a layer");
         let fetched = judge(
-            run(oras())
+            run(debian_program("oras").unwrap())
                 .args(["manifest", "fetch", "--plain-http=false", "--ca-file"])
                 .arg(&ca)
                 .arg(&reference),
@@ -185,7 +183,7 @@ fn skopeo_crane_and_oras_pull_what_was_pushed() {
     // What is about the image is found by others, too.
     let about =
         contract::push_referrer(&registry, "kubernetes/pause", (&manifest, "text/spdx", "sbom"));
-    let mut oras = Command::new(oras());
+    let mut oras = Command::new(debian_program("oras").unwrap());
     oras.env("DOCKER_CONFIG", &config).args([
         "discover",
         "--plain-http=false",

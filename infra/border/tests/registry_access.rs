@@ -275,6 +275,26 @@ fn what_was_refused_is_replaced_once() {
     assert_eq!(realm.requests().len(), 2);
 }
 
+#[test]
+fn who_is_not_let_in_is_told_by_which_registry_and_what_helps() {
+    for status in [401, 403] {
+        let wanting = move |_: &Request| answer(status).with("WWW-Authenticate", "Basic realm=r");
+        let server = Recorder::start_tls(&TLS, wanting);
+        let host = server.url.trim_start_matches("https://");
+        let registry = open(&server.url, Given::password());
+        let told = |registry: &HttpRegistry| whole(&registry.resolve("a", "v1").unwrap_err());
+        let named = told(&registry);
+        assert!(named.contains(&format!(" to GET /v2/a/manifests/v1 of {host}")), "{named}");
+        // Credentials from elsewhere are not got by docker.
+        assert!(!named.contains("help:"), "{named}");
+        let helped = told(&registry.with_docker_login());
+        assert!(
+            helped.contains(&format!("\nhelp:  log in with `docker login {host}`, ")),
+            "{helped}"
+        );
+    }
+}
+
 /// Gives another password after the first was refused.
 struct Renewed;
 
@@ -416,6 +436,108 @@ fn no_error_shows_what_a_registry_repeats() {
         let error = open(&server.url, Given::password()).resolve("a", "v1").unwrap_err();
         is_clean(&format!("{} {error:?}", whole(&error)));
     }
+}
+
+/// Ways to write a password that readers of a log undo.
+fn writings() -> Vec<String> {
+    let percent = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
+    vec![
+        PASSWORD.to_owned(),
+        PASSWORD.to_uppercase(),
+        BASIC.to_owned(),
+        TOKEN.to_owned(),
+        percent(PASSWORD),
+        // `printf planted-password | base64`, and behind something else
+        "cGxhbnRlZC1wYXNzd29yZA==".to_owned(),
+        "eHBsYW50ZWQtcGFzc3dvcmQ".to_owned(),
+        PASSWORD.replace('-', "\\u002d"),
+    ]
+}
+
+/// Nothing of what was planted is in a text, in whatever writing.
+#[track_caller]
+fn is_clean_of(writing: &str, text: &str) {
+    is_clean(text);
+    let has = text.to_lowercase().contains(&writing.to_lowercase());
+    assert!(!has, "{writing} is shown: {text}");
+}
+
+#[test]
+fn no_error_shows_what_a_registry_puts_where_it_says_something_else() {
+    for writing in writings() {
+        let realm = Recorder::start_tls(&TLS, |_| token_answer());
+        let bearer = format!("Bearer realm=\"{}\"", realm.url);
+        for challenge in ["Basic realm=r", &bearer] {
+            // Who shows no token has none to hide.
+            if writing == TOKEN && challenge != bearer {
+                continue;
+            }
+            let (challenge, said) = (challenge.to_owned(), writing.clone());
+            let server = Recorder::start_tls(&TLS, move |request| {
+                if request.header("authorization").is_none() {
+                    return answer(401).with("WWW-Authenticate", &challenge);
+                }
+                match (request.method.as_str(), request.path.as_str()) {
+                    ("POST", "/v2/away/blobs/uploads/") => {
+                        answer(202).with("Location", format!("https://b.example/{said}/"))
+                    }
+                    ("POST", "/v2/lost/blobs/uploads/") => {
+                        answer(202).with("Location", format!("/{said}/"))
+                    }
+                    ("POST", _) => answer(202).with("Location", "/u"),
+                    ("PUT", path) if path.contains(&said) => answer(403).body("no"),
+                    ("PUT", _) => answer(201).with("Docker-Content-Digest", &said),
+                    ("GET", "/v2/away/manifests/v1") => {
+                        answer(307).with("Location", format!("ftp://b.example/{said}"))
+                    }
+                    ("GET", "/v2/realm/manifests/v1") => answer(401)
+                        .with("WWW-Authenticate", format!("Bearer realm=\"ftp://{said}\"")),
+                    ("GET", "/v2/schemes/manifests/v1") => {
+                        let scheme = said.trim_end_matches('=').replace('\\', "");
+                        answer(401).with("WWW-Authenticate", scheme)
+                    }
+                    ("GET", "/v2/body/manifests/v1") => {
+                        answer(403).body(format!("{}{said}", "x".repeat(390)))
+                    }
+                    ("GET", path) if path.contains("/referrers/") => answer(200)
+                        .body("{\"manifests\":[]}")
+                        .with("Link", format!("</{said}>; rel=next")),
+                    _ => answer(404),
+                }
+            });
+            let registry = open(&server.url, Given::password());
+            let upload = |to| registry.push_blob(to, Content::Bytes(b"x")).unwrap_err();
+            let read = |of| registry.resolve(of, "v1").unwrap_err();
+            for error in [
+                upload("away"),
+                upload("lost"),
+                upload("other"),
+                read("away"),
+                read("realm"),
+                read("schemes"),
+                read("body"),
+                registry.referrers("a", &sha256(b"x")).unwrap_err(),
+            ] {
+                is_clean_of(&writing, &format!("{} {error:?}", whole(&error)));
+            }
+        }
+    }
+}
+
+#[test]
+fn no_part_of_a_long_token_is_shown() {
+    let token = TOKEN.repeat(200);
+    let given = token.clone();
+    let realm =
+        Recorder::start_tls(&TLS, move |_| answer(200).body(json!({"token": given}).to_string()));
+    let challenge = format!("Bearer realm=\"{}\"", realm.url);
+    let server = Recorder::start_tls(&TLS, move |request| match request.header("authorization") {
+        None => answer(401).with("WWW-Authenticate", &challenge),
+        Some(shown) => answer(403).body(format!("you said {shown}")),
+    });
+    let error = open(&server.url, Given::password()).resolve("a", "v1").unwrap_err();
+    is_clean(&format!("{} {error:?}", whole(&error)));
+    assert!(whole(&error).ends_with("you said Bearer ***"), "{}", whole(&error));
 }
 
 #[test]

@@ -265,6 +265,47 @@ fn a_list_of_referrers_is_read_to_its_end() {
 }
 
 #[test]
+fn a_list_of_referrers_without_end_is_refused() {
+    let subject = sha256(b"subject");
+    let blank = |size: usize| format!("{{\"manifests\":[]{}}}", " ".repeat(size));
+    for (size, moves, expected, most) in [
+        (3 << 20, true, "has more than 16777216 bytes", 6),
+        (0, true, "has more than 1000 pages", 1000),
+        (0, false, "names one page as the next of itself", 2),
+    ] {
+        let (count, body) = (AtomicUsize::new(0), blank(size));
+        let server = methods(move |method, request| {
+            let number = count.fetch_add(usize::from(moves), Ordering::SeqCst);
+            let link = format!("</v2/a/referrers/x?page={number}>; rel=next");
+            let is_asked = method == "GET" && request.path.contains("/referrers/");
+            is_asked.then(|| answer(200).with("Link", link).body(body.clone()))
+        });
+        let registry = open(&server.url).without_fallback_tags();
+        let error = registry.referrers("a", &subject).unwrap_err();
+        assert!(whole(&error).contains(expected), "{}", whole(&error));
+        assert!(server.requests().len() <= most, "{} pages", server.requests().len());
+        // Who pushes a referrer looks into the list as well.
+        let error = registry.push_manifest("a", &about(&subject, "x")).unwrap_err();
+        assert!(!whole(&error).is_empty());
+    }
+    // Few entries, large manifests.
+    let documents: Vec<_> =
+        (0..6).map(|number| about(&subject, &format!("{number}{}", " ".repeat(3 << 20)))).collect();
+    let entries: Vec<_> =
+        documents.iter().map(|document| json!({"digest": sha256(document)})).collect();
+    let list = json!({"manifests": entries}).to_string();
+    let server = Recorder::start(move |request| {
+        if request.path.contains("/referrers/") {
+            return answer(200).body(list.clone());
+        }
+        let is_it = |document: &&Vec<u8>| request.path.ends_with(&sha256(document).to_string());
+        answer(200).body(documents.iter().find(is_it).unwrap().clone())
+    });
+    let error = open(&server.url).referrers("a", &subject).unwrap_err();
+    assert!(whole(&error).contains("have more than 16777216 bytes together"), "{}", whole(&error));
+}
+
+#[test]
 fn where_tags_never_change_no_list_stands_behind_one() {
     let subject = sha256(b"subject");
     let document = about(&subject, "x");

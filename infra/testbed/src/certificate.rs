@@ -46,14 +46,10 @@ fn openssl(folder: &Path, arguments: &[&str]) -> Result<(), TestbedError> {
     let mut openssl = host::command("openssl");
     openssl.args(["req", "-x509", "-config", "openssl.conf", "-days", "2", "-nodes"]);
     openssl.args(["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]);
-    let output = openssl.args(arguments).current_dir(folder).output();
-    let output = output.map_err(TestbedError::io("start", "openssl"))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(TestbedError::Preparation {
+    openssl.args(arguments).current_dir(folder);
+    host::prepare(&mut openssl, |said| TestbedError::Preparation {
         action: "make a certificate".to_owned(),
         program: "openssl req".to_owned(),
-        said: String::from_utf8_lossy(&output.stderr).into_owned(),
+        said,
     })
 }

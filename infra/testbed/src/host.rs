@@ -3,6 +3,7 @@
 use std::{
     env,
     ffi::{OsStr, OsString},
+    fs::File,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -10,7 +11,9 @@ use std::{
 use crate::TestbedError;
 
 /// The Debian package that has a program.
-const PACKAGES: [(&str, &str); 5] = [
+const PACKAGES: [(&str, &str); 7] = [
+    ("apt-get", "apt"),
+    ("dpkg-deb", "dpkg"),
     ("docker-registry", "docker-registry"),
     ("git", "git"),
     ("openssl", "openssl"),
@@ -22,6 +25,32 @@ const PACKAGES: [(&str, &str); 5] = [
 #[expect(clippy::disallowed_methods, reason = "tests and trials start real servers")]
 pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
     Command::new(program)
+}
+
+/// A program that dies with the thread that waits for it: whoever is next must not meet one that works on.
+pub(crate) fn bound(program: impl AsRef<OsStr>) -> Command {
+    let mut command = command("setpriv");
+    command.args(["--pdeathsig", "KILL", "--"]).arg(program);
+    command
+}
+
+/// Runs a program that prepares something; `failed` makes an error of what it said.
+pub(crate) fn prepare(
+    command: &mut Command,
+    failed: impl FnOnce(String) -> TestbedError,
+) -> Result<(), TestbedError> {
+    let program = command.get_program().to_owned();
+    let output = command.output().map_err(TestbedError::io("start", program))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(failed(String::from_utf8_lossy(&output.stderr).into_owned()))
+}
+
+/// Waits until nobody else has the lock that a file is.
+pub(crate) fn lock(path: &Path) -> Result<File, TestbedError> {
+    let locked = File::create(path).and_then(|file| file.lock().map(|()| file));
+    locked.map_err(TestbedError::io("lock", path))
 }
 
 #[expect(clippy::disallowed_methods, reason = "programs and caches are where the user has them")]

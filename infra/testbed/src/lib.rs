@@ -20,7 +20,8 @@
 //! | `git` | git's smart HTTP with TLS; whoever asks may fetch and push | git |
 //!
 //! Besides, openssl makes the certificate, Python 3 (with `venv`) and `setpriv` of util-linux run the servers. What
-//! `requirements.txt` lists is installed once, beside what cargo builds.
+//! `requirements.txt` lists is installed once, beside what cargo builds; so are the programs that judge in tests and are
+//! not of this machine, those of Python ([`tool_of`]) and those of Debian's unstable suite ([`debian_program`]).
 //!
 //! Each server asks the system for a port, so any number of testbeds run at once, and listens on 127.0.0.1 only. A
 //! process of its own, the keeper, is the parent of the servers. It ends them and removes their folder as soon as
@@ -29,6 +30,7 @@
 //! [`Proxy`] stands between a client and a server and does what networks do: resets, cut answers, flipped bits.
 
 mod certificate;
+mod debian;
 mod error;
 mod host;
 mod keeper;
@@ -38,8 +40,9 @@ mod ready;
 mod server;
 mod testbed;
 
+pub use debian::debian_program;
 pub use error::TestbedError;
 pub use proxy::{Fault, Proxy, ProxyError, Request};
-pub use python::tool;
+pub use python::{tool, tool_of};
 pub use server::Server;
 pub use testbed::{PASSWORD, Testbed, USER};

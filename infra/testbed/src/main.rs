@@ -34,6 +34,11 @@ Without COMMAND it prints the environment for a shell and stays until Ctrl-C.
 
   --with SERVER,…  what to start: aws, moto, registry, plain-registry, git [default: aws,registry,git]
 
+What they do not do:
+  aws              `aws sqs` of version 1 asks Amazon's servers instead: give it --endpoint-url $AWS_ENDPOINT_URL
+  aws              infra/aws/account.yaml is refused: there is no AWS::IAM::OIDCProvider
+  aws, registries  no referrers API, which `ecr` and `immutable: true` of an environment need: use `oci` without
+
 Exit codes: the command's own, 128 + n after signal n, 2 when something could not be started.
 ";
 

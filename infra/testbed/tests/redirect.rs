@@ -388,6 +388,56 @@ fn nginx_redirects_blobs_under_either_spelling_and_lets_nobody_push() {
     assert_eq!(pushed, 1);
 }
 
+/// Paths that lead elsewhere for whoever reads them in another way than their first reader.
+const ELSEWHERE: [&str; 14] = [
+    "/admin/../v2/x",
+    "/admin/..%2fv2/x",
+    "/v2/../admin",
+    "/v2/%2e%2e/admin",
+    "/v2/..%2fadmin",
+    "/v2/..%5cadmin",
+    "/v2/..\\admin",
+    "/v2/x%2F..%2F../admin",
+    "/v2/.",
+    "/v2/..",
+    "/v2/./x",
+    "/v2//admin",
+    "//v2/x",
+    "/v2/..;/admin",
+];
+/// Paths that registries are asked for.
+const USUAL: [&str; 7] = [
+    "/v2/",
+    "/v2/_catalog",
+    "/v2/team/app_x/tags/list",
+    "/v2/app/manifests/v1.2..3_x-Y",
+    "/v2/app/manifests/sha256%3A00",
+    "/v2/app/referrers/sha256:00",
+    "/v2/app/blobs/sha512+b64u:a=_-",
+];
+
+#[test]
+fn nginx_passes_on_no_path_that_leads_elsewhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let testbed = Testbed::start(&[Server::PlainRegistry]).unwrap();
+    let upstream = format!("http://{}", testbed.plain_registry());
+    let front = Front::start(&folder.path().join("front"), &upstream, None, true);
+    for path in ELSEWHERE {
+        assert_eq!(front.ask("GET", path).0, 404, "{path}");
+    }
+    let passed = |front: &Front| {
+        let log = front.log("front").into_iter();
+        log.filter(|asked| asked.answered != "-").map(|asked| asked.path).collect::<Vec<_>>()
+    };
+    assert_eq!(passed(&front), [""; 0]);
+    for path in USUAL {
+        front.ask("GET", path);
+    }
+    front.ask("GET", "/v2/_catalog?last=/../%5c//.");
+    let usual = USUAL.into_iter().chain(["/v2/_catalog?last=/../%5c//."]);
+    assert_eq!(passed(&front), usual.collect::<Vec<_>>());
+}
+
 #[test]
 fn the_function_for_cloudfront_redirects_blobs_and_nothing_else() {
     let digest = sha256(b"layer");
@@ -401,18 +451,23 @@ fn the_function_for_cloudfront_redirects_blobs_and_nothing_else() {
         ("GET", blob.replace("sha256:", "sha256%3a"), true),
         ("GET", format!("/v2/app/blobs/{digest}"), true),
         ("DELETE", blob.clone(), false),
-        ("GET", blob.to_uppercase(), false),
         ("GET", format!("{blob}0"), false),
         ("GET", blob[..blob.len() - 1].to_owned(), false),
         ("GET", format!("{blob}/x"), false),
-        ("GET", format!("/v1/{REPOSITORY}/blobs/{digest}"), false),
-        ("GET", format!("/v2//blobs/{digest}"), false),
-        ("GET", format!("/x{blob}"), false),
         ("GET", format!("/v2/{REPOSITORY}/manifests/{digest}"), false),
         ("POST", format!("/v2/{REPOSITORY}/blobs/uploads/"), false),
-        ("GET", "/v2/".to_owned(), false),
-        ("GET", own.clone(), false),
     ];
+    let usual = USUAL.map(|path| ("GET", path.to_owned(), false));
+    let other = [
+        format!("/v1/{REPOSITORY}/blobs/{digest}"),
+        format!("/v2//blobs/{digest}"),
+        format!("/x{blob}"),
+        own.clone(),
+        blob.to_uppercase(),
+    ];
+    let other = ELSEWHERE.map(str::to_owned).into_iter().chain(other);
+    let refused: Vec<_> = other.map(|path| ("GET", path, false)).collect();
+    let cases = [&cases[..], &usual, &refused].concat();
     let events: Vec<_> = cases
         .iter()
         .map(|(method, uri, _)| {
@@ -428,6 +483,11 @@ fn the_function_for_cloudfront_redirects_blobs_and_nothing_else() {
     let answers: Vec<Value> = serde_json::from_str(&must(&mut node, "nodejs")).unwrap();
     assert_eq!(answers.len(), cases.len());
     for ((case, answer), event) in cases.iter().zip(answers).zip(events) {
+        if refused.contains(case) {
+            let refusal = json!({"statusCode": 404, "statusDescription": "Not Found"});
+            assert_eq!(answer, refusal, "{case:?}");
+            continue;
+        }
         if !case.2 {
             assert_eq!(answer, event["request"], "{case:?}");
             continue;

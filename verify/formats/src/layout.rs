@@ -26,6 +26,10 @@ pub const IMAGES: &str = "containers/images";
 pub const WORKSHOP: &str = ".kdistro-store";
 /// The file in [`WORKSHOP`] that writers lock; it is empty.
 pub const WORKSHOP_LOCK: &str = ".kdistro-store/lock";
+/// The object by which a store in a bucket was tried before anything was written, and all that it ever holds.
+pub const WORKSHOP_TRIAL: &str = ".kdistro-store/conditional-writes";
+/// Its content.
+pub const TRIAL_CONTENT: &str = "written to try whether this store honours conditions\n";
 /// How files begin that are being written: a process id, `-` and a number follow.
 pub const UNFINISHED: &str = ".kdistro-new-";
 /// The largest document that is read into memory, such as a plan or a manifest, in bytes.
@@ -88,6 +92,11 @@ pub fn document(release: &ReleaseName, name: &str) -> String {
 /// The announcement of a release, once it was made: the record by which no run makes it again.
 pub fn announcement(release: &ReleaseName) -> String {
     document(release, "announcement.json")
+}
+
+/// The announcement that a release is yanked, once it was made.
+pub fn yank_announcement(release: &ReleaseName) -> String {
+    document(release, "announcement.yank.json")
 }
 
 /// An asset's file; `path` as the plan has it, such as `etcd/v3.4.23/etcd-linux-amd64-v3.4.23.tar.gz`.

@@ -198,6 +198,9 @@ impl Checker<'_> {
             }
             if file == layout::WORKSHOP_LOCK {
                 self.exact(&file, "", "the empty file that writers lock");
+            } else if file == layout::WORKSHOP_TRIAL {
+                // A bucket's own, which a copy of it in a folder has, too.
+                self.exact(&file, layout::TRIAL_CONTENT, "what a bucket is tried with");
             } else if self.is_referrer(&file) {
                 self.check_blob(&file);
             } else if self.is_left_over(&file) {

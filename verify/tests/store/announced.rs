@@ -58,7 +58,7 @@ fn an_announcement_of_something_else_differs() {
     let publisher = Publisher::with_releases();
     let file = layout::announcement(&name(3));
     let good = announcement(&publisher);
-    let changes: [fn(&mut Announcement); 8] = [
+    let changes: [fn(&mut Announcement); 11] = [
         |said| said.schema.push('2'),
         |said| said.number = 2,
         |said| said.channel = "1-21".parse().unwrap(),
@@ -67,6 +67,9 @@ fn an_announcement_of_something_else_differs() {
         |said| said.manifest.content = Some("other".to_owned()),
         |said| said.bundle.content = Some("other".to_owned()),
         |said| said.previous = None,
+        |said| said.yanked = Some("it bites".to_owned()),
+        |said| said.manifest.uri.push('x'),
+        |said| said.bundle.uri = "https://elsewhere.example/bundle".to_owned(),
     ];
     for change in changes {
         let mut said = good.clone();
@@ -77,4 +80,16 @@ fn an_announcement_of_something_else_differs() {
     }
     publisher.write(&file, "{}");
     assert_differs(&publisher.check(3, Scope::Release), &file, "");
+}
+
+#[test]
+fn an_announcement_of_a_yank_says_that_it_is_one() {
+    let publisher = Publisher::with_releases();
+    let file = layout::yank_announcement(&name(3));
+    let mut said = announcement(&publisher);
+    publisher.write(&file, canonical::to_vec(&said).unwrap());
+    assert_differs(&publisher.check(3, Scope::Release), &file, "announces something else");
+    said.yanked = Some("it bites".to_owned());
+    publisher.write(&file, canonical::to_vec(&said).unwrap());
+    assert_eq!(publisher.check(3, Scope::All).outcome, Outcome::Verified);
 }

@@ -542,6 +542,7 @@ fn extra_file() {
 #[test]
 fn only_its_own_lies_where_a_store_works() {
     let publisher = Publisher::with_releases();
+    publisher.write(layout::WORKSHOP_TRIAL, layout::TRIAL_CONTENT);
     publisher.write(".kdistro-store/lock", "");
     // What a writer that was killed leaves.
     let unfinished = ".kdistro-store/.kdistro-new-4711-0";

@@ -69,7 +69,12 @@ fn a_release_goes_through_a_cloud() {
     let machine = Machine::start();
     let cloud = &machine.0;
     let cut = ["cut", "1-20", "--date", DATE, "--environment", "dev"];
-    machine.kdistro(&[&cut[..], &PART].concat()).expect(0).prints(&["released 1-20-1"]);
+    let ran = machine.kdistro(&[&cut[..], &PART].concat()).expect(0);
+    // Where it can be read, which is not where it was written to.
+    let address =
+        fs::read_to_string(machine.path("repository/release-manifests/distribution.yaml")).unwrap();
+    let address = address.lines().find_map(|line| line.strip_prefix("url: ")).unwrap();
+    ran.prints(&["released 1-20-1", &format!("manifest {address}/{MANIFEST}\n")]);
     // Received, and verified with nothing but the public key.
     let heard = cloud.receive("dev").remove(0);
     assert_eq!((heard.environment.as_str(), heard.number), ("dev", 1));
@@ -79,6 +84,8 @@ fn a_release_goes_through_a_cloud() {
     let (dev, production) = (machine.key("dev"), machine.key("production"));
     machine.verify("dev", &dev).expect(0).prints(&["verified"]);
     machine.verify("dev", &production).expect(1);
+    cosign_verifies(&machine, &dev, 0);
+    cosign_verifies(&machine, &production, 1);
     // Nothing changed: nothing is published or announced again.
     machine.kdistro(&[&cut[..], &PART].concat()).expect(0).prints(&["nothing changed"]);
     assert!(cloud.receive("dev").is_empty());
@@ -98,6 +105,20 @@ fn a_release_goes_through_a_cloud() {
     machine.kdistro(&yank).expect(0);
     assert_eq!(cloud.receive("production").remove(0).yanked.as_deref(), Some("a trial"));
     machine.verify("production", &production).expect(0).prints(&["was yanked: a trial"]);
+}
+
+/// Cosign verifies the manifest of `dev`, whose keys are in KMS, with a public key.
+fn cosign_verifies(machine: &Machine, key: &Path, code: i32) {
+    let fetch = |name: &str| {
+        let path = machine.path(name.rsplit('/').next().unwrap());
+        fs::write(&path, machine.0.object("dev", name)).unwrap();
+        path
+    };
+    let (bundle, root) = (format!("{MANIFEST}.sigstore.json"), "keys/trusted_root.json");
+    let mut cosign = tools::debian("cosign");
+    cosign.env("HOME", machine.0.folder()).args(["verify-blob", "--key"]).arg(key);
+    cosign.arg("--bundle").arg(fetch(&bundle)).arg("--trusted-root").arg(fetch(root));
+    run(cosign.arg(fetch(MANIFEST))).expect(code);
 }
 
 /// Skopeo pulls the image of etcd from the second environment, by tag and by the digest that the manifest says.

@@ -109,10 +109,9 @@ fn judge(judge: impl Fn(&Signed) -> Command) {
 #[test]
 fn cosign_verifies_every_bundle_with_the_published_key_and_trusted_root() {
     let folder = scratch("cosign");
-    let cosign = tools::cosign(folder.path());
     let root = shared().store().join("keys/trusted_root.json");
     let verify = |signed: &Signed| {
-        let mut verify = program(&cosign);
+        let mut verify = tools::debian("cosign");
         if signed.is_attestation {
             verify.args(["verify-blob-attestation", "--type", "slsaprovenance1"]);
         } else {

@@ -12,7 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
-    run::{Ran, program, run},
+    run::{Ran, run},
     servers::{Server, free_port},
     shared::{scratch, work},
     tools,
@@ -82,7 +82,7 @@ impl Sigstore {
         (token, way): (&str, &str),
     ) -> Value {
         let bundle = self.path("made.sigstore.json");
-        let mut cosign = program(cosign());
+        let mut cosign = tools::debian("cosign");
         cosign.env("HOME", self.folder.path()).args([command, "--yes"]).args(more);
         cosign.arg("--identity-token").arg(self.path(token));
         cosign.arg("--signing-config").arg(self.path(&format!("{way}.json")));
@@ -98,7 +98,7 @@ impl Sigstore {
 
     /// Has cosign verify a bundle.
     pub(crate) fn verify(&self, bundle: &Path, document: &Path, identity: &str) -> Ran {
-        let mut cosign = program(cosign());
+        let mut cosign = tools::debian("cosign");
         cosign.env("HOME", self.folder.path()).args(["verify-blob", "--bundle"]).arg(bundle);
         cosign.arg("--trusted-root").arg(self.trusted_root());
         cosign.args(["--certificate-identity", identity]);
@@ -134,17 +134,6 @@ fn services() -> &'static Path {
         });
         fs::copy(own.join("sigstore.cjs"), folder.join("sigstore.cjs")).unwrap();
         folder
-    })
-}
-
-/// cosign, unpacked once.
-fn cosign() -> &'static Path {
-    static COSIGN: OnceLock<PathBuf> = OnceLock::new();
-    COSIGN.get_or_init(|| {
-        let folder = made("cosign", |folder| {
-            tools::cosign(folder);
-        });
-        folder.join("root/usr/bin/cosign")
     })
 }
 

@@ -25,15 +25,13 @@ use crate::{
     figures::{Figure, Limit},
     measure::{Cost, Pair, cost_of, pairs},
     peer,
-    prepared::{Prepared, remove},
+    prepared::{PLATFORMS, Prepared, remove},
 };
 
 /// Source: the figures that the project set itself.
 const LIMIT: Limit = Limit::OfPeer { times: 1.02, plus: 1.0 };
 /// For all of a channel.
 const LIMIT_OF_ALL: Limit = Limit::OfPeer { times: 1.03, plus: 0.0 };
-/// What the channel's Linux programs run on.
-const PLATFORMS: [&str; 2] = ["linux/amd64", "linux/arm64"];
 
 /// What compiles, inside the container, and who the peer is.
 const GO: &str = "/go/bin/go";

@@ -1,5 +1,5 @@
-//! Promotes a release from one local environment to another, verified and signed anew, and copies its bytes with `cp`;
-//! both until they are on disk.
+//! Promotes a release of all that was built in a home from one local environment to another, verified and signed anew,
+//! and copies its bytes with `cp`; both until they are on disk.
 
 use std::{
     fs,
@@ -68,11 +68,11 @@ pub(super) fn measure(prepared: &Prepared, count: usize) -> Result<Vec<Figure>, 
 }
 
 impl Promoting {
-    /// Cuts a release in a home of its own.
+    /// Cuts a release of everything that is built in a home of its own.
     fn new(prepared: &Prepared) -> Result<Self, BenchError> {
         let (scratch, home) = prepared.scratch()?;
         prepared.share(&SHARED, &home)?;
-        let mut cut = prepared.kdistro(home.path(), "cut");
+        let mut cut = prepared.kdistro_of_all(home.path(), "cut")?;
         let cut = facts(&mut cut)?;
         let release = cut.get("release").and_then(Value::as_str).map(str::to_owned);
         let release =

@@ -154,11 +154,26 @@ impl fmt::Display for Help<'_> {
     }
 }
 
+/// The header that carries a session's token. A service that quotes the request as it was signed repeats it.
+const TOKEN: &str = "x-amz-security-token";
+/// From this length on a word is taken for a token: names and digests are shorter.
+const LONG_WORD: usize = 150;
+
+/// Cuts off the token of a session and all behind it, for nobody knows how it was escaped and where it ends.
+fn without_token(line: &str) -> String {
+    // Of the same length as the line: only ASCII changes.
+    if let Some(at) = line.to_ascii_lowercase().find(TOKEN) {
+        return format!("{}…", line.get(..at + TOKEN.len()).unwrap_or_default());
+    }
+    let shown = |word| if str::len(word) < LONG_WORD { word } else { "…" };
+    line.split(' ').map(shown).collect::<Vec<_>>().join(" ")
+}
+
 /// Makes one line without control characters of what a server said, and no long one.
 fn one_line(text: &str) -> String {
     let words: Vec<_> = text.split(|c: char| c.is_whitespace() || c.is_control()).collect();
     let line: Vec<_> = words.into_iter().filter(|word| !word.is_empty()).collect();
-    line.join(" ").chars().take(LONGEST_MESSAGE).collect()
+    without_token(&line.join(" ")).chars().take(LONGEST_MESSAGE).collect()
 }
 
 /// Says what helps against a refusal.
@@ -256,8 +271,26 @@ mod tests {
     }
 
     #[test]
+    fn the_token_of_a_session_is_not_repeated() {
+        for (said, shown) in [
+            (
+                "signed: 'POST\n/\nx-amz-date:1\nx-amz-security-token:SESSION1\nx-amz-target:x'",
+                "signed: 'POST / x-amz-date:1 x-amz-security-token…",
+            ),
+            ("X-Amz-Security-Token=SESSION1&x", "X-Amz-Security-Token…"),
+            ("not x-amz-security-token:\n SESSION1", "not x-amz-security-token…"),
+        ] {
+            assert_eq!(one_line(said), shown);
+        }
+        let token = "SESSION1".repeat(40);
+        assert_eq!(one_line(&format!("bad token {token} given")), "bad token … given");
+        let arn = format!("role arn:aws:iam::123456789012:role/{} may not", "x".repeat(64));
+        assert_eq!(one_line(&arn), arn);
+    }
+
+    #[test]
     fn what_a_server_says_is_one_short_line() {
         assert_eq!(one_line("a\n\tb\u{1b}[2J  c"), "a b [2J c");
-        assert_eq!(one_line(&"x".repeat(10_000)).len(), LONGEST_MESSAGE);
+        assert_eq!(one_line(&"x ".repeat(10_000)).len(), LONGEST_MESSAGE);
     }
 }

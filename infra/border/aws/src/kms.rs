@@ -37,16 +37,13 @@ pub struct KmsSigner {
 
 impl KmsSigner {
     /// Takes the id, ARN or alias of a key and asks KMS for its public key; one of another type is refused.
-    pub fn open(aws: &Aws, key: impl Into<String>) -> Result<Self, SignError> {
+    pub fn open(aws: &Aws, key: impl Into<String>) -> Result<Self, AwsError> {
         let name = key.into();
         let client = Client::new(&aws.config_for(&name));
         let answer = aws.wait(client.get_public_key().key_id(&name).send());
-        let answer = answer.map_err(|error| AwsError::of(target(&name), &error));
-        let public_key = answer.and_then(|answer| {
-            let key = answer.key_id().unwrap_or(&name).to_owned();
-            public_key(&name, &answer).map(|public_key| (key, public_key))
-        });
-        let (key, public_key) = public_key.map_err(|error| failed(&name, error))?;
+        let answer = answer.map_err(|error| AwsError::of(target(&name), &error))?;
+        let key = answer.key_id().unwrap_or(&name).to_owned();
+        let public_key = public_key(&name, &answer)?;
         Ok(Self { aws: aws.clone(), client, name, key, public_key })
     }
 

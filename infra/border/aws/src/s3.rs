@@ -6,6 +6,7 @@
 mod body;
 mod conditions;
 pub(crate) mod headers;
+mod listing;
 mod object;
 mod parts;
 mod put;
@@ -99,26 +100,6 @@ impl S3Store {
     /// Says what all errors are about.
     fn target(&self) -> String {
         format!("bucket `{}`", self.settings.bucket)
-    }
-
-    async fn names(&self, prefix: &str) -> Result<Vec<String>, AwsError> {
-        let root = self.key("");
-        let mut pages = self
-            .client
-            .list_objects_v2()
-            .bucket(&self.settings.bucket)
-            .prefix(self.key(prefix))
-            .into_paginator()
-            .send();
-        let mut names = Vec::new();
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| AwsError::of(self.target(), &error))?;
-            let keys = page.contents().iter().filter_map(|object| object.key());
-            let found = keys.filter_map(|key| key.strip_prefix(&root));
-            names.extend(found.filter(|name| !is_own(name)).map(str::to_owned));
-        }
-        names.sort();
-        Ok(names)
     }
 }
 

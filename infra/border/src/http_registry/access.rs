@@ -36,6 +36,25 @@ const USUAL_LIFE: u64 = 60;
 /// The longest answer of a token server.
 const LONGEST_ANSWER: u64 = 1 << 20;
 
+/// The schemes that are not known here.
+///
+/// Source: IANA, "HTTP Authentication Schemes"; NTLM, which is not listed there.
+const SCHEMES: [&str; 13] = [
+    "concealed",
+    "digest",
+    "dpop",
+    "gnap",
+    "hoba",
+    "mutual",
+    "negotiate",
+    "ntlm",
+    "oauth",
+    "privatetoken",
+    "scram-sha-1",
+    "scram-sha-256",
+    "vapid",
+];
+
 /// Who asks, at one registry.
 pub(super) struct Access {
     site: Site,
@@ -45,7 +64,7 @@ pub(super) struct Access {
 }
 
 #[derive(Default)]
-struct State {
+pub(super) struct State {
     scheme: Option<Scheme>,
     basic: Option<HeaderValue>,
     tokens: BTreeMap<Scope, Token>,
@@ -65,7 +84,7 @@ struct Realm {
     service: Option<String>,
 }
 
-struct Token {
+pub(super) struct Token {
     shown: HeaderValue,
     until: Instant,
 }
@@ -152,8 +171,7 @@ impl Access {
         if find("basic").is_some() {
             return Ok(Scheme::Basic);
         }
-        let offered: Vec<_> =
-            challenges.iter().map(|challenge| format!("`{}`", challenge.scheme)).collect();
+        let offered: Vec<_> = challenges.iter().map(|challenge| named(&challenge.scheme)).collect();
         let offered = if offered.is_empty() { "nothing".to_owned() } else { offered.join(", ") };
         Err(HttpError::Schemes { what: what.to_owned(), offered })
     }
@@ -287,7 +305,7 @@ impl State {
     }
 
     /// Reads the answer of a token server.
-    fn token(&mut self, what: &str, answer: Response<Body>) -> Result<Token, HttpError> {
+    pub(super) fn token(&mut self, what: &str, answer: Response<Body>) -> Result<Token, HttpError> {
         let received = Instant::now();
         let mut bytes = Vec::new();
         let read = answer.into_body().into_reader().take(LONGEST_ANSWER).read_to_end(&mut bytes);
@@ -305,6 +323,11 @@ impl State {
         let until = received + Duration::from_secs(life) * 9 / 10;
         Ok(Token { shown, until })
     }
+}
+
+/// Names a scheme, unless nobody knows it: then it is whatever the server wrote there.
+fn named(scheme: &str) -> String {
+    if SCHEMES.contains(&scheme) { format!("`{scheme}`") } else { "one of its own".to_owned() }
 }
 
 /// Makes a header that is not shown when it is printed.

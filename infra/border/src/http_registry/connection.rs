@@ -26,8 +26,10 @@ const BLOB_PATIENCE: Duration = Duration::from_mins(10);
 const CREDENTIALS: usize = 3;
 /// Redirects that are followed.
 const REDIRECTS: usize = 3;
-/// How much of a refusal is shown.
-const SHOWN: u64 = 400;
+/// How much of a refusal is shown, in characters.
+const SHOWN: usize = 400;
+/// How much of it is read, in bytes: so much that a token which begins in what is shown ends in what is read.
+const READ: u64 = 32 << 10;
 
 /// One registry.
 #[derive(Clone)]
@@ -174,9 +176,14 @@ impl Connection {
         self.own(what, path, text(answer, header::LOCATION).ok_or_else(missing)?)
     }
 
+    /// Takes everything secret out of a text that somebody else wrote.
+    pub(super) fn hide(&self, text: &str) -> String {
+        self.access.hide(text)
+    }
+
     /// Makes an error of an answer that was not wanted, with what the registry says.
     pub(super) fn refused(&self, what: impl Into<String>, answer: Response<Body>) -> HttpError {
-        refused(what, answer, |text| self.access.hide(text))
+        refused(what, answer, |text| self.hide(text))
     }
 }
 
@@ -260,12 +267,12 @@ pub(super) fn refused(
     let (what, status) = (what.into(), answer.status());
     let mut said = Vec::new();
     // A refusal whose text breaks off is still one.
-    let _: io::Result<_> = answer.into_body().into_reader().take(SHOWN * 4).read_to_end(&mut said);
+    let _: io::Result<_> = answer.into_body().into_reader().take(READ).read_to_end(&mut said);
     // Hidden before it is cut, so that no half of a secret is left.
     let said = hide(&String::from_utf8_lossy(&said));
     let said = said.trim().chars().map(|c| if c.is_control() { ' ' } else { c });
-    let said = said.take(usize::try_from(SHOWN).unwrap_or_default()).collect();
-    HttpError::Status { what, status, said }
+    let said = said.take(SHOWN).collect();
+    HttpError::Status { what, status, said, registry: None }
 }
 
 #[cfg(test)]

@@ -10,8 +10,8 @@ use crate::{challenge::ChallengeError, credentials::CredentialsError, http};
 #[derive(Debug, thiserror::Error)]
 pub(super) enum HttpError {
     /// The registry answered something else.
-    #[error("it answered {status} to {what}{}", colon(.said))]
-    Status { what: String, status: StatusCode, said: String },
+    #[error("it answered {status} to {what}{}{}{}", of(.registry.as_ref()), colon(.said), login(.registry.as_ref()))]
+    Status { what: String, status: StatusCode, said: String, registry: Option<Barred> },
     /// The registry sends us to somewhere else.
     #[error("its answer to {what} leads to `{}`, {expected}", place.escape_debug())]
     Away { what: String, place: String, expected: &'static str },
@@ -50,6 +50,47 @@ pub(super) enum HttpError {
 }
 
 impl HttpError {
+    /// Takes out of all its texts what `hide` takes out.
+    pub(super) fn without(mut self, hide: impl Fn(&str) -> String) -> Self {
+        let texts = match &mut self {
+            Self::Status { what, said: text, .. }
+            | Self::Away { what, place: text, .. }
+            | Self::Other { what, found: text }
+            | Self::Schemes { what, offered: text } => vec![what, text],
+            Self::Answer { what: text, .. }
+            | Self::Transport { what: text, .. }
+            | Self::Read { what: text, .. }
+            | Self::Challenge { what: text, .. }
+            | Self::Realm { realm: text, .. } => vec![text],
+            Self::IdentityToken { .. } | Self::Unprintable(_) | Self::Credentials(_) => vec![],
+        };
+        for text in texts {
+            *text = hide(text);
+        }
+        // What a server sent may be in what the reader of HTTP says of it.
+        let is_told = |said: String| hide(&said) != said;
+        match &mut self {
+            Self::Transport { source, .. } if is_told(source.to_string()) => {
+                *source = ureq::Error::ConnectionFailed;
+            }
+            Self::Read { source, .. } if is_told(source.to_string()) => {
+                *source = source.kind().into();
+            }
+            _ => {}
+        }
+        self
+    }
+
+    /// Names the registry, and the way in, where credentials are missing or not enough.
+    pub(super) fn of_registry(mut self, host: &str, has_login: bool) -> Self {
+        if let Self::Status { status, registry, .. } = &mut self
+            && matches!(*status, StatusCode::CONTINUE)
+        {
+            *registry = Some(Barred { host: host.to_owned(), has_login });
+        }
+        self
+    }
+
     /// Tells whether the same request may succeed later.
     pub(super) fn is_passing(&self) -> bool {
         match self {
@@ -71,6 +112,28 @@ impl HttpError {
             }
             _ => false,
         }
+    }
+}
+
+/// The registry that wants other credentials, or says that they are not enough.
+#[derive(Debug)]
+pub(super) struct Barred {
+    /// Its host.
+    pub(super) host: String,
+    /// True where `docker login` gets other ones.
+    pub(super) has_login: bool,
+}
+
+fn of(registry: Option<&Barred>) -> String {
+    registry.map_or_else(String::new, |Barred { host, .. }| format!(" of {host}"))
+}
+
+fn login(registry: Option<&Barred>) -> String {
+    match registry {
+        Some(Barred { host, has_login: true }) => {
+            format!("\nhelp:  log in with `docker login {host}`, as somebody who may do this")
+        }
+        _ => String::new(),
     }
 }
 

@@ -15,7 +15,6 @@ use super::{
     error::HttpError,
     scope::Scope,
     seen::Kind,
-    service,
     upload::check_digest,
 };
 use crate::{
@@ -49,14 +48,14 @@ impl HttpRegistry {
         for planned in PAUSES {
             match put() {
                 Err(error) if error.is_of_missing_parts() => thread::sleep(pause(planned, None)),
-                other => return other.map_err(service(repository, "push to")),
+                other => return other.map_err(self.service(repository, "push to")),
             }
             for part in &manifest.parts {
                 self.seen.forget(kind_of_parts(manifest), &part.digest, repository);
             }
             self.check_parts(repository, digest, manifest)?;
         }
-        put().map_err(service(repository, "push to"))
+        put().map_err(self.service(repository, "push to"))
     }
 
     pub(super) fn put_with(
@@ -90,9 +89,9 @@ impl HttpRegistry {
         for Part { digest: part, size } in &manifest.parts {
             let found = match self.seen.size(kind, part, repository) {
                 Some(found) => Some(found),
-                None => {
-                    self.size(repository, kind, part).map_err(service(repository, "look into"))?
-                }
+                None => self
+                    .size(repository, kind, part)
+                    .map_err(self.service(repository, "look into"))?,
             };
             let Some(found) = found else {
                 let (repository, by) = (repository.to_owned(), digest.to_string());

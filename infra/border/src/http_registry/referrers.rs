@@ -13,11 +13,10 @@ use super::{
     damaged,
     error::HttpError,
     scope::Scope,
-    service,
 };
 use crate::{
     manifest::INDEXES,
-    registry::{Referrer, RegistryError},
+    registry::{LARGEST_MANIFEST, Referrer, RegistryError},
 };
 
 /// The header by which a registry says that it keeps referrers itself.
@@ -28,6 +27,8 @@ const KEEPS_REFERRERS: HeaderName = HeaderName::from_static("oci-subject");
 const ATTEMPTS: usize = 20;
 /// The most pages of a list that are read.
 const PAGES: usize = 1000;
+/// The most bytes of a list that are read, and of all referrers in it.
+pub(super) const LARGEST_LIST: u64 = 4 * LARGEST_MANIFEST;
 
 /// A part of a list, and where the next one is.
 type Page = (Vec<u8>, Option<String>);
@@ -49,8 +50,7 @@ impl HttpRegistry {
         }
         // A registry that keeps them and does not say so.
         let own = self.own_referrers(repository, subject)?.unwrap_or_default();
-        let is_it = |entry: &Value| digest(entry) == Some(referrer.digest);
-        if own.iter().any(is_it) {
+        if own.contains(&Some(referrer.digest)) {
             return Ok(());
         }
         let repository = repository.to_owned();
@@ -70,7 +70,7 @@ impl HttpRegistry {
     ) -> Result<(), RegistryError> {
         let held = self.held(repository);
         let _held = super::locked(&held);
-        let failed = service(repository, "list a referrer in");
+        let failed = self.service(repository, "list a referrer in");
         let tag = fallback_tag(subject);
         let [media_type, _] = INDEXES;
         for _ in 0..ATTEMPTS {
@@ -95,37 +95,46 @@ impl HttpRegistry {
         repository: &str,
         subject: &Digest,
     ) -> Result<Vec<Digest>, RegistryError> {
-        let entries = match self.own_referrers(repository, subject)? {
-            Some(entries) => entries,
-            None => self.fallback(repository, subject)?.unwrap_or_default(),
+        let digests = match self.own_referrers(repository, subject)? {
+            Some(digests) => digests,
+            None => digests(&self.fallback(repository, subject)?.unwrap_or_default()),
         };
-        let digests = entries.iter().map(digest).collect::<Option<Vec<_>>>();
+        let digests = digests.into_iter().collect::<Option<Vec<_>>>();
         digests.ok_or_else(|| damaged(repository, format!("a referrer of {subject} has no digest")))
     }
 
-    /// Reads the registry's own list, all pages of it; `None` when it keeps none.
+    /// Reads the registry's own list, all pages of it; `None` when it keeps none. Of an entry only its digest counts.
     fn own_referrers(
         &self,
         repository: &str,
         subject: &Digest,
-    ) -> Result<Option<Vec<Value>>, RegistryError> {
-        let failed = service(repository, "list referrers in");
+    ) -> Result<Option<Vec<Option<Digest>>>, RegistryError> {
+        let failed = self.service(repository, "list referrers in");
         let mut path = format!("/v2/{}/referrers/{subject}", self.full(repository));
-        let mut found = Vec::new();
+        let damaged =
+            |what| damaged(repository, format!("the list of the referrers of {subject} {what}"));
+        let (mut found, mut read) = (Vec::new(), 0);
         for page in 0..PAGES {
             match whole(|| self.page(repository, &path)).map_err(&failed)? {
                 None if page == 0 => return Ok(None),
-                None => return Err(damaged(repository, format!("{path} is not there"))),
+                None => return Err(damaged("lacks a page that it names".to_owned())),
                 Some((bytes, next)) => {
-                    found.extend(entries(repository, &bytes)?);
+                    read += bytes.len() as u64;
+                    if read > LARGEST_LIST {
+                        return Err(damaged(format!("has more than {LARGEST_LIST} bytes")));
+                    }
+                    found.extend(digests(&entries(repository, &bytes)?));
                     match next {
+                        Some(next) if next == path => {
+                            return Err(damaged("names one page as the next of itself".to_owned()));
+                        }
                         Some(next) => path = next,
                         None => return Ok(Some(found)),
                     }
                 }
             }
         }
-        Err(damaged(repository, format!("the list of the referrers of {subject} has no end")))
+        Err(damaged(format!("has more than {PAGES} pages")))
     }
 
     /// Reads one page of the registry's own list, and where the next one is.
@@ -149,7 +158,7 @@ impl HttpRegistry {
         subject: &Digest,
     ) -> Result<Option<Vec<Value>>, RegistryError> {
         let bytes = self.fetch(repository, &fallback_tag(subject));
-        let bytes = bytes.map_err(service(repository, "list referrers in"))?;
+        let bytes = bytes.map_err(self.service(repository, "list referrers in"))?;
         bytes.map(|bytes| entries(repository, &bytes)).transpose()
     }
 }
@@ -174,21 +183,25 @@ fn entry(referrer: &Referrer) -> Value {
 }
 
 /// Reads the entries of an index.
-fn entries(repository: &str, bytes: &[u8]) -> Result<Vec<Value>, RegistryError> {
+pub(super) fn entries(repository: &str, bytes: &[u8]) -> Result<Vec<Value>, RegistryError> {
     let index: Option<Value> = serde_json::from_slice(bytes).ok();
     let entries = index.as_ref().and_then(|index| index.get("manifests")?.as_array());
     let no_index = || damaged(repository, "its list of referrers is no index".to_owned());
     entries.cloned().ok_or_else(no_index)
 }
 
-fn digest(entry: &Value) -> Option<Digest> {
+fn digests(entries: &[Value]) -> Vec<Option<Digest>> {
+    entries.iter().map(digest).collect()
+}
+
+pub(super) fn digest(entry: &Value) -> Option<Digest> {
     entry.get("digest")?.as_str()?.parse().ok()
 }
 
 /// Reads where the next page is.
 ///
 /// Source: OCI distribution-spec 1.1, "Listing Referrers"; RFC 8288.
-fn next_page(link: &str) -> Option<String> {
+pub(super) fn next_page(link: &str) -> Option<String> {
     link.split(',').find_map(|link| {
         let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
         let is_next = |parameter: &str| {

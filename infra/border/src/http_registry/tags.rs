@@ -5,7 +5,7 @@ use std::thread;
 use kdistro_formats::Digest;
 use kdistro_verify::hash::sha256;
 
-use super::{HttpRegistry, connection::Connection, damaged, locked, service};
+use super::{HttpRegistry, connection::Connection, damaged, locked};
 use crate::{
     http::{PAUSES, pause},
     manifest::Manifest,
@@ -22,7 +22,7 @@ impl HttpRegistry {
     ) -> Result<Option<Digest>, RegistryError> {
         self.check(repository)?;
         check_tag(tag)?;
-        let read = self.fetch(repository, tag).map_err(service(repository, "read"))?;
+        let read = self.fetch(repository, tag).map_err(self.service(repository, "read"))?;
         Ok(read.map(|bytes| sha256(&bytes)))
     }
 
@@ -67,13 +67,13 @@ impl HttpRegistry {
             }
             match put {
                 Err(error) if !error.is_passing() => {
-                    return Err(service(repository, "tag in")(error));
+                    return Err(self.service(repository, "tag in")(error));
                 }
                 other => last = other.err(),
             }
             thread::sleep(pause(planned, None));
         }
         let lost = || damaged(repository, format!("the tag `{tag}` was set and is not there"));
-        Err(last.map_or_else(lost, service(repository, "tag in")))
+        Err(last.map_or_else(lost, self.service(repository, "tag in")))
     }
 }

@@ -17,7 +17,6 @@ use super::{
     error::HttpError,
     scope::Scope,
     seen::Kind,
-    service,
 };
 use crate::{
     http::{PAUSES, is_busy, pause},
@@ -54,9 +53,9 @@ impl HttpRegistry {
     ) -> Result<(), RegistryError> {
         let failed = |failure: Failure| match failure {
             Failure::Answer(what, answer) => {
-                service(repository, "push to")(self.connection.refused(what, answer))
+                self.service(repository, "push to")(self.connection.refused(what, answer))
             }
-            Failure::Http(error) => service(repository, "push to")(error),
+            Failure::Http(error) => self.service(repository, "push to")(error),
             Failure::Content(error) => error,
         };
         let mut failures = 0;

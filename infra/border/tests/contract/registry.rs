@@ -1,6 +1,8 @@
 //! The promises of a registry.
 
-use std::{fs, path::Path, sync::Barrier, thread};
+use std::{
+    error::Error, fs, os::unix::fs::symlink, path::Path, process::Command, sync::Barrier, thread,
+};
 
 use kdistro_border::{Content, Created, Registry, RegistryError};
 use kdistro_formats::Digest;
@@ -115,6 +117,17 @@ fn files_are_checked(registry: &dyn Registry, folder: &Path) {
     assert_eq!(registry.push_blob("a", file).unwrap(), Created::Same);
     assert_eq!(registry.push_blob("b", file).unwrap(), Created::New);
     assert!(registry.has_blob("a", &digest).unwrap());
+    // What has no end, or keeps whoever opens it waiting.
+    let (zero, pipe) = (folder.join("zero"), folder.join("pipe"));
+    symlink("/dev/zero", &zero).unwrap();
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    for path in [&zero, &pipe] {
+        let endless = Content::File { path, digest: sha256(b"missing"), size };
+        let error = registry.push_blob("a", endless).unwrap_err();
+        let said = format!("{error}: {}", error.source().unwrap());
+        let file = format!("cannot read {} ", path.display());
+        assert!(said.starts_with(&file) && said.ends_with(": it is not a plain file"), "{said}");
+    }
     let missing = Content::File { path: &folder.join("missing"), digest: sha256(b"missing"), size };
     let error = registry.push_blob("a", missing).unwrap_err().to_string();
     assert!(error.starts_with("cannot read ") && error.contains("missing"), "{error}");

@@ -1,6 +1,9 @@
 //! The promises of a store.
 
-use std::{fs, io::Read, path::Path, sync::Barrier, thread};
+use std::{
+    error::Error, fs, io::Read, os::unix::fs::symlink, path::Path, process::Command, sync::Barrier,
+    thread,
+};
 
 use kdistro_border::{Content, Created, Store, StoreError, Stored};
 use kdistro_verify::hash::sha256;
@@ -77,6 +80,20 @@ fn files_are_checked(store: &dyn Store, folder: &Path) {
         let error = store.create("bad", changed).unwrap_err();
         assert!(matches!(error, StoreError::Changed { .. }), "{error}");
         assert_eq!(store.stat("bad").unwrap(), None);
+    }
+    // What has no end, or keeps whoever opens it waiting; of any size that is stored in another way.
+    let (zero, pipe) = (folder.join("zero"), folder.join("pipe"));
+    symlink("/dev/zero", &zero).unwrap();
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    for path in [&zero, &pipe] {
+        for size in [7, 300_000, 17 << 20] {
+            let endless = Content::File { path, digest, size };
+            let error = store.create("bad", endless).unwrap_err();
+            let said = format!("{error}: {}", error.source().unwrap());
+            let expected =
+                format!("cannot read {} for `bad`: it is not a plain file", path.display());
+            assert_eq!(said, expected);
+        }
     }
     let missing = Content::File { path: &folder.join("missing"), digest, size };
     let error = store.create("bad", missing).unwrap_err().to_string();

@@ -184,8 +184,9 @@ impl Cloud {
     pub(crate) fn environment(&self, name: &str, more: &[&str]) -> BTreeMap<String, String> {
         let (environment, prefix) =
             (format!("Environment={name}"), format!("RegistryPrefix=kdistro-{name}"));
-        let repository = format!("Repository={REPOSITORY}");
-        let parameters = [&[environment.as_str(), &prefix, &repository], more].concat();
+        let (repository, log) =
+            (format!("Repository={REPOSITORY}"), format!("LogOrigin=log.{name}.example"));
+        let parameters = [&[environment.as_str(), &prefix, &repository, &log], more].concat();
         self.stack(&format!("kdistro-{name}"), "environment.yaml", &parameters)
     }
 

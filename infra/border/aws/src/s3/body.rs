@@ -2,7 +2,7 @@
 //! what was said. So a server never gets the whole of anything else.
 
 use std::{
-    fs, io,
+    io,
     path::{Path, PathBuf},
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
@@ -18,9 +18,9 @@ use aws_sdk_s3::{
 };
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use kdistro_border::{StoreError, Stored};
+use kdistro_border::{StoreError, Stored, plain};
 use kdistro_verify::hash::Hasher;
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf, Take};
 
 use super::put::{changed, unreadable};
 
@@ -84,7 +84,7 @@ impl Broken {
 /// Makes a body of a file, which is opened anew whenever the request is repeated.
 pub(super) fn of_file(path: &Path, expected: Stored) -> io::Result<(SdkBody, Fault)> {
     // What cannot be opened at all is told before anything is sent.
-    fs::File::open(path)?;
+    plain::open(path)?;
     let (path, fault) = (path.to_owned(), Fault::default());
     let shared = fault.clone();
     let body = SdkBody::retryable(move || {
@@ -95,7 +95,7 @@ pub(super) fn of_file(path: &Path, expected: Stored) -> io::Result<(SdkBody, Fau
 
 /// The state of a file that is being sent.
 struct FileBody {
-    file: Option<tokio::fs::File>,
+    file: Option<Take<tokio::fs::File>>,
     hasher: Hasher<io::Sink>,
     buffer: Vec<u8>,
     held: Option<Bytes>,
@@ -106,9 +106,12 @@ struct FileBody {
 
 impl FileBody {
     fn open(path: &PathBuf, expected: Stored, fault: Fault) -> Self {
-        let opened = if fault.is_set() { Err(stopped()) } else { fs::File::open(path) };
+        let opened = if fault.is_set() { Err(stopped()) } else { plain::open(path) };
         let file = match opened {
-            Ok(file) => Some(tokio::fs::File::from_std(file)),
+            Ok((file, length)) => {
+                // One byte more shows that it grew; more than that need not have an end.
+                Some(tokio::fs::File::from_std(file).take(length.saturating_add(1)))
+            }
             Err(error) if !fault.is_set() => {
                 fault.set(Broken::Unreadable(error));
                 None

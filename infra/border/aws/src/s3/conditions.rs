@@ -19,8 +19,7 @@ use super::{
 };
 use crate::error::AwsError;
 
-const CONTENT: &[u8] = b"written to try whether this store honours conditions\n";
-/// A version that the trial object never has: the content above has another MD5.
+/// A version that the trial object never has: its content has another MD5.
 const NO_VERSION: &str = "\"00000000000000000000000000000000\"";
 
 /// What was learned of a store, shared by all who use it.
@@ -65,14 +64,14 @@ impl S3Store {
     }
 
     async fn put_trial(&self, condition: Condition<'_>) -> Result<Outcome, AwsError> {
-        let name = format!("{}/conditional-writes", layout::WORKSHOP);
+        let content = layout::TRIAL_CONTENT.as_bytes();
         let put = super::put::Put {
-            name: &name,
-            stored: super::put::of_bytes(CONTENT),
+            name: layout::WORKSHOP_TRIAL,
+            stored: super::put::of_bytes(content),
             condition,
             swap: None,
         };
-        self.put(put, ByteStream::from_static(CONTENT)).await
+        self.put(put, ByteStream::from_static(content)).await
     }
 
     fn ignores(&self, header: &str) -> AwsError {

@@ -1,9 +1,6 @@
 //! Puts large content in parts, a few at once, and makes an object of them only when all of it is what was said.
 
-use std::{
-    fs::File,
-    io::{self, Read, Write},
-};
+use std::io::{self, Read, Write};
 
 use aws_sdk_s3::{
     Client,
@@ -12,7 +9,7 @@ use aws_sdk_s3::{
 };
 use aws_smithy_types::base64;
 use bytes::Bytes;
-use kdistro_border::{Content, StoreError, Stored};
+use kdistro_border::{Content, StoreError, Stored, plain};
 use kdistro_verify::hash::Hasher;
 use tokio::task::JoinSet;
 
@@ -49,7 +46,7 @@ impl S3Store {
         let mut reader: Box<dyn Read + Send + '_> = match content {
             Content::Bytes(bytes) => Box::new(bytes),
             Content::File { path, .. } => {
-                Box::new(File::open(path).map_err(unreadable(name, path))?)
+                Box::new(plain::read(path).map_err(unreadable(name, path))?)
             }
         };
         let upload = self.begin(name, stored).await.map_err(|error| failed(name, error))?;

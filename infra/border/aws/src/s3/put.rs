@@ -1,6 +1,6 @@
 //! Puts an object: whole, under a condition, with the SHA-256 that its content must have.
 
-use std::{fs::File, io::Read, path::Path};
+use std::{io::Read, path::Path};
 
 use aws_runtime::auth::PayloadSigningOverride;
 use aws_sdk_s3::{
@@ -13,7 +13,7 @@ use aws_sdk_s3::{
     primitives::ByteStream,
 };
 use aws_smithy_types::base64;
-use kdistro_border::{Content, Created, StoreError, Stored};
+use kdistro_border::{Content, Created, StoreError, Stored, plain};
 use kdistro_formats::digest::hex;
 use kdistro_verify::hash::{sha256, sha256_of};
 
@@ -239,14 +239,14 @@ impl S3Store {
 
 /// Reads a small file, which must be what was said.
 fn read_small(name: &str, path: &Path, expected: Stored) -> Result<Vec<u8>, StoreError> {
-    let mut file = File::open(path).map_err(unreadable(name, path))?;
+    let file = plain::read(path).map_err(unreadable(name, path))?;
     let mut bytes = Vec::new();
-    let read = Read::by_ref(&mut file).take(expected.size + 1).read_to_end(&mut bytes);
+    let read = file.take(expected.size + 1).read_to_end(&mut bytes);
     read.map_err(unreadable(name, path))?;
     let mut found = of_bytes(&bytes);
     if found.size > expected.size {
         let (digest, size) =
-            File::open(path).and_then(sha256_of).map_err(unreadable(name, path))?;
+            plain::read(path).and_then(sha256_of).map_err(unreadable(name, path))?;
         found = Stored { digest, size };
     }
     if found == expected { Ok(bytes) } else { Err(changed(name, path, (expected, found))) }

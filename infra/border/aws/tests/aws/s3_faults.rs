@@ -336,3 +336,95 @@ fn secrets_are_never_shown() {
         );
     }
 }
+
+#[test]
+fn a_quoted_request_does_not_show_the_token_of_the_session() {
+    let rule = |request: &Request| {
+        let token = request.header("x-amz-security-token").unwrap();
+        let quoted =
+            format!("GET&#10;/&#10;x-amz-date:1&#10;x-amz-security-token:{token}&#10;&#10;host");
+        let message = format!("The request was '{quoted}'");
+        Fault::Status(
+            403,
+            format!(
+                "<Error><Code>SignatureDoesNotMatch</Code><Message>{message}</Message></Error>"
+            ),
+        )
+    };
+    let bucket = Bucket::new(BED.servers.aws());
+    let proxy = Proxy::start(bucket.url, rule).unwrap();
+    let text = told(&bucket.store_at(&proxy.url()).read("x").unwrap_err());
+    assert!(text.contains("The request was 'GET / x-amz-date:1 x-amz-security-token…\n"), "{text}");
+}
+
+/// A page of a listing as S3 writes it.
+fn page(names: &[&str], more: &str) -> String {
+    let contents: Vec<_> = names
+        .iter()
+        .map(|name| format!("<Contents><Key>{name}</Key><Size>1</Size></Contents>"))
+        .collect();
+    format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<ListBucketResult><Name>b</Name><KeyCount>{}</KeyCount>{more}{}</ListBucketResult>",
+        names.len(),
+        contents.concat()
+    )
+}
+
+fn listed(
+    answers: impl Fn(&Request) -> String + Send + Sync + 'static,
+) -> (Result<Vec<String>, String>, u64) {
+    let rule = move |request: &Request| Fault::Status(200, answers(request));
+    let proxy = Proxy::start(BED.servers.aws(), rule).unwrap();
+    let store = S3Store::new(&BED.aws_at(&proxy.url()), settings("b", ""));
+    (store.list("").map_err(|error| told(&error)), proxy.requests())
+}
+
+#[test]
+fn a_listing_that_breaks_off_is_not_taken_for_all() {
+    let last = "<IsTruncated>false</IsTruncated>";
+    let whole = page(&["a/1", "b/2"], last);
+    assert_eq!(
+        listed({
+            let whole = whole.clone();
+            move |_| whole.clone()
+        })
+        .0
+        .unwrap(),
+        ["a/1", "b/2"]
+    );
+    for end in 0..whole.len() {
+        let part = whole[..end].to_owned();
+        let error = listed(move |_| part.clone()).0.unwrap_err();
+        let is_named = error.contains("bucket `b` breaks off its list of names");
+        assert!(is_named || error.contains("answers status 200"), "cut at {end}: {error}");
+    }
+    for (answer, expected) in [
+        (page(&["a"], ""), "does not say whether its list of names goes on"),
+        (
+            page(&["a"], "<IsTruncated>true</IsTruncated>"),
+            "does not say where its list of names goes on",
+        ),
+        (whole.replace("<Key>b/2</Key>", ""), "breaks off its list of names"),
+        (whole.replace("<KeyCount>2", "<KeyCount>3"), "lists another number of names than it says"),
+    ] {
+        let error = listed(move |_| answer.clone()).0.unwrap_err();
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn a_listing_without_end_is_refused() {
+    let more = |token: &str| {
+        format!(
+            "<IsTruncated>true</IsTruncated><NextContinuationToken>{token}</NextContinuationToken>"
+        )
+    };
+    let (error, asked) = listed(move |_| page(&["a"], &more("same")));
+    let error = error.unwrap_err();
+    assert!(error.contains("names one page of its list as the next of itself"), "{error}");
+    assert_eq!(asked, 2);
+    let (error, asked) = listed(move |request| page(&[], &more(&request.number.to_string())));
+    let error = error.unwrap_err();
+    assert!(error.contains("lists more than 10000 pages of names"), "{error}");
+    assert_eq!(asked, 10_000);
+}

@@ -8,7 +8,7 @@ use std::{
 
 use kdistro_verify::hash::{Hasher, sha256, sha256_of};
 
-use crate::{registry::RegistryError, store::Stored};
+use crate::{plain, registry::RegistryError, store::Stored};
 
 /// Reads a file as long as it may still be what was said.
 ///
@@ -32,8 +32,7 @@ impl<'a> Checked<'a> {
         wanted: Stored,
     ) -> Result<Self, RegistryError> {
         let failed = |source| failed(repository, path, source);
-        let file = File::open(path).map_err(failed)?;
-        let size = file.metadata().map_err(failed)?.len();
+        let (file, size) = plain::open(path).map_err(failed)?;
         let hasher = Some(Hasher::new(io::sink()));
         let left = wanted.size;
         let mut checked = Self { repository, path, file, hasher, wanted, left, failure: None };
@@ -78,7 +77,11 @@ impl<'a> Checked<'a> {
 
     /// Says what the file is, in place of what was said.
     fn changed(&mut self) -> RegistryError {
-        let found = self.file.rewind().and_then(|()| sha256_of(&self.file));
+        // No further than it is long now: it may grow without end.
+        let found = self.file.rewind().and_then(|()| {
+            let length = self.file.metadata()?.len();
+            sha256_of((&self.file).take(length))
+        });
         match found {
             Ok((digest, size)) => RegistryError::Changed {
                 repository: self.repository.to_owned(),
