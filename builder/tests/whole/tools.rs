@@ -91,6 +91,7 @@ pub(crate) fn tessera_fsck(folder: &Path, toolchain: &Path) -> PathBuf {
 }
 
 /// Builds Amazon's credential helper with the toolchain that built the release; returns the folder that it is in.
+#[cfg(feature = "aws")]
 #[track_caller]
 pub(crate) fn ecr_login(folder: &Path, toolchain: &Path) -> PathBuf {
     let package =
