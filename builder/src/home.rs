@@ -168,14 +168,26 @@ impl Home {
     }
 }
 
-/// Writes a file under a temporary name and renames it.
-pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let parent = path.parent().unwrap_or(Path::new("."));
+/// Writes a file under a temporary name and renames it. After a power cut it is there whole, or as it was before: an
+/// empty one would be taken for one that was tampered with.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let parent = folder_of(path);
+    let is_new = !parent.is_dir();
     fs::create_dir_all(parent)?;
     let mut file = tempfile::NamedTempFile::new_in(parent)?;
     io::Write::write_all(&mut file, bytes)?;
+    file.as_file().sync_all()?;
     file.persist(path)?;
+    File::open(parent)?.sync_all()?;
+    if is_new {
+        File::open(folder_of(parent))?.sync_all()?;
+    }
     Ok(())
+}
+
+fn folder_of(path: &Path) -> &Path {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    parent.unwrap_or(Path::new("."))
 }
 
 fn failed(path: &Path) -> impl Fn(io::Error) -> HomeError {

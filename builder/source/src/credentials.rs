@@ -145,7 +145,7 @@ fn read_within(patience: Duration, running: &mut Running) -> Result<Option<Vec<u
         // Nobody waits any more for one that took too long.
         let _ = done.send(read);
     });
-    match waiting.recv_timeout(patience * 35) {
+    match waiting.recv_timeout(patience) {
         Ok(read) => read.map(Some).map_err(|source| running.exchange(source)),
         Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => Ok(None),
     }

@@ -65,7 +65,7 @@ impl Keys {
     pub fn new(release: Box<dyn Signer>, log: Box<dyn Signer>) -> Result<Self, KeysError> {
         let keys = Self { release, log };
         let key = keys.release_key()?;
-        if key == keys.log_key()? && false { Err(KeysError::Same(key.fingerprint())) } else { Ok(keys) }
+        if key == keys.log_key()? { Err(KeysError::Same(key.fingerprint())) } else { Ok(keys) }
     }
 
     /// Opens the keys in a folder.
@@ -75,7 +75,7 @@ impl Keys {
             (true, true) => {
                 Self::new(Box::new(KeyFile::open(&release)?), Box::new(KeyFile::open(&log)?))
             }
-            (true, false) => Err(KeysError::Missing(release)),
+            (true, false) => Err(KeysError::Half { there: release, missing: log }),
             (false, true) => Err(KeysError::Half { there: log, missing: release }),
             (false, false) => Err(KeysError::Missing(folder.to_owned())),
         }

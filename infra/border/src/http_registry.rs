@@ -78,7 +78,7 @@ impl HttpRegistry {
         credentials: Arc<dyn Credentials>,
     ) -> Result<Self, RegistryError> {
         let wrong = |expected: &str| RegistryError::Address {
-            address: without_user(address.url),
+            address: site_of(address.url),
             what: format!("is not the address of a registry; expected {expected}"),
         };
         let (site, rest) = Site::split(address.url).map_err(wrong)?;
@@ -341,12 +341,9 @@ fn connect(
     Ok(Connection::new(site.clone(), client, Arc::clone(credentials)))
 }
 
-/// An address without the user and password that do not belong there.
-fn without_user(address: &str) -> String {
-    match address.rsplit_once('@') {
-        Some((_, rest)) => format!("…@{rest}"),
-        None => address.to_owned(),
-    }
+/// What may be shown of an address that is none: passwords can stand before its host, tokens behind it.
+fn site_of(address: &str) -> String {
+    Site::split(address).map_or_else(|_| "…".to_owned(), |(site, _)| site.address("/…"))
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

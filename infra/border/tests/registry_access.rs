@@ -440,7 +440,8 @@ fn no_error_shows_what_a_registry_repeats() {
 
 /// Ways to write a password that readers of a log undo.
 fn writings() -> Vec<String> {
-    let percent = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
+    let percent =
+        |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<Vec<_>>().concat();
     vec![
         PASSWORD.to_owned(),
         PASSWORD.to_uppercase(),
@@ -541,12 +542,19 @@ fn no_part_of_a_long_token_is_shown() {
 }
 
 #[test]
-fn no_error_shows_the_user_of_an_address() {
-    for url in
-        ["https://planted-user:planted-password@a.example", "ftp://u:planted-password@b@a.example"]
-    {
+fn no_error_shows_more_of_an_address_than_its_site() {
+    for (url, shown) in [
+        ("https://planted-user:planted-password@a.example", "`…`"),
+        ("ftp://u:planted-password@b@a.example", "`…`"),
+        ("planted-password", "`…`"),
+        ("https://A.example:443/planted-password", "`https://a.example/…`"),
+        ("https://a.example?planted-password", "`https://a.example/…`"),
+    ] {
         let error = HttpRegistry::open(Address { url, ..Address::default() }, Arc::new(Anonymous));
-        is_clean(&format!("{:?}", error.unwrap_err()));
+        let error = error.unwrap_err();
+        is_clean(&format!("{error} {error:?}"));
+        let expected = format!("{shown} is not the address of a registry; expected ");
+        assert!(error.to_string().starts_with(&expected), "{error}");
     }
 }
 

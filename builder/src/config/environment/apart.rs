@@ -160,7 +160,7 @@ mod tests {
     fn problems(one: &str, two: &str) -> String {
         let two = two.replace("name: one", "name: two").replace("log.one", "log.two");
         let files = [("one", one), ("two", &two)].map(|(n, text)| (file(n), text.into()));
-        check(&Files::from(files)).iter().map(|it| format!("{it}\n")).collect()
+        check(&Files::from(files)).iter().map(|it| format!("{it}\n")).collect::<Vec<_>>().concat()
     }
 
     /// Two environments with nothing in common, but for this in the second.

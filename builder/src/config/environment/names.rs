@@ -179,6 +179,73 @@ fn is_key(name: &str) -> bool {
 mod tests {
     use super::*;
 
+    /// An environment in a cloud.
+    const CLOUD: &str = "name: aws\nstore: {s3: {bucket: bucket, prefix: a, region: eu-west-1, ca: c}}\nregistry: {ecr: {prefix: kdistro, account: '123456789012'}}\nannouncements: {webhook: {address: 'https://a.example', secret: secret}}\nkeys: {kms: {release: alias/r, log: alias/l}}\nlogOrigin: log.example.org\n";
+    /// What is put in place of what in it, and what is said of that.
+    const ELSEWHERE: &[(&str, &str, &str)] = &[
+        ("bucket: bucket", "bucket: ''", "`store.s3.bucket` is not the name of a bucket"),
+        ("bucket: bucket", "bucket: bkt/../x?y", "`store.s3.bucket` is not the name of a bucket"),
+        ("prefix: a,", "prefix: a//../b,", "`store.s3.prefix` is not a prefix"),
+        ("prefix: a,", "prefix: a/,", "`store.s3.prefix` is not a prefix"),
+        ("eu-west-1", "'evil.example/#'", "`store.s3.region` is not a region"),
+        ("ca: c", "ca: ''", "`store.s3.ca` is not a file"),
+        (
+            "{s3: {bucket: bucket, prefix: a, region: eu-west-1, ca: c}}",
+            "{directory: ''}",
+            "`store.directory` is not a folder",
+        ),
+        (
+            "{s3: {bucket: bucket, prefix: a, region: eu-west-1, ca: c}}",
+            "{directory: .}",
+            "`store.directory` is not a folder",
+        ),
+        ("prefix: kdistro", "prefix: ../x", "`registry.ecr.prefix` is not a prefix"),
+        ("prefix: kdistro", "region: 'x/y'", "`registry.ecr.region` is not a region"),
+        ("123456789012", "12345", "`registry.ecr.account` is not an account"),
+        (
+            "{ecr: {prefix: kdistro, account: '123456789012'}}",
+            "{directory: a/..}",
+            "`registry.directory` is not a folder",
+        ),
+        (
+            "{ecr: {prefix: kdistro, account: '123456789012'}}",
+            "{oci: {address: 'https://a.example', prefix: A}}",
+            "`registry.oci.prefix` is not a prefix",
+        ),
+        ("secret: secret", "secret: ''", "`announcements.webhook.secret` is not a file"),
+        (
+            "{webhook: {address: 'https://a.example', secret: secret}}",
+            "{directory: ''}",
+            "`announcements.directory` is not a folder",
+        ),
+        (
+            "{webhook: {address: 'https://a.example', secret: secret}}",
+            "{sns: {topic: 'arn:aws:sns:evil.example:123456789012:t'}}",
+            "`announcements.sns.topic` is not a region",
+        ),
+        ("release: alias/r", "release: ''", "`keys.kms.release` is not a key"),
+        ("log: alias/l", "log: 'arn:aws:kms:x/y:1:key/z'", "`keys.kms.log` is not a key"),
+        (
+            "{kms: {release: alias/r, log: alias/l}}",
+            "{directory: ''}",
+            "`keys.directory` is not a folder",
+        ),
+    ];
+
+    #[test]
+    fn names_that_would_lead_elsewhere_are_refused() {
+        let read = |text: &str| {
+            let read = Environment::read("infra/environments/aws.yaml", text.as_bytes());
+            read.map(drop).map_err(|problem| problem.to_string())
+        };
+        read(CLOUD).unwrap();
+        for (from, to, expected) in ELSEWHERE {
+            assert!(CLOUD.contains(from), "{from}");
+            let error = read(&CLOUD.replacen(from, to, 1)).unwrap_err();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
     #[test]
     fn buckets_are_called_as_amazon_lets_them() {
         for name in ["releases-example", "a.b", "123", &"x".repeat(63)] {

@@ -84,7 +84,7 @@ impl HttpError {
     /// Names the registry, and the way in, where credentials are missing or not enough.
     pub(super) fn of_registry(mut self, host: &str, has_login: bool) -> Self {
         if let Self::Status { status, registry, .. } = &mut self
-            && matches!(*status, StatusCode::CONTINUE)
+            && matches!(*status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
         {
             *registry = Some(Barred { host: host.to_owned(), has_login });
         }

@@ -154,7 +154,9 @@ mod tests {
 
     fn of(secrets: &[&str]) -> Secrets {
         let mut known = Secrets::default();
-        secrets.iter().for_each(|secret| known.insert(secret));
+        for secret in secrets {
+            known.insert(secret);
+        }
         known
     }
 
@@ -169,10 +171,11 @@ mod tests {
         let secret = "pa/ss\"wo+rd\u{e9}%~";
         let secrets = of(&[secret]);
         let percent =
-            |text: &str| -> String { text.bytes().map(|byte| format!("%{byte:02x}")).collect() };
+            |text: &str| text.bytes().map(|b| format!("%{b:02x}")).collect::<Vec<_>>().concat();
         let json = serde_json::to_string(secret).unwrap();
         let json = json.trim_matches('"');
-        let unicode: String = secret.chars().map(|c| format!("\\u{:04X}", u32::from(c))).collect();
+        let unicode = secret.chars().map(|c| format!("\\u{:04X}", u32::from(c)));
+        let unicode = unicode.collect::<Vec<_>>().concat();
         for written in [
             json.to_owned(),
             json.replace('/', "\\/"),

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 pub(crate) type Promise = fn(&dyn Registry, &Path);
 
 /// All promises; each gets a registry of its own, or one without these repositories, and a folder to work in.
-pub(crate) const PROMISES: [(&str, Promise); 10] = [
+pub(crate) const PROMISES: [(&str, Promise); 11] = [
     ("what was never pushed is not there", absent_is_none),
     ("what is pushed is there, in its repository only", pushed_is_there),
     ("a file is pushed if it is what was said", files_are_checked),
@@ -24,6 +24,7 @@ pub(crate) const PROMISES: [(&str, Promise); 10] = [
     ("referrers are found by their subject", referrers_are_found),
     ("bad names are refused everywhere", bad_names_are_refused),
     ("of many tags at once exactly one wins", one_of_many_wins),
+    ("what is no plain file is refused", endless_files_are_refused),
 ];
 
 pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -117,20 +118,25 @@ fn files_are_checked(registry: &dyn Registry, folder: &Path) {
     assert_eq!(registry.push_blob("a", file).unwrap(), Created::Same);
     assert_eq!(registry.push_blob("b", file).unwrap(), Created::New);
     assert!(registry.has_blob("a", &digest).unwrap());
-    // What has no end, or keeps whoever opens it waiting.
+    let missing = Content::File { path: &folder.join("missing"), digest: sha256(b"missing"), size };
+    let error = registry.push_blob("a", missing).unwrap_err().to_string();
+    assert!(error.starts_with("cannot read ") && error.contains("missing"), "{error}");
+}
+
+/// What has no end, or keeps whoever opens it waiting.
+fn endless_files_are_refused(registry: &dyn Registry, folder: &Path) {
     let (zero, pipe) = (folder.join("zero"), folder.join("pipe"));
     symlink("/dev/zero", &zero).unwrap();
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let digest = sha256(b"content");
     for path in [&zero, &pipe] {
-        let endless = Content::File { path, digest: sha256(b"missing"), size };
+        let endless = Content::File { path, digest, size: 7 };
         let error = registry.push_blob("a", endless).unwrap_err();
         let said = format!("{error}: {}", error.source().unwrap());
         let file = format!("cannot read {} ", path.display());
         assert!(said.starts_with(&file) && said.ends_with(": it is not a plain file"), "{said}");
+        assert!(!registry.has_blob("a", &digest).unwrap());
     }
-    let missing = Content::File { path: &folder.join("missing"), digest: sha256(b"missing"), size };
-    let error = registry.push_blob("a", missing).unwrap_err().to_string();
-    assert!(error.starts_with("cannot read ") && error.contains("missing"), "{error}");
 }
 
 fn manifests_are_exact(registry: &dyn Registry, _: &Path) {

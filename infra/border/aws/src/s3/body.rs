@@ -3,7 +3,7 @@
 
 use std::{
     io,
-    path::{Path, PathBuf},
+    path::Path,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
@@ -105,7 +105,7 @@ struct FileBody {
 }
 
 impl FileBody {
-    fn open(path: &PathBuf, expected: Stored, fault: Fault) -> Self {
+    fn open(path: &Path, expected: Stored, fault: Fault) -> Self {
         let opened = if fault.is_set() { Err(stopped()) } else { plain::open(path) };
         let file = match opened {
             Ok((file, length)) => {

@@ -46,12 +46,10 @@ impl S3Store {
             let page = page.map_err(|error| AwsError::of(self.target(), &error))?;
             check(&page, &end).map_err(|what| unfit(what.to_owned()))?;
             names.take(&page, &root, LARGEST).map_err(unfit)?;
-            match next(&page, token.as_deref()).map_err(|what| unfit(what.to_owned()))? {
-                Some(next) => token = Some(next.to_owned()),
-                None => {
-                    names.found.sort();
-                    return Ok(names.found);
-                }
+            token = next(&page, token.as_deref()).map_err(|what| unfit(what.to_owned()))?;
+            if token.is_none() {
+                names.found.sort();
+                return Ok(names.found);
             }
         }
         Err(unfit(format!("lists more than {PAGES} pages of names")))
@@ -102,17 +100,14 @@ fn check(page: &ListObjectsV2Output, end: &End) -> Result<(), &'static str> {
 }
 
 /// Returns where the next page is; `None` where this was the last.
-fn next<'a>(
-    page: &'a ListObjectsV2Output,
-    asked: Option<&str>,
-) -> Result<Option<&'a str>, &'static str> {
+fn next(page: &ListObjectsV2Output, asked: Option<&str>) -> Result<Option<String>, &'static str> {
     let token = page.next_continuation_token().filter(|token| !token.is_empty());
     match (page.is_truncated(), token) {
         (Some(false), _) => Ok(None),
         (Some(true), Some(token)) if Some(token) == asked => {
             Err("names one page of its list as the next of itself")
         }
-        (Some(true), Some(token)) => Ok(Some(token)),
+        (Some(true), Some(token)) => Ok(Some(token.to_owned())),
         (Some(true), None) => Err("does not say where its list of names goes on"),
         (None, _) => Err("does not say whether its list of names goes on"),
     }
