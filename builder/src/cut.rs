@@ -144,7 +144,10 @@ impl<'a> Cutting<'a> {
             if !target.development {
                 return Err(CutError::Development { what, environment: target.name.clone() });
             }
-            self.context.reporter.note(format!("{what}: for environment `{}` only", target.name));
+            let name = &target.name;
+            self.context.reporter.note(format!(
+                "{what}: fine here, as `{name}` is a development environment, and in no other"
+            ));
         }
         Ok(())
     }

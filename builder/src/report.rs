@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, IsTerminal, Write},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -61,12 +61,13 @@ pub enum Style {
 }
 
 /// Tells events on standard error.
+#[derive(Clone)]
 pub struct Reporter {
     style: Style,
     /// Where a passing line is cut off: one that wraps cannot be written over.
     columns: usize,
     /// When something passing was last told, and whether it still stands on the terminal.
-    passing: Mutex<(Option<Instant>, bool)>,
+    passing: Arc<Mutex<(Option<Instant>, bool)>>,
 }
 
 /// How often something passing is told where lines stay: often enough to see that it works.
@@ -86,7 +87,7 @@ impl Reporter {
         };
         // A line that fills the last column already wraps on some terminals.
         let columns = columns.map_or(LONGEST, |columns| columns.saturating_sub(1)).min(LONGEST);
-        Self { style, columns, passing: Mutex::new((None, false)) }
+        Self { style, columns, passing: Arc::default() }
     }
 
     /// Tells an event.

@@ -225,7 +225,10 @@ fn verify_shape(
     let expected = trust.key().fingerprint();
     let hint = &shape.verification_material.public_key.hint;
     if *hint != base64(expected.as_bytes()) {
-        return Err(BundleError::OtherKey { found: hint.clone(), expected });
+        // Written as what is expected, where it is a fingerprint.
+        let found = Sha256Hash::from_base64(hint)
+            .map_or_else(|_| hint.clone(), |hash| Digest::from_bytes(*hash.as_bytes()).to_string());
+        return Err(BundleError::OtherKey { found, expected });
     }
     let [entry] = shape.verification_material.tlog_entries.as_slice() else {
         return Err(BundleError::Proof(shape.verification_material.tlog_entries.len()));

@@ -18,7 +18,10 @@ pub(super) fn of_docker(context: &Context) -> Arc<dyn Credentials> {
     };
     let folder = named("DOCKER_CONFIG").or_else(|| Some(named("HOME")?.join(".docker")));
     let environment = credentials::whole(variables.iter().cloned());
+    let reporter = context.reporter.clone();
     let ask = move |program: &str, server: &str| -> Result<Option<Credential>, HelperFailure> {
+        // It may ask a service, or a person elsewhere: nobody should wonder what is waited for.
+        reporter.progress(format!("waiting for {program}"));
         let helped = credentials::ask(program, server, &environment)?;
         Ok(helped.map(|helped| Credential::of_helper(helped.username, helped.secret)))
     };

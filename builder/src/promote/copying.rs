@@ -230,7 +230,7 @@ mod tests {
             content.has(&digest(bytes))
         };
         let (large, other) = (vec![1; SMALL], vec![2; SMALL]);
-        assert!(!read(&[3; SMALL - 1], SMALL), "small content");
+        assert!(!read(&vec![3; SMALL - 1], SMALL), "small content");
         assert!(read(&large, SMALL + 1));
         // Only so many.
         assert!(!read(&other, SMALL + 1));

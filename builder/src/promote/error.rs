@@ -10,6 +10,7 @@ use kdistro_formats::{
 use kdistro_verify::{bundle::BundleError, check::Report, trust::TrustError};
 
 use crate::{
+    config::environment,
     content::ContentError,
     context::ContextError,
     home::HomeError,
@@ -89,7 +90,8 @@ pub enum PromoteError {
     },
     /// Something that only a development environment takes.
     #[error(
-        "release {release} {what}, and environment `{to}` takes only whole channels from a clean tree"
+        "release {release} {what}, and environment `{to}` takes only whole channels from a clean tree\nhelp:  commit everything and cut the whole channel, or say `development: true` in {file} if it is for trying things out",
+        file = environment::file(to)
     )]
     Development {
         /// The release.

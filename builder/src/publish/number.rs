@@ -36,7 +36,7 @@ pub enum NumberError {
     },
     /// An unfinished release has another plan.
     #[error(
-        "release {release} was begun with another plan ({claimed}, now {wanted}) and is not finished\nhelp:  finish it first: check out the configuration it was begun with and run `kdistro cut` again; or give the number up with `kdistro abandon {release} --reason …`"
+        "release {release} was begun with another plan ({claimed}, now {wanted}) and is not finished\nhelp:  another run may be at work on it: wait for that; else finish it first: check out the configuration it was begun with and run `kdistro cut` again; or give the number up with `kdistro abandon {release} --reason …`"
     )]
     Unfinished {
         /// The release.

@@ -346,7 +346,10 @@ impl Announcer for Process<'_> {
         attributes: &BTreeMap<String, String>,
     ) -> Result<Announced, AnnounceError> {
         announcer::check(id, subject, message, attributes)?;
-        let refuse = |source| AnnounceError::Service { id: *id, source: Box::new(source) };
+        let refuse = |source| AnnounceError::Service {
+            subject: subject.to_owned(),
+            source: Box::new(source),
+        };
         self.operate(("announce", subject), refuse, |world| {
             world.told.push(Told { id: *id, message: message.to_owned() });
             // As SNS: it cannot know.

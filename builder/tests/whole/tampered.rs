@@ -87,7 +87,7 @@ fn a_manifest_that_was_changed_is_not_announced() {
     let tiny = untold();
     let path = store(&tiny, "production").join(manifest(1));
     let good = fs::read(&path).unwrap();
-    write(&path, &[&good[..], b"# more\n"].concat());
+    write(&path, [&good[..], b"# more\n"].concat());
     promote(&tiny, "9-1-1", &[]).expect(2).says(&["is already published with other content"]);
     // A cut, which announces what earlier runs could not, does not either.
     let cut = ["cut", "9-1", "--environment", "production"];

@@ -81,10 +81,10 @@ pub enum AnnounceError {
         source: io::Error,
     },
     /// A service refused or did not answer.
-    #[error("cannot announce {id}")]
+    #[error("cannot announce `{subject}`")]
     Service {
-        /// What is announced.
-        id: Digest,
+        /// The subject, which names what is announced.
+        subject: String,
         /// What the service said.
         source: Box<dyn Error + Send + Sync>,
     },

@@ -128,7 +128,10 @@ impl Announcer for WebhookAnnouncer {
         attributes: &BTreeMap<String, String>,
     ) -> Result<Announced, AnnounceError> {
         check(id, subject, message, attributes)?;
-        let failed = |refusal| AnnounceError::Service { id: *id, source: Box::new(refusal) };
+        let failed = |refusal| AnnounceError::Service {
+            subject: subject.to_owned(),
+            source: Box::new(refusal),
+        };
         let document = Document { id, subject, message, attributes };
         let body = serde_json::to_vec(&document).map_err(|error| failed(error.into()))?;
         let answer = self.post(&self.headers(id, &body), &body).map_err(failed)?;

@@ -80,7 +80,8 @@ impl Announcer for SnsAnnouncer {
     ) -> Result<Announced, AnnounceError> {
         check(id, subject, message, attributes)?;
         let published = self.aws.wait(self.publish(id, (subject, message), attributes));
-        let failed = |error| AnnounceError::Service { id: *id, source: Box::new(error) };
+        let failed =
+            |error| AnnounceError::Service { subject: subject.to_owned(), source: Box::new(error) };
         published.map(|()| Announced::New).map_err(failed)
     }
 }
