@@ -25,31 +25,36 @@ pub fn sha256(bytes: &[u8]) -> Digest {
 }
 
 /// Hashes everything `reader` yields with SHA-256 and returns the length too.
-pub fn sha256_of(mut reader: impl Read) -> io::Result<(Digest, u64)> {
-    let mut writer = Hasher::new(io::sink());
-    io::copy(&mut reader, &mut writer)?;
-    let (_, digest, size) = writer.finish();
-    Ok((digest, size))
+pub fn sha256_of(reader: impl Read) -> io::Result<(Digest, u64)> {
+    let mut context = Context::new(&SHA256);
+    let size = each_piece(reader, |piece| context.update(piece))?;
+    Ok((finish256(context.finish()), size))
 }
 
 /// Hashes everything `reader` yields with SHA-256 and SHA-512, in one read.
-pub fn hashes_of(mut reader: impl Read) -> io::Result<Hashes> {
+pub fn hashes_of(reader: impl Read) -> io::Result<Hashes> {
     let (mut short, mut long) = (Context::new(&SHA256), Context::new(&SHA512));
+    let size = each_piece(reader, |piece| {
+        short.update(piece);
+        long.update(piece);
+    })?;
+    Ok(Hashes { sha256: finish256(short.finish()), sha512: finish512(long.finish()), size })
+}
+
+/// Reads to the end, piece by piece; returns the length.
+fn each_piece(mut reader: impl Read, mut take: impl FnMut(&[u8])) -> io::Result<u64> {
     let mut buffer = vec![0; BUFFER];
     let mut size = 0;
     loop {
         let count = match reader.read(&mut buffer) {
-            Ok(0) => break,
+            Ok(0) => return Ok(size),
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(error),
         };
-        let read = buffer.get(..count).unwrap_or_default();
-        short.update(read);
-        long.update(read);
+        take(buffer.get(..count).unwrap_or_default());
         size += count as u64;
     }
-    Ok(Hashes { sha256: finish256(short.finish()), sha512: finish512(long.finish()), size })
 }
 
 /// A writer that hashes with SHA-256 what passes through it.
