@@ -89,10 +89,15 @@ impl Keys {
         let lock = File::open(folder).map_err(failed)?;
         lock.lock().map_err(failed)?;
         match Self::open(folder) {
+            // The release key is made last: where it alone is missing, a run ended before it came to that. Had anything been
+            // published with another one, whoever opens the store would see it.
             Err(KeysError::Missing(_)) => {
                 let (release, log) = paths(folder);
-                let (release, log) = (KeyFile::generate(&release)?, KeyFile::generate(&log)?);
+                let (log, release) = (KeyFile::generate(&log)?, KeyFile::generate(&release)?);
                 Self::new(Box::new(release), Box::new(log))
+            }
+            Err(KeysError::Half { missing, there }) if missing == paths(folder).0 => {
+                Self::new(Box::new(KeyFile::generate(&missing)?), Box::new(KeyFile::open(&there)?))
             }
             opened => opened,
         }

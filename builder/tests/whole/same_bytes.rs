@@ -7,6 +7,8 @@ use std::{
     process::Command,
 };
 
+use kdistro_formats::layout;
+use kdistro_verify::hash::sha256;
 use serde_json::Value;
 
 use crate::{
@@ -53,7 +55,18 @@ fn different(a: &Path, b: &Path) -> Vec<String> {
 /// Less what may differ: of that, only that both have it is looked at.
 fn unexplained(a: &Path, b: &Path) -> Vec<String> {
     let both = |name: &String| a.join(name).is_file() && b.join(name).is_file();
-    different(a, b).into_iter().filter(|name| !(may_differ(name) && both(name))).collect()
+    let (of_a, of_b) = (attested_blobs(a), attested_blobs(b));
+    let is_explained = |name: &String| {
+        (may_differ(name) && both(name)) || of_a.contains(name) || of_b.contains(name)
+    };
+    different(a, b).into_iter().filter(|name| !is_explained(name)).collect()
+}
+
+/// The blobs that are attestations: what differs there has another name here.
+fn attested_blobs(store: &Path) -> BTreeSet<String> {
+    let attestations = files(store).into_iter().filter(|name| name.contains("/attestations/"));
+    let blob = |name: String| layout::image_blob(&sha256(&fs::read(store.join(name)).unwrap()));
+    attestations.map(blob).collect()
 }
 
 #[test]

@@ -12,7 +12,11 @@ use kdistro_formats::{
     release::{Asset, AssetKind, Component},
 };
 
-use super::{manifest::SignedManifest, reading::Checker, report::chain};
+use super::{
+    manifest::SignedManifest,
+    reading::{Checker, DOCUMENT},
+    report::chain,
+};
 use crate::hash;
 use layers::Layer;
 
@@ -40,7 +44,7 @@ impl Checker<'_> {
     pub(super) fn check_images(&mut self, signed: &SignedManifest, plan: Option<&Plan>) {
         let mut images = Images::default();
         for component in &signed.release.status.components {
-            self.expect_sboms(component, plan);
+            self.check_sboms(component, plan);
             for asset in component.assets.iter().filter(|asset| asset.kind == AssetKind::Image) {
                 let path = format!("{}/{}", component.name, asset.name);
                 images.sizes.clear();
@@ -51,16 +55,32 @@ impl Checker<'_> {
         self.check_layers(&images.layers);
     }
 
-    /// Remembers the SBOMs of a component's images.
-    fn expect_sboms(&mut self, component: &Component, plan: Option<&Plan>) {
+    /// Checks the SBOMs of a component's images among the blobs.
+    fn check_sboms(&mut self, component: &Component, plan: Option<&Plan>) {
         let planned = plan.into_iter().flat_map(|plan| &plan.components);
         let planned = planned.filter(|planned| planned.name == component.name);
         for sbom in planned.flat_map(|planned| &planned.assets) {
             let Content::Sbom { asset: of } = &sbom.content else { continue };
             let find = |name: &str| component.assets.iter().find(|asset| asset.name == name);
-            if find(of).is_some_and(|of| of.kind == AssetKind::Image) {
-                self.referrers.extend(find(&sbom.name).and_then(Asset::digest));
+            if find(of).is_some_and(|of| of.kind == AssetKind::Image)
+                && let Some(digest) = find(&sbom.name).and_then(Asset::digest)
+            {
+                self.check_referrer(&digest);
             }
+        }
+    }
+
+    /// Checks content of something that refers to an image: it lies among the blobs, where registries send their
+    /// clients.
+    pub(super) fn check_referrer(&mut self, digest: &Digest) {
+        let file = layout::image_blob(digest);
+        if self.known.contains(&file) {
+            return;
+        }
+        let Some(bytes) = self.document(&file, DOCUMENT) else { return };
+        let found = hash::sha256(&bytes);
+        if found != *digest {
+            self.differs(&file, format!("is {found}, which is not its name"));
         }
     }
 

@@ -29,7 +29,8 @@ impl Checker<'_> {
             let file = layout::provenance(&signed.name, &component.name);
             let Some(json) = self.document(&file, SMALL) else { continue };
             if component.assets.iter().any(|asset| asset.kind == AssetKind::Image) {
-                self.referrers.extend([&json, oci::EMPTY_CONTENT].map(hash::sha256));
+                self.check_referrer(&hash::sha256(oci::EMPTY_CONTENT));
+                self.check_referrer(&hash::sha256(&json));
             }
             match bundle::verify_statement::<Provenance>(&json, trust) {
                 Err(error) => self.differs(&file, chain(&error)),

@@ -37,8 +37,6 @@ pub(super) struct Checker<'a> {
     pub(super) scope: Scope,
     /// The length of every layer that was read and is what its digest says; images share layers.
     pub(super) layers: BTreeMap<Digest, u64>,
-    /// Documents that refer to images, whose content may lie among the blobs of images too.
-    pub(super) referrers: BTreeSet<Digest>,
     /// What may be left of numbers that were given up.
     pub(super) left_over: LeftOver,
     /// What every gzipped layer that was unpacked is the archive of.
@@ -74,7 +72,6 @@ impl<'a> Checker<'a> {
             scope,
             layers: BTreeMap::new(),
             diff_ids: BTreeMap::new(),
-            referrers: BTreeSet::new(),
             left_over: LeftOver::default(),
         }
     }

@@ -201,8 +201,6 @@ impl Checker<'_> {
             } else if file == layout::WORKSHOP_TRIAL {
                 // A bucket's own, which a copy of it in a folder has, too.
                 self.exact(&file, layout::TRIAL_CONTENT, "what a bucket is tried with");
-            } else if self.is_referrer(&file) {
-                self.check_blob(&file);
             } else if self.is_left_over(&file) {
                 self.note(
                     &file,
@@ -218,22 +216,6 @@ impl Checker<'_> {
             } else {
                 self.unspoken(&file);
             }
-        }
-    }
-
-    /// True for a blob that is said to be of what refers to an image.
-    fn is_referrer(&self, file: &str) -> bool {
-        let blob = file.strip_prefix(layout::IMAGES).and_then(|rest| rest.strip_prefix('/'));
-        let digest = blob.and_then(|digest| digest.parse().ok());
-        digest.is_some_and(|digest| self.referrers.contains(&digest))
-    }
-
-    /// Checks that a blob is what its name says.
-    fn check_blob(&mut self, file: &str) {
-        let Some(bytes) = self.document(file, DOCUMENT) else { return };
-        let found = hash::sha256(&bytes);
-        if layout::image_blob(&found) != file {
-            self.differs(file, format!("is {found}, which is not its name"));
         }
     }
 

@@ -62,8 +62,12 @@ fn changed(change: impl Fn(&mut Statement<Provenance>)) -> (Publisher, String) {
     let mut statement = provenance(&manifest, &manifest.status.components[1]);
     change(&mut statement);
     let file = layout::provenance(&name(3), "etcd");
-    let bundle = publisher.attest_statement(&statement);
-    publisher.write(&file, canonical::to_vec(&bundle).unwrap());
+    let bundle = canonical::to_vec(&publisher.attest_statement(&statement)).unwrap();
+    // It lies among the blobs of images, too.
+    let blob = |content: &[u8]| layout::image_blob(&hash::sha256(content));
+    publisher.remove(&blob(&publisher.read(&file)));
+    publisher.write(&blob(&bundle), &bundle);
+    publisher.write(&file, bundle);
     (publisher, file)
 }
 

@@ -6,7 +6,8 @@ use kdistro_formats::{
     Digest, ReleaseName, canonical,
     channel::{ChannelSpec, ChannelStatus, ReleaseChannel, Withheld},
     layout,
-    release::{API_VERSION, Metadata, Release, ReleaseRef},
+    oci::EMPTY_CONTENT,
+    release::{API_VERSION, AssetKind, Metadata, Release, ReleaseRef},
     statement::{PAYLOAD_TYPE, REBUILD, STATEMENT, Statement, Subject},
     yaml,
 };
@@ -319,7 +320,13 @@ impl Publisher {
         for component in &manifest.status.components {
             let bundle = self.attest_statement(&provenance(manifest, component));
             let file = layout::provenance(&manifest.name(), &component.name);
-            self.write(&file, canonical::to_vec(&bundle).unwrap());
+            let bundle = canonical::to_vec(&bundle).unwrap();
+            self.write(&file, &bundle);
+            if component.assets.iter().any(|asset| asset.kind == AssetKind::Image) {
+                for content in [&bundle[..], EMPTY_CONTENT] {
+                    self.write(&layout::image_blob(&hash::sha256(content)), content);
+                }
+            }
         }
     }
 
