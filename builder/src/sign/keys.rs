@@ -165,19 +165,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_key_without_the_other_is_refused_and_no_new_one_made() {
+    fn one_key_without_the_other_is_refused() {
         for (gone, there) in [("log.key", "release.key"), ("release.key", "log.key")] {
             let folder = tempfile::tempdir().unwrap();
             Keys::open_or_make(folder.path()).unwrap();
             fs::remove_file(folder.path().join(gone)).unwrap();
-            for opened in [Keys::open(folder.path()), Keys::open_or_make(folder.path())] {
-                let error = opened.err().unwrap().to_string();
-                let path = |name| folder.path().join(name).display().to_string();
-                let expected = format!("{} is there, and {} is not\n", path(there), path(gone));
-                assert!(error.starts_with(&expected), "{error}");
-            }
+            let error = Keys::open(folder.path()).err().unwrap().to_string();
+            let path = |name| folder.path().join(name).display().to_string();
+            let expected = format!("{} is there, and {} is not\n", path(there), path(gone));
+            assert!(error.starts_with(&expected), "{error}");
             assert!(!folder.path().join(gone).exists());
         }
+    }
+
+    #[test]
+    fn what_a_full_disk_left_half_is_finished_and_what_was_lost_is_not_made_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = Keys::open_or_make(folder.path()).unwrap().log_key().unwrap();
+        let (release_file, log_file) = paths(folder.path());
+
+        fs::remove_file(&release_file).unwrap();
+        assert_eq!(Keys::open_or_make(folder.path()).unwrap().log_key().unwrap(), log);
+        assert!(release_file.exists());
+
+        fs::remove_file(&log_file).unwrap();
+        let error = Keys::open_or_make(folder.path()).err().unwrap();
+        assert!(matches!(error, KeysError::Half { missing, .. } if missing == log_file));
+        assert!(!log_file.exists());
     }
 
     #[test]
