@@ -1,8 +1,8 @@
 //! Doubles of a cloud: S3, SNS, SQS and KMS of one server, and a registry with a password.
 #![cfg(feature = "aws")]
 
+mod credential_helper;
 mod faults;
-mod helper;
 mod release;
 
 use std::{fs, path::Path, process::Command};

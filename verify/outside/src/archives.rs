@@ -137,11 +137,7 @@ mod tests {
 
     #[test]
     fn what_the_seeds_say_is_accepted() {
-        let seeds = seeds::all().unwrap();
-        let first = |name: &str| {
-            let (_, seeds) = seeds.iter().find(|(target, _)| *target == name).unwrap();
-            seeds[0].clone()
-        };
+        let first = |name: &str| seeds::of(name)[0].clone();
         deb::control(&first("deb")[..]).unwrap();
         read_tar(&first("tar")[..], &mut |_: Entry<'_>| Ok::<_, TarError>(())).unwrap();
         module_hash(Cursor::new(first("module-zip"))).unwrap();

@@ -57,9 +57,7 @@ mod tests {
 
     #[test]
     fn what_the_seeds_say_is_accepted() {
-        let seeds = seeds::all().unwrap();
-        let of = |name: &str| seeds.iter().find(|(target, _)| *target == name).unwrap().1.clone();
-        for seed in of("environment") {
+        for seed in seeds::of("environment") {
             Environment::read(&environment::file("seed"), &seed).unwrap();
         }
     }

@@ -151,11 +151,7 @@ mod tests {
 
     #[test]
     fn what_the_seeds_say_is_accepted() {
-        let seeds = seeds::all().unwrap();
-        let first = |name: &str| {
-            let (_, seeds) = seeds.iter().find(|(target, _)| *target == name).unwrap();
-            seeds[0].clone()
-        };
+        let first = |name: &str| seeds::of(name)[0].clone();
         canonical::from_slice::<Announcement>(&first("announcement")).unwrap();
         canonical::from_slice::<Claim>(&first("claim")).unwrap();
         canonical::from_slice::<Plan>(&first("plan")).unwrap();

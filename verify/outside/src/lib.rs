@@ -18,6 +18,8 @@ pub use self::{
     documents::{
         announcement, canonical, channel_index, claim, manifest, names, plan, statement, yaml,
     },
-    registries::{challenge, docker_config, helper, registry_answer, registry_reference},
+    registries::{
+        challenge, credential_helper, docker_config, registry_answer, registry_reference,
+    },
     signatures::{bundle, checkpoint, keyless, log, trust},
 };

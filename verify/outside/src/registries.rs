@@ -88,7 +88,7 @@ pub fn docker_config(data: &[u8]) {
 }
 
 /// What a credential helper prints: it is a credential or nothing, and no error repeats it.
-pub fn helper(data: &[u8]) {
+pub fn credential_helper(data: &[u8]) {
     match credentials::read(data) {
         Ok(Some(helped)) => {
             assert!(!helped.username.is_empty() || !helped.secret.is_empty());
@@ -164,19 +164,17 @@ mod tests {
 
     #[test]
     fn what_the_seeds_say_is_accepted() {
-        let seeds = seeds::all().unwrap();
-        let of = |name: &str| seeds.iter().find(|(target, _)| *target == name).unwrap().1.clone();
-        for seed in of("challenge") {
+        for seed in seeds::of("challenge") {
             challenge::parse(str::from_utf8(&seed).unwrap()).unwrap();
         }
-        assert!(credentials::read(&of("helper")[0]).unwrap().is_some());
-        let answers = of("registry-answer");
+        assert!(credentials::read(&seeds::of("credential-helper")[0]).unwrap().is_some());
+        let answers = seeds::of("registry-answer");
         let accepted = answers.iter().filter(|seed| answers::manifest(seed).is_ok()).count();
         assert_eq!(accepted, 2, "an index and a manifest");
         assert!(answers.iter().any(|seed| answers::referrers(seed).is_some()));
         assert!(answers.iter().any(|seed| answers::token(seed).is_ok()));
         let leads = |text: &str| answers::resolve("https://registry.example:5000", "/", text);
-        let references = of("registry-reference");
+        let references = seeds::of("registry-reference");
         let references = references.iter().map(|seed| str::from_utf8(seed).unwrap());
         assert_eq!(references.clone().filter_map(answers::next_page).count(), 2);
         assert!(references.clone().any(|text| leads(text).is_some()));
@@ -184,7 +182,7 @@ mod tests {
         let folder = scratch();
         let path = folder.path().join("config.json");
         let helper = |_: &str, server: &str| Ok(Some(Credential::Token(server.to_owned())));
-        for seed in of("docker-config") {
+        for seed in seeds::of("docker-config") {
             fs::write(&path, seed).unwrap();
             let config = DockerConfig::new(path.clone(), Arc::new(helper));
             assert!(config.of("registry.example", false).unwrap().is_some());

@@ -66,12 +66,12 @@ pub fn all() -> Result<Vec<(&'static str, Seeds)>, Failure> {
         ("checkpoint", texts(&[CHECKPOINT])),
         ("claim", canonical(&golden!("claim.json"))?),
         ("configuration", configuration()),
+        ("credential-helper", texts(&[r#"{"ServerURL":"a","Username":"b","Secret":"planted"}"#])),
         ("deb", vec![deb(&tar)?]),
         ("docker-config", texts(&DOCKER_CONFIGS)),
         ("environment", texts(&ENVIRONMENTS)),
         ("explain", vec![pair(&tar, &gzip(&tar[..], Vec::new())?), pair(b"a\nb\n", b"a\nc\n")]),
         ("go-build-info", vec![go_program()]),
-        ("helper", texts(&[r#"{"ServerURL":"a","Username":"b","Secret":"planted"}"#])),
         ("keyless", KEYLESS.iter().chain([&KEYLESS_ROOT]).map(|seed| seed.to_vec()).collect()),
         ("log", log()),
         (
@@ -95,6 +95,17 @@ pub fn all() -> Result<Vec<(&'static str, Seeds)>, Failure> {
             ]),
         ),
     ])
+}
+
+/// The seeds of one target.
+///
+/// # Panics
+///
+/// Where there is no such target, or its seeds cannot be made.
+pub fn of(name: &str) -> Seeds {
+    let all = all().expect("seeds can be made");
+    let found = all.into_iter().find(|(target, _)| *target == name);
+    found.map(|(_, seeds)| seeds).unwrap_or_else(|| panic!("there is no target {name}"))
 }
 
 const PATCH: &str = "From 0000000000000000000000000000000000000000 Mon Sep 17 00:00:00 2001\nFrom: A <a@example.org>\nDate: Tue, 14 Nov 2023 22:13:20 +0000\nSubject: [PATCH] Say it\n otherwise\n\nA text.\n\nFixes: CVE-2026-1234\nUpstream: not submitted, because it is a seed\nDrop-when: v2.0.0\n---\n a | 2 +-\n 1 file changed, 1 insertion(+), 1 deletion(-)\n\ndiff --git a/a b/a\n--- a/a\n+++ b/a\n@@ -1 +1 @@\n-b\n+c\n-- \n2.39.5\n\n";

@@ -151,14 +151,13 @@ fn inputs(seeds: &[Vec<u8>]) -> impl Strategy<Value = Bytes> {
 
 /// Tries a reader; what it panics on is made as small as it goes.
 fn try_out(name: &str, read: fn(&[u8])) {
-    let seeds = seeds::all().unwrap();
-    let (_, seeds) = seeds.iter().find(|(target, _)| *target == name).unwrap();
-    for seed in seeds {
+    let seeds = seeds::of(name);
+    for seed in &seeds {
         read(seed);
     }
     let usual = Config::default();
     let config = Config { cases: usual.cases * OFTENER, failure_persistence: None, ..usual };
-    let tried = TestRunner::new(config).run(&inputs(seeds), |bytes| {
+    let tried = TestRunner::new(config).run(&inputs(&seeds), |bytes| {
         read(&bytes.0);
         Ok(())
     });
@@ -187,12 +186,12 @@ targets! {
     checkpoint: "checkpoint",
     claim: "claim",
     configuration: "configuration",
+    credential_helper: "credential-helper",
     deb: "deb",
     docker_config: "docker-config",
     environment: "environment",
     explain: "explain",
     go_build_info: "go-build-info",
-    helper: "helper",
     keyless: "keyless",
     log: "log",
     manifest: "manifest",

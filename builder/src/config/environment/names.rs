@@ -181,6 +181,9 @@ mod tests {
 
     /// An environment in a cloud.
     const CLOUD: &str = "name: aws\nstore: {s3: {bucket: bucket, prefix: a, region: eu-west-1, ca: c}}\nregistry: {ecr: {prefix: kdistro, account: '123456789012'}}\nannouncements: {webhook: {address: 'https://a.example', secret: secret}}\nkeys: {kms: {release: alias/r, log: alias/l}}\nlogOrigin: log.example.org\n";
+    /// Its store and its registry.
+    const S3: &str = "{s3: {bucket: bucket, prefix: a, region: eu-west-1, ca: c}}";
+    const ECR: &str = "{ecr: {prefix: kdistro, account: '123456789012'}}";
     /// What is put in place of what in it, and what is said of that.
     const ELSEWHERE: &[(&str, &str, &str)] = &[
         ("bucket: bucket", "bucket: ''", "`store.s3.bucket` is not the name of a bucket"),
@@ -189,26 +192,14 @@ mod tests {
         ("prefix: a,", "prefix: a/,", "`store.s3.prefix` is not a prefix"),
         ("eu-west-1", "'evil.example/#'", "`store.s3.region` is not a region"),
         ("ca: c", "ca: ''", "`store.s3.ca` is not a file"),
-        (
-            "{s3: {bucket: bucket, prefix: a, region: eu-west-1, ca: c}}",
-            "{directory: ''}",
-            "`store.directory` is not a folder",
-        ),
-        (
-            "{s3: {bucket: bucket, prefix: a, region: eu-west-1, ca: c}}",
-            "{directory: .}",
-            "`store.directory` is not a folder",
-        ),
+        (S3, "{directory: ''}", "`store.directory` is not a folder"),
+        (S3, "{directory: .}", "`store.directory` is not a folder"),
         ("prefix: kdistro", "prefix: ../x", "`registry.ecr.prefix` is not a prefix"),
         ("prefix: kdistro", "region: 'x/y'", "`registry.ecr.region` is not a region"),
         ("123456789012", "12345", "`registry.ecr.account` is not an account"),
+        (ECR, "{directory: a/..}", "`registry.directory` is not a folder"),
         (
-            "{ecr: {prefix: kdistro, account: '123456789012'}}",
-            "{directory: a/..}",
-            "`registry.directory` is not a folder",
-        ),
-        (
-            "{ecr: {prefix: kdistro, account: '123456789012'}}",
+            ECR,
             "{oci: {address: 'https://a.example', prefix: A}}",
             "`registry.oci.prefix` is not a prefix",
         ),
