@@ -18,7 +18,11 @@ use kdistro_verify::hash::{self, Hashes};
 pub use self::error::CutError;
 use crate::{
     build::{self, BuildError, Builder, Records},
-    config::{Workspace, channel::Channel, environment::Environment as Target},
+    config::{
+        Workspace,
+        channel::Channel,
+        environment::{Environment as Target, OnlyForDevelopment},
+    },
     context::Context,
     fetch::Fetcher,
     home::{Lock, write_whole},
@@ -142,7 +146,8 @@ impl<'a> Cutting<'a> {
         ];
         for (_, what) in found.into_iter().filter(|(found, _)| *found) {
             if !target.development {
-                return Err(CutError::Development { what, environment: target.name.clone() });
+                let (what, environment) = (what.to_owned(), target.name.clone());
+                return Err(OnlyForDevelopment { what, environment }.into());
             }
             let name = &target.name;
             self.context.reporter.note(format!(
@@ -159,8 +164,7 @@ impl<'a> Cutting<'a> {
     /// The release that has this plan already; its announcement is made up for, if a crash prevented it.
     fn unchanged(&self, place: &Place) -> Result<Option<Outcome>, CutError> {
         let State::Unchanged(claim) = self.state(place)? else { return Ok(None) };
-        let name =
-            ReleaseName { channel: claim.header.channel.clone(), number: claim.header.number };
+        let name = claim.header.release();
         if self.order.until >= Stage::Announce {
             self.finish_announcements(place)?;
         }
@@ -170,7 +174,7 @@ impl<'a> Cutting<'a> {
     fn state(&self, place: &Place) -> Result<State, CutError> {
         let signing = place.signing(self.context);
         let publisher = publisher(self.context, place, &signing);
-        let index = publisher.index(&self.order.channel, &place.trust()?)?;
+        let index = publisher.index(&self.order.channel)?;
         let index = index.map(|current| current.index);
         Ok(number::state(
             place.store.as_ref(),
@@ -270,8 +274,7 @@ impl<'a> Cutting<'a> {
             self.finish_announcements(place)?;
         }
         let claim = self.claim(place)?;
-        let name =
-            ReleaseName { channel: claim.header.channel.clone(), number: claim.header.number };
+        let name = claim.header.release();
         let documents = self.documents(packaged, &name)?;
         let signing = place.signing(self.context);
         let publisher = publisher(self.context, place, &signing);
@@ -291,7 +294,6 @@ impl<'a> Cutting<'a> {
         };
         let offer = Offer {
             keys: &place.keys,
-            trust: &place.trust()?,
             channel: self.channel()?,
             topic: place.target.topic(),
             skipped: &[],
@@ -332,7 +334,7 @@ impl<'a> Cutting<'a> {
         let signing = place.signing(self.context);
         let publisher = publisher(self.context, place, &signing);
         let announcer = (place.announcer.as_ref(), self.workspace.distribution.url.as_str());
-        Ok(publisher.announce_all(&self.order.channel, &place.trust()?, announcer)?)
+        Ok(publisher.announce_all(&self.order.channel, announcer)?)
     }
 
     /// Announces what earlier runs published and did not come to announce.

@@ -163,7 +163,7 @@ impl Place {
     }
 
     /// Whom this environment itself believes.
-    pub fn trust(&self) -> Result<Trust, PlaceError> {
+    fn trust(&self) -> Result<Trust, PlaceError> {
         let root = self.keys.trusted_root(&self.target.log_origin)?;
         Ok(Trust::from_trusted_root(&root, &self.keys.release_key()?)?)
     }

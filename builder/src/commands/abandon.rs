@@ -23,14 +23,13 @@ pub(super) fn run(context: &Context, release: &ReleaseName, reason: &str) -> Res
     let what = format!("a cut of channel {}", release.channel);
     let _lock = context.home.lock(&format!("cut-{}", release.channel), what)?;
     let place = Place::open(context, context.target()?)?;
-    let trust = place.trust()?;
     let signing = place.signing(context);
     let publisher = publisher(context, &place, &signing);
     let store = place.store.as_ref();
     if number::read_claim(store, release)?.is_none() {
         return Err(no_release(release, &store.place()).into());
     }
-    let current = publisher.index(&release.channel, &trust)?;
+    let current = publisher.index(&release.channel)?;
     let released = current.iter().flat_map(|current| &current.index.status.releases);
     if released.clone().any(|offered| offered.number == release.number) {
         return Err(format!(
@@ -41,7 +40,7 @@ pub(super) fn run(context: &Context, release: &ReleaseName, reason: &str) -> Res
     let mut journal = Journal::open(&journal(context, &place, release))?;
     publisher.publish_keys(&place.keys, &mut journal)?;
     let topic = place.target.topic();
-    publisher.abandon(release, reason, (channel, topic), (&trust, &mut journal))?;
+    publisher.abandon(release, reason, (channel, topic), &mut journal)?;
     context.reporter.clear();
     if context.json {
         let release = release.to_string();

@@ -1,7 +1,5 @@
 //! `kdistro cut` and `kdistro build`.
 
-use std::error::Error;
-
 use kdistro_formats::{ChannelName, CommitId, ReleaseName, layout};
 use serde_json::{Value, json};
 
@@ -13,9 +11,8 @@ use super::{
 };
 use crate::{
     cli::Part,
-    config::environment,
     context::Context,
-    cut::{self, CutError, Order, Outcome, Stage},
+    cut::{self, Order, Outcome, Stage},
     place, time,
 };
 
@@ -38,7 +35,7 @@ pub(super) fn run(
             date: date.map(str::to_owned),
             commit: commit.clone(),
         };
-        let outcome = cut::cut(context, &order).map_err(explained)?;
+        let outcome = cut::cut(context, &order)?;
         context.reporter.clear();
         outcome_of(context, channel, &outcome)
     })
@@ -51,19 +48,6 @@ pub(super) fn build(context: &Context, wanted: &[ChannelName], part: &Part) -> R
 /// The build repository's commit, when its tree is clean.
 pub(super) fn commit(context: &Context) -> Result<Option<CommitId>> {
     Ok(kdistro_source::checkout::clean_commit(&context.top()?, &context.environment)?)
-}
-
-/// Adds what helps against the rules of an environment.
-fn explained(error: CutError) -> Box<dyn Error> {
-    match error {
-        CutError::Development { what, environment } => format!(
-            "{}\nhelp:  commit everything and cut the whole channel, or say `development: true` in {} if it is for trying things out",
-            CutError::Development { what, environment: environment.clone() },
-            environment::file(&environment)
-        )
-        .into(),
-        error => error.into(),
-    }
 }
 
 /// Where a release can be read: in a folder of this machine, else at the distribution's public address.

@@ -33,14 +33,14 @@ pub(super) fn run(context: &Context, release: &ReleaseName, reason: &str) -> Res
     let what = format!("a cut of channel {}", release.channel);
     let _lock = context.home.lock(&format!("cut-{}", release.channel), what)?;
     let place = Place::open(context, context.target()?)?;
-    let (trust, signing) = (place.trust()?, place.signing(context));
+    let signing = place.signing(context);
     let publisher = publisher(context, &place, &signing);
     let mut journal = Journal::open(&journal(context, &place, release))?;
     let topic = place.target.topic();
-    publisher.yank(release, reason, (channel, topic), (&trust, &mut journal))?;
+    publisher.yank(release, reason, (channel, topic), &mut journal)?;
     let announcer = (place.announcer.as_ref(), workspace.distribution.url.as_str());
     publisher
-        .announce_all(&release.channel, &trust, announcer)
+        .announce_all(&release.channel, announcer)
         .map_err(|source| NotTold { release: release.clone(), source })?;
     context.reporter.clear();
     if context.json {

@@ -36,6 +36,19 @@ pub struct Environment {
     pub log_origin: String,
 }
 
+/// Something that only a development environment takes.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{what}, and environment `{environment}` takes only whole channels from a clean tree\nhelp:  commit everything and cut the whole channel, or say `development: true` in {} if it is for trying things out",
+    file(.environment)
+)]
+pub struct OnlyForDevelopment {
+    /// What is the matter.
+    pub what: String,
+    /// The environment.
+    pub environment: String,
+}
+
 /// Where published files go. Directories and files are read from the home folder unless absolute, here as below.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -5,6 +5,7 @@ use kdistro_formats::{ChannelName, canonical::CanonicalError};
 
 use crate::{
     build::BuildError,
+    config::environment::OnlyForDevelopment,
     content::ContentError,
     context::ContextError,
     fetch::FetchError,
@@ -86,11 +87,6 @@ pub enum CutError {
     #[error(transparent)]
     Content(#[from] ContentError),
     /// Something that only a development environment may publish.
-    #[error("{what}, and environment `{environment}` takes only whole channels from a clean tree")]
-    Development {
-        /// What is the matter.
-        what: &'static str,
-        /// The environment.
-        environment: String,
-    },
+    #[error(transparent)]
+    Development(#[from] OnlyForDevelopment),
 }

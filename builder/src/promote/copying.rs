@@ -32,7 +32,7 @@ pub(super) struct Copying<'a> {
     /// Every document that was read, by name: none is read twice.
     documents: Mutex<BTreeMap<String, Arc<[u8]>>>,
     /// Takes content in.
-    into: Into<'a>,
+    taker: Taker<'a>,
     /// Names that the other store has.
     present: BTreeSet<String>,
     /// How many files may still be taken in.
@@ -40,7 +40,7 @@ pub(super) struct Copying<'a> {
 }
 
 /// Who takes content in.
-enum Into<'a> {
+enum Taker<'a> {
     Nobody,
     Store(&'a dyn Store),
     Content(&'a ContentStore),
@@ -50,7 +50,7 @@ impl<'a> Copying<'a> {
     /// Reads only.
     pub(super) fn nothing(reader: &'a dyn Reader) -> Self {
         let (documents, present) = (Mutex::default(), BTreeSet::new());
-        Self { reader, documents, into: Into::Nobody, present, room: AtomicUsize::new(0) }
+        Self { reader, documents, taker: Taker::Nobody, present, room: AtomicUsize::new(0) }
     }
 
     /// Reads `origin` through `reader` for a promotion into `store`; by way of `content` where the origin is not a
@@ -62,11 +62,11 @@ impl<'a> Copying<'a> {
     ) -> Result<Self, StoreError> {
         let mut present = BTreeSet::new();
         for folder in [layout::release(release), layout::INPUTS.into(), layout::IMAGES.into()] {
-            present.extend(store.list(&format!("{}/", folder.trim_end_matches('/')))?);
+            present.extend(store.list(&format!("{folder}/"))?);
         }
         let is_near = origin.store.folder().is_some();
-        let into = if is_near { Into::Store(store) } else { Into::Content(content) };
-        Ok(Self { into, present, room: AtomicUsize::new(MOST), ..Self::nothing(reader) })
+        let taker = if is_near { Taker::Store(store) } else { Taker::Content(content) };
+        Ok(Self { taker, present, room: AtomicUsize::new(MOST), ..Self::nothing(reader) })
     }
 
     /// A document as the verifier read it; none where it read none of this name.
@@ -84,10 +84,10 @@ impl<'a> Copying<'a> {
     fn receive(&self) -> Option<Box<dyn Incoming + 'a>> {
         let take = |room: usize| room.checked_sub(1);
         self.room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).ok()?;
-        match self.into {
-            Into::Nobody => None,
-            Into::Store(store) => store.receive().ok()?.map(|incoming| incoming as _),
-            Into::Content(content) => content.create().ok().map(|new| Box::new(new) as _),
+        match self.taker {
+            Taker::Nobody => None,
+            Taker::Store(store) => store.receive().ok()?.map(|incoming| incoming as _),
+            Taker::Content(content) => content.create().ok().map(|new| Box::new(new) as _),
         }
     }
 }
@@ -220,8 +220,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let content = ContentStore::new(folder.path().to_owned());
         let changing = Changing::default();
-        let into = Into::Content(&content);
-        let copying = Copying { into, room: AtomicUsize::new(1), ..Copying::nothing(&changing) };
+        let taker = Taker::Content(&content);
+        let copying = Copying { taker, room: AtomicUsize::new(1), ..Copying::nothing(&changing) };
         let digest = |bytes: &[u8]| kdistro_verify::hash::sha256(bytes);
         let read = |bytes: &[u8], most: usize| {
             let inner = Box::new(Cursor::new(bytes.to_vec()));

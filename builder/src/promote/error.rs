@@ -10,7 +10,7 @@ use kdistro_formats::{
 use kdistro_verify::{bundle::BundleError, check::Report, trust::TrustError};
 
 use crate::{
-    config::environment,
+    config::environment::OnlyForDevelopment,
     content::ContentError,
     context::ContextError,
     home::HomeError,
@@ -89,18 +89,8 @@ pub enum PromoteError {
         expected: Digest,
     },
     /// Something that only a development environment takes.
-    #[error(
-        "release {release} {what}, and environment `{to}` takes only whole channels from a clean tree\nhelp:  commit everything and cut the whole channel, or say `development: true` in {file} if it is for trying things out",
-        file = environment::file(to)
-    )]
-    Development {
-        /// The release.
-        release: ReleaseName,
-        /// What is the matter.
-        what: &'static str,
-        /// The environment.
-        to: String,
-    },
+    #[error(transparent)]
+    Development(#[from] OnlyForDevelopment),
     /// It changed while it was promoted.
     #[error(
         "release {release} changed while it was promoted: its manifest is {found}, not {expected}"

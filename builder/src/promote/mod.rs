@@ -202,7 +202,7 @@ impl Promoting<'_> {
     fn status_there(&self) -> Result<ChannelStatus, PromoteError> {
         let signing = self.to.signing(self.context);
         let publisher = cut::publisher(self.context, self.to, &signing);
-        let current = publisher.index(&self.channel.channel, &self.to.trust()?)?;
+        let current = publisher.index(&self.channel.channel)?;
         Ok(current.map_or_else(index::empty, |current| current.index.status))
     }
 
@@ -256,13 +256,8 @@ impl Promoting<'_> {
         let publisher =
             Publisher { elsewhere: &elsewhere, ..cut::publisher(context, to, &signing) };
         let mut journal = Journal::open(&cut::journal(context, to, &subject.name))?;
-        let offer = Offer {
-            keys: &to.keys,
-            trust: &to.trust()?,
-            channel: self.channel,
-            topic: to.target.topic(),
-            skipped,
-        };
+        let offer =
+            Offer { keys: &to.keys, channel: self.channel, topic: to.target.topic(), skipped };
         let published = publisher.release(&subject.ready(), &offer, &mut journal)?;
         if published.digest != subject.digest {
             let (found, expected) = (published.digest, subject.digest);
@@ -270,7 +265,7 @@ impl Promoting<'_> {
         }
         context.reporter.stage("announce");
         let announcer = (to.announcer.as_ref(), self.workspace.distribution.url.as_str());
-        let announced = publisher.announce_all(&subject.name.channel, offer.trust, announcer)?;
+        let announced = publisher.announce_all(&subject.name.channel, announcer)?;
         let announced_before = !announced.contains(&subject.name);
         // What was there is looked at again all the same: a registry, for one, is not listed before.
         let outcome = match promotion.outcome {

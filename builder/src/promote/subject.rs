@@ -24,7 +24,7 @@ use kdistro_verify::{
 
 use super::{Origin, PromoteError, copying::Copying};
 use crate::{
-    config::environment::Environment as Target,
+    config::environment::{Environment as Target, OnlyForDevelopment},
     content::ContentStore,
     publish::{
         ImageParts, Ready,
@@ -99,8 +99,8 @@ impl Subject {
             [(part, "is a part of its channel"), (dirty, "was cut from an uncommitted tree")];
         match found.into_iter().find(|(found, _)| *found && !target.development) {
             Some((_, what)) => {
-                let (release, to) = (self.name.clone(), target.name.clone());
-                Err(PromoteError::Development { release, what, to })
+                let what = format!("release {} {what}", self.name);
+                Err(OnlyForDevelopment { what, environment: target.name.clone() }.into())
             }
             None => Ok(()),
         }

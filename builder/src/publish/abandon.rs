@@ -2,7 +2,6 @@
 
 use kdistro_border::Content;
 use kdistro_formats::{ReleaseName, channel::Withheld, layout};
-use kdistro_verify::trust::Trust;
 
 use super::{
     PublishError, Publisher,
@@ -19,11 +18,11 @@ impl Publisher<'_> {
         release: &ReleaseName,
         reason: &str,
         (channel, topic): (&Channel, Option<&str>),
-        (trust, journal): (&Trust, &mut Journal),
+        journal: &mut Journal,
     ) -> Result<(), PublishError> {
         let digest = index::manifest_digest(self.store, release)?;
         let withheld = Withheld { number: release.number, digest, reason: reason.to_owned() };
-        self.change_index(channel, topic, &Change::Withhold(withheld), (trust, journal))?;
+        self.change_index(channel, topic, &Change::Withhold(withheld), journal)?;
         let said = format!("{reason}\n");
         self.store.create(&layout::abandoned(release), Content::Bytes(said.as_bytes()))?;
         Ok(())

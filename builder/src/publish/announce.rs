@@ -61,12 +61,12 @@ impl Publisher<'_> {
     pub fn announce_all(
         &self,
         channel: &ChannelName,
-        trust: &Trust,
         (announcer, url): (&dyn Announcer, &str),
     ) -> Result<Vec<ReleaseName>, AnnouncementError> {
-        let Some(current) = self.index(channel, trust).map_err(Box::new)? else {
+        let Some(current) = self.index(channel).map_err(Box::new)? else {
             return Ok(Vec::new());
         };
+        let trust = self.signing.trust().map_err(|source| Box::new(PublishError::from(source)))?;
         let status = current.index.status;
         let listed = self.store.list(&format!("kubernetes-{channel}/releases/"))?;
         let mut announced = Vec::new();
@@ -76,7 +76,7 @@ impl Publisher<'_> {
             // That one is released which nobody should use is no news.
             let yanked = yanked.map(|yanked| yanked.reason.as_str());
             if listed.binary_search(&record(&release, yanked)).is_err() {
-                let news = self.news((&release, &offered.digest), (url, yanked), trust)?;
+                let news = self.news((&release, &offered.digest), (url, yanked), &trust)?;
                 self.announce(&news, announcer)?;
                 announced.push(release);
             }

@@ -45,13 +45,10 @@ pub enum Change {
 impl Publisher<'_> {
     /// Reads the index of a channel and checks that this environment signed it, that the log still proves it, and that it
     /// is not older than the one which this machine saw last.
-    pub fn index(
-        &self,
-        channel: &ChannelName,
-        trust: &Trust,
-    ) -> Result<Option<Current>, PublishError> {
+    pub fn index(&self, channel: &ChannelName) -> Result<Option<Current>, PublishError> {
         let document = layout::channel_index(channel);
-        let (log, seen) = (&self.signing.log, self.seen(channel, trust)?);
+        let trust = self.signing.trust()?;
+        let (log, seen) = (&self.signing.log, self.seen(channel, &trust)?);
         let turned_back = || PublishError::TurnedBack(document.clone(), log.seen_file(channel));
         let Some(bytes) = self.store.read(&document)? else {
             return if seen.is_none() { Ok(None) } else { Err(turned_back()) };
@@ -59,7 +56,7 @@ impl Publisher<'_> {
         let name = layout::channel_bundle(&hash::sha256(&bytes));
         let signed =
             self.store.read(&name)?.ok_or_else(|| PublishError::Unsigned(document.clone()))?;
-        let logged = bundle::verify_message(&signed, &bytes, trust)
+        let logged = bundle::verify_message(&signed, &bytes, &trust)
             .map_err(|source| PublishError::Forged { document: document.clone(), source })?;
         if seen.is_some_and(|seen| seen.index > logged.index) {
             return Err(turned_back());
@@ -88,11 +85,11 @@ impl Publisher<'_> {
         channel: &Channel,
         topic: Option<&str>,
         change: &Change,
-        (trust, journal): (&Trust, &mut Journal),
+        journal: &mut Journal,
     ) -> Result<(), PublishError> {
         let document = layout::channel_index(&channel.channel);
         for _ in 0..20 {
-            let current = self.index(&channel.channel, trust)?;
+            let current = self.index(&channel.channel)?;
             refuse_excluded(
                 current.as_ref().map(|current| &current.index.status),
                 channel,
@@ -123,7 +120,7 @@ impl Publisher<'_> {
             let old = current.as_ref().map(|current| current.bytes.as_slice());
             if self.store.swap(&document, old, &bytes)? {
                 // What this machine said it must see again.
-                self.index(&channel.channel, trust)?;
+                self.index(&channel.channel)?;
                 return Ok(());
             }
         }

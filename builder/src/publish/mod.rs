@@ -66,8 +66,7 @@ pub struct Ready<'a> {
 impl Ready<'_> {
     /// The release that it is to be.
     pub fn name(&self) -> ReleaseName {
-        let header = &self.claim.header;
-        ReleaseName { channel: header.channel.clone(), number: header.number }
+        self.claim.header.release()
     }
 }
 

@@ -114,8 +114,7 @@ pub fn state(
 
 /// Takes the number of a claim; the same claim again is ours already.
 pub fn take(store: &dyn Store, claim: &Claim) -> Result<(), NumberError> {
-    let release =
-        ReleaseName { channel: claim.header.channel.clone(), number: claim.header.number };
+    let release = claim.header.release();
     let name = layout::claim(&release);
     let bytes = canonical::to_vec(claim);
     let bytes = bytes.map_err(|source| NumberError::Claim { name: name.clone(), source })?;
@@ -132,8 +131,7 @@ pub fn read_claim(store: &dyn Store, release: &ReleaseName) -> Result<Option<Cla
     let Some(bytes) = store.read(&name)? else { return Ok(None) };
     let claim: Claim = canonical::from_slice(&bytes)
         .map_err(|source| NumberError::Claim { name: name.clone(), source })?;
-    let header = &claim.header;
-    let found = ReleaseName { channel: header.channel.clone(), number: header.number };
+    let found = claim.header.release();
     if found == *release { Ok(Some(claim)) } else { Err(NumberError::Foreign { name, found }) }
 }
 

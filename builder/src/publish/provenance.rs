@@ -80,8 +80,7 @@ pub struct Built<'a> {
 
 /// Says how the assets of each component were built.
 pub fn statements(built: &Built<'_>) -> BTreeMap<String, Statement<Provenance>> {
-    let header = built.header;
-    let name = ReleaseName { channel: header.channel.clone(), number: header.number };
+    let name = built.header.release();
     let components = built.plan.0.components.iter();
     components
         .map(|component| (component.name.clone(), statement(built, &name, component)))

@@ -2,7 +2,7 @@
 //! run did.
 
 use kdistro_formats::{canonical, channel::Withheld, release::ReleaseRef};
-use kdistro_verify::{hash, trust::Trust};
+use kdistro_verify::hash;
 
 use super::{PublishError, Published, Publisher, Ready, images, index::Change, number};
 use crate::{
@@ -15,8 +15,6 @@ use crate::{
 pub struct Offer<'a> {
     /// The keys that are published with it.
     pub keys: &'a Keys,
-    /// Whom the environment believes.
-    pub trust: &'a Trust,
     /// The channel that it is offered in.
     pub channel: &'a Channel,
     /// The topic that announces the channel's releases.
@@ -39,7 +37,7 @@ impl Publisher<'_> {
         }
         self.refuse_early(ready, &release)?;
         // Before anything is claimed or signed: a log that was cut, and an index that was turned back.
-        self.index(channel, offer.trust)?;
+        self.index(channel)?;
         self.registry.prepare(&images::repositories(ready))?;
         number::take(self.store, ready.claim)?;
         journal.write(&Entry::Claimed { claim: hash::sha256(&canonical::to_vec(ready.claim)?) })?;
@@ -47,7 +45,7 @@ impl Publisher<'_> {
         let published = self.publish(ready, journal)?;
         let offered = ReleaseRef { number: published.name.number, digest: published.digest };
         let change = Change::Release { offered, skipped: offer.skipped.to_vec() };
-        self.change_index(offer.channel, offer.topic, &change, (offer.trust, journal))?;
+        self.change_index(offer.channel, offer.topic, &change, journal)?;
         Ok(published)
     }
 }

@@ -1,7 +1,6 @@
 //! Yanks a release: its files stay and stay authentic, and the channel's signed index says not to use it.
 
 use kdistro_formats::{ReleaseName, channel::Yanked};
-use kdistro_verify::trust::Trust;
 
 use super::{PublishError, Publisher, index::Change};
 use crate::{config::channel::Channel, journal::Journal};
@@ -40,11 +39,11 @@ impl Publisher<'_> {
         release: &ReleaseName,
         reason: &str,
         (channel, topic): (&Channel, Option<&str>),
-        (trust, journal): (&Trust, &mut Journal),
+        journal: &mut Journal,
     ) -> Result<(), YankError> {
         let number = release.number;
         let not_offered = || YankError::NotOffered(release.clone());
-        let current = self.index(&release.channel, trust)?.ok_or_else(not_offered)?;
+        let current = self.index(&release.channel)?.ok_or_else(not_offered)?;
         let status = &current.index.status;
         if let Some(withheld) = status.withheld.iter().find(|withheld| withheld.number == number) {
             let (release, reason) = (release.clone(), withheld.reason.clone());
@@ -54,9 +53,9 @@ impl Publisher<'_> {
             return Err(not_offered());
         }
         let change = Change::Yank(Yanked { number, reason: reason.to_owned() });
-        self.change_index(channel, topic, &change, (trust, journal))?;
+        self.change_index(channel, topic, &change, journal)?;
         // Somebody else may have been first, now or long ago.
-        let said = self.index(&release.channel, trust)?.ok_or_else(not_offered)?;
+        let said = self.index(&release.channel)?.ok_or_else(not_offered)?;
         let other = said.index.status.yanked.into_iter().find(|yanked| yanked.number == number);
         match other.filter(|yanked| yanked.reason != reason) {
             Some(Yanked { reason, .. }) => {

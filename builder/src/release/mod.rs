@@ -45,7 +45,7 @@ pub fn manifest(
 ) -> Result<String, ReleaseError> {
     let (plan, plan_digest) = plan;
     let url = &distribution.url;
-    let name = ReleaseName { channel: header.channel.clone(), number: header.number };
+    let name = header.release();
     let mut components = plan
         .components
         .iter()

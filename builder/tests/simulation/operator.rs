@@ -158,8 +158,8 @@ impl<'a> Operator<'a> {
 
     pub(crate) fn release(&self, made: &Made, skipped: &[Withheld]) -> Served {
         let site = self.process.scene.site;
-        let (keys, trust, channel) = (&site.keys, &site.trust, &site.channel);
-        let offer = Offer { keys, trust, channel, topic: None, skipped };
+        let (keys, channel) = (&site.keys, &site.channel);
+        let offer = Offer { keys, channel, topic: None, skipped };
         let mut journal = self.journal(made.claim.header.number)?;
         self.publisher().release(&site.ready(made), &offer, &mut journal)?;
         Ok(())
@@ -168,7 +168,7 @@ impl<'a> Operator<'a> {
     fn state(&self, plan: usize) -> Result<State, Refusal> {
         let site = self.process.scene.site;
         let (channel, plan) = (&site.channel.channel, &site.plans[plan].digest);
-        let index = self.publisher().index(channel, &site.trust)?.map(|current| current.index);
+        let index = self.publisher().index(channel)?.map(|current| current.index);
         Ok(number::state(self.process, channel, index.as_ref(), plan)?)
     }
 
@@ -187,14 +187,14 @@ impl<'a> Operator<'a> {
     pub(crate) fn announce(&self) -> Served {
         let site = self.process.scene.site;
         let announcer = (self.process as &dyn kdistro_border::Announcer, URL);
-        self.publisher().announce_all(&site.channel.channel, &site.trust, announcer)?;
+        self.publisher().announce_all(&site.channel.channel, announcer)?;
         Ok(())
     }
 
     /// `Promoting::skipped`, then `Promoting::carry_out`.
     fn promote(&self, number: u32) -> Served {
         let site = self.process.scene.site;
-        let there = self.publisher().index(&site.channel.channel, &site.trust)?;
+        let there = self.publisher().index(&site.channel.channel)?;
         let status = there.map(|current| current.index.status);
         let withheld = || status.iter().flat_map(|status| &status.withheld);
         if withheld().any(|withheld| withheld.number == number) {
@@ -223,7 +223,7 @@ impl<'a> Operator<'a> {
         let site = self.process.scene.site;
         let publisher = self.publisher();
         let mut journal = self.journal(release.number)?;
-        publisher.yank(release, reason, (&site.channel, None), (&site.trust, &mut journal))?;
+        publisher.yank(release, reason, (&site.channel, None), &mut journal)?;
         self.announce()
     }
 
@@ -236,7 +236,7 @@ impl<'a> Operator<'a> {
         if number::read_claim(store, release)?.is_none() {
             return Err(Refusal::NotClaimed(number));
         }
-        let current = publisher.index(&release.channel, &site.trust)?;
+        let current = publisher.index(&release.channel)?;
         let mut released = current.iter().flat_map(|current| &current.index.status.releases);
         if released.any(|offered| offered.number == number) {
             return Err(Refusal::IsPublished(number));
@@ -244,7 +244,7 @@ impl<'a> Operator<'a> {
         let mut journal = self.journal(number)?;
         publisher.publish_keys(&site.keys, &mut journal)?;
         let channel = (&site.channel, None);
-        publisher.abandon(release, "given up", channel, (&site.trust, &mut journal))?;
+        publisher.abandon(release, "given up", channel, &mut journal)?;
         Ok(())
     }
 }

@@ -31,7 +31,7 @@ use kdistro_formats::{
 };
 use kdistro_verify::{
     hash::{self, Hashes},
-    trust::{PublicKey, Trust},
+    trust::PublicKey,
 };
 use tempfile::TempDir;
 
@@ -53,7 +53,6 @@ pub(crate) struct Site {
     folder: TempDir,
     pub(crate) content: ContentStore,
     pub(crate) keys: Keys,
-    pub(crate) trust: Trust,
     pub(crate) channel: Channel,
     pub(crate) distribution: Distribution,
     pub(crate) reporter: Reporter,
@@ -92,8 +91,6 @@ impl Site {
         let content = ContentStore::new(folder.path().join("content"));
         let key = |name: &str| Box::new(KeyFile::generate(&folder.path().join(name)).unwrap());
         let keys = Keys { release: key("release.key"), log: key("log.key") };
-        let root = keys.trusted_root(ORIGIN).unwrap();
-        let trust = Trust::from_trusted_root(&root, &keys.release_key().unwrap()).unwrap();
         let plans = ["one", "two", "three"].map(|variant| Planned::new(variant, &content));
         Self {
             channel: Channel {
@@ -117,7 +114,6 @@ impl Site {
             folder,
             content,
             keys,
-            trust,
         }
     }
 

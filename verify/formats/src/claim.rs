@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ChannelName, CommitId, Digest, release::ReleaseRef};
+use crate::{ChannelName, CommitId, Digest, ReleaseName, release::ReleaseRef};
 
 /// Who holds a number: the same claim resumes, another is refused.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
@@ -28,4 +28,11 @@ pub struct Header {
     pub build_repo_commit: Option<CommitId>,
     /// When the number was claimed, RFC 3339 in UTC, whole seconds.
     pub date: String,
+}
+
+impl Header {
+    /// The release that it is of.
+    pub fn release(&self) -> ReleaseName {
+        ReleaseName { channel: self.channel.clone(), number: self.number }
+    }
 }

@@ -18,10 +18,7 @@ use kdistro_formats::{
     claim::{Claim, Header},
     plan::Plan,
 };
-use kdistro_verify::{
-    hash::{self, Hashes},
-    trust::Trust,
-};
+use kdistro_verify::hash::{self, Hashes};
 use serde::{Deserialize, Serialize};
 
 /// The journal, in the folder of what is kept between runs.
@@ -99,7 +96,6 @@ fn publish(order: &Upload, store: &dyn Store) -> Result<(), Box<dyn Error>> {
     };
     let offer = Offer {
         keys: &keys,
-        trust: &Trust::from_trusted_root(&keys.trusted_root(ORIGIN)?, &keys.release_key()?)?,
         channel: &Channel {
             channel,
             active: true,
