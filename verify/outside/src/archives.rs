@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn what_the_seeds_say_is_accepted() {
-        let first = |name: &str| seeds::of(name)[0].clone();
+        let first = |name: &str| seeds::of(name).unwrap()[0].clone();
         deb::control(&first("deb")[..]).unwrap();
         read_tar(&first("tar")[..], &mut |_: Entry<'_>| Ok::<_, TarError>(())).unwrap();
         module_hash(Cursor::new(first("module-zip"))).unwrap();

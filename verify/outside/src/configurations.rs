@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn what_the_seeds_say_is_accepted() {
-        for seed in seeds::of("environment") {
+        for seed in seeds::of("environment").unwrap() {
             Environment::read(&environment::file("seed"), &seed).unwrap();
         }
     }

@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn what_the_seeds_say_is_accepted() {
-        let first = |name: &str| seeds::of(name)[0].clone();
+        let first = |name: &str| seeds::of(name).unwrap()[0].clone();
         canonical::from_slice::<Announcement>(&first("announcement")).unwrap();
         canonical::from_slice::<Claim>(&first("claim")).unwrap();
         canonical::from_slice::<Plan>(&first("plan")).unwrap();

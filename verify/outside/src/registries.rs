@@ -164,17 +164,17 @@ mod tests {
 
     #[test]
     fn what_the_seeds_say_is_accepted() {
-        for seed in seeds::of("challenge") {
+        for seed in seeds::of("challenge").unwrap() {
             challenge::parse(str::from_utf8(&seed).unwrap()).unwrap();
         }
-        assert!(credentials::read(&seeds::of("credential-helper")[0]).unwrap().is_some());
-        let answers = seeds::of("registry-answer");
+        assert!(credentials::read(&seeds::of("credential-helper").unwrap()[0]).unwrap().is_some());
+        let answers = seeds::of("registry-answer").unwrap();
         let accepted = answers.iter().filter(|seed| answers::manifest(seed).is_ok()).count();
         assert_eq!(accepted, 2, "an index and a manifest");
         assert!(answers.iter().any(|seed| answers::referrers(seed).is_some()));
         assert!(answers.iter().any(|seed| answers::token(seed).is_ok()));
         let leads = |text: &str| answers::resolve("https://registry.example:5000", "/", text);
-        let references = seeds::of("registry-reference");
+        let references = seeds::of("registry-reference").unwrap();
         let references = references.iter().map(|seed| str::from_utf8(seed).unwrap());
         assert_eq!(references.clone().filter_map(answers::next_page).count(), 2);
         assert!(references.clone().any(|text| leads(text).is_some()));
@@ -182,7 +182,7 @@ mod tests {
         let folder = scratch();
         let path = folder.path().join("config.json");
         let helper = |_: &str, server: &str| Ok(Some(Credential::Token(server.to_owned())));
-        for seed in seeds::of("docker-config") {
+        for seed in seeds::of("docker-config").unwrap() {
             fs::write(&path, seed).unwrap();
             let config = DockerConfig::new(path.clone(), Arc::new(helper));
             assert!(config.of("registry.example", false).unwrap().is_some());

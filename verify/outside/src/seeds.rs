@@ -98,14 +98,9 @@ pub fn all() -> Result<Vec<(&'static str, Seeds)>, Failure> {
 }
 
 /// The seeds of one target.
-///
-/// # Panics
-///
-/// Where there is no such target, or its seeds cannot be made.
-pub fn of(name: &str) -> Seeds {
-    let all = all().expect("seeds can be made");
-    let found = all.into_iter().find(|(target, _)| *target == name);
-    found.map(|(_, seeds)| seeds).unwrap_or_else(|| panic!("there is no target {name}"))
+pub fn of(name: &str) -> Result<Seeds, Failure> {
+    let found = all()?.into_iter().find(|(target, _)| *target == name);
+    Ok(found.ok_or_else(|| format!("there is no target {name}"))?.1)
 }
 
 const PATCH: &str = "From 0000000000000000000000000000000000000000 Mon Sep 17 00:00:00 2001\nFrom: A <a@example.org>\nDate: Tue, 14 Nov 2023 22:13:20 +0000\nSubject: [PATCH] Say it\n otherwise\n\nA text.\n\nFixes: CVE-2026-1234\nUpstream: not submitted, because it is a seed\nDrop-when: v2.0.0\n---\n a | 2 +-\n 1 file changed, 1 insertion(+), 1 deletion(-)\n\ndiff --git a/a b/a\n--- a/a\n+++ b/a\n@@ -1 +1 @@\n-b\n+c\n-- \n2.39.5\n\n";
