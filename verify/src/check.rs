@@ -32,6 +32,9 @@ use reading::Checker;
 /// How much of a store is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scope {
+    /// The release's signed documents: manifest, plan, attestations, channel index, bundles, keys and log. Neither an
+    /// asset nor an image is read, for subscribers who then compare with the manifest what they take of it.
+    Documents,
     /// The release's manifest, folder, channel index, bundles, keys and log.
     Release,
     /// That, and every input and configuration file of its plan.
@@ -90,15 +93,20 @@ impl Checker<'_> {
             self.report.describe(&signed);
         }
         let plan = self.check_plan(&signed);
-        self.check_assets(&signed);
-        self.check_images(&signed, plan.as_ref());
+        let is_whole = self.scope >= Scope::Release;
+        if is_whole {
+            self.check_assets(&signed);
+            self.check_images(&signed, plan.as_ref());
+        }
         self.check_provenances(&signed, plan.as_ref(), trust);
         self.check_attestations(&signed, trust);
         self.check_announcements(&signed);
         if first {
             self.check_channel(&signed, trust);
         }
-        self.check_nothing_else(&kdistro_formats::layout::release(&signed.name));
+        if is_whole {
+            self.check_nothing_else(&kdistro_formats::layout::release(&signed.name));
+        }
         Some((signed.name, plan))
     }
 }

@@ -13,6 +13,7 @@ use kdistro_formats::{
 };
 
 use super::{
+    Scope,
     manifest::SignedManifest,
     reading::{Checker, DOCUMENT},
     report::chain,
@@ -74,7 +75,7 @@ impl Checker<'_> {
     /// clients.
     pub(super) fn check_referrer(&mut self, digest: &Digest) {
         let file = layout::image_blob(digest);
-        if self.known.contains(&file) {
+        if self.known.contains(&file) || self.scope < Scope::Release {
             return;
         }
         let Some(bytes) = self.document(&file, DOCUMENT) else { return };

@@ -81,7 +81,7 @@ fn change_bundle(publisher: &Publisher, change: impl Fn(&mut Value)) -> String {
 #[test]
 fn nothing_is_wrong_with_what_was_published() {
     let publisher = Publisher::with_releases();
-    for scope in [Scope::Release, Scope::Inputs, Scope::All] {
+    for scope in [Scope::Documents, Scope::Release, Scope::Inputs, Scope::All] {
         for number in [1, 3] {
             let report = publisher.check(number, scope);
             assert_eq!(report.outcome, Outcome::Verified, "{report}");
@@ -110,6 +110,20 @@ fn asset_longer_or_shorter() {
     assert_differs(&publisher.check(3, Scope::Release), &etcd(), "more than the 36 bytes");
     publisher.write(&etcd(), &content[..35]);
     assert_differs(&publisher.check(3, Scope::Release), &etcd(), "has 35 bytes, signed were 36");
+}
+
+#[test]
+fn documents_are_judged_without_their_assets() {
+    let publisher = Publisher::with_releases();
+    publisher.remove(&etcd());
+    let report = publisher.check(3, Scope::Documents);
+    assert_eq!(report.outcome, Outcome::Verified, "{report}");
+    assert_eq!(report.bytes, 0, "no asset is read");
+    let changed = [publisher.read(&the_manifest()), b"# more\n".to_vec()].concat();
+    publisher.write(&the_manifest(), changed);
+    assert_differs(&publisher.check(3, Scope::Documents), &the_manifest(), "");
+    publisher.remove(layout::CHECKPOINT);
+    assert_ne!(publisher.check(1, Scope::Documents).outcome, Outcome::Verified);
 }
 
 #[test]
