@@ -40,7 +40,7 @@ mod ready;
 mod server;
 mod testbed;
 
-pub use debian::debian_program;
+pub use debian::{debian_packages, debian_program};
 pub use error::TestbedError;
 pub use proxy::{Fault, Proxy, ProxyError, Request};
 pub use python::{tool, tool_of};

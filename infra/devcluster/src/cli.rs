@@ -1,0 +1,112 @@
+//! The command line.
+
+use std::{ffi::OsString, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand};
+
+const EXAMPLES: &str = "\
+Examples:
+  A cluster with a node, from a release of this machine:
+    devcluster up --key release.pub --release STORE/kubernetes-1-20/kubernetes-1-20-1.yaml
+  Only etcd and the control plane, without root:
+    devcluster up --name small --control-plane-only --key release.pub --release …
+  Use it, and end it:
+    devcluster kubectl -- get nodes
+    KUBECONFIG=$(devcluster status --json | jq -r .kubeconfig) kubectl get nodes
+    devcluster down
+
+Exit codes:
+  0  done, or healthy
+  1  not healthy; or the release is not what its key signed
+  2  could not: missing programs, no rights, wrong usage";
+
+/// Starts, shows and ends small real clusters from kdistro releases.
+#[derive(Parser)]
+#[command(name = "devcluster", version, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    /// The folder of clusters and of what they take out of releases
+    #[arg(long, global = true, value_name = "DIR", env = "KDISTRO_DEVCLUSTER_HOME")]
+    pub(crate) home: Option<PathBuf>,
+    /// Write the result as JSON
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+/// Which cluster.
+#[derive(Args)]
+pub(crate) struct Name {
+    /// The cluster's name
+    #[arg(long, default_value = "dev")]
+    pub(crate) name: String,
+}
+
+/// What is to be started.
+#[derive(Args)]
+pub(crate) struct Up {
+    #[command(flatten)]
+    pub(crate) name: Name,
+    /// The manifest of the release: a path or an address; with --store also its bare name
+    #[arg(long, value_name = "URL|FILE")]
+    pub(crate) release: String,
+    /// The release key: a P-256 public key, PEM
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: PathBuf,
+    /// The trusted root; without it the store's own, which the release key must have signed
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trusted_root: Option<PathBuf>,
+    /// The store; without it the manifest's path less its layout suffix
+    #[arg(long, value_name = "URL|DIR")]
+    pub(crate) store: Option<String>,
+    /// No node: nothing runs pods, and nothing needs root
+    #[arg(long)]
+    pub(crate) control_plane_only: bool,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Start a cluster
+    Up(Up),
+    /// End a cluster and remove everything of it
+    Down {
+        #[command(flatten)]
+        name: Name,
+        /// All clusters
+        #[arg(long, conflicts_with = "name")]
+        all: bool,
+    },
+    /// Say how a cluster is
+    Status {
+        #[command(flatten)]
+        name: Name,
+    },
+    /// List the clusters
+    List,
+    /// Run the release's kubectl as the cluster's administrator
+    Kubectl {
+        #[command(flatten)]
+        name: Name,
+        /// What to tell it
+        #[arg(last = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Run a program in the cluster's namespaces
+    Exec {
+        #[command(flatten)]
+        name: Name,
+        /// The program and its arguments
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
+    },
+    /// Be the first process of a cluster
+    #[command(hide = true)]
+    Supervise {
+        /// The cluster's folder
+        #[arg(long)]
+        folder: PathBuf,
+        /// Pods will run
+        #[arg(long)]
+        node: bool,
+    },
+}

@@ -1,0 +1,130 @@
+//! How a cluster is, and waiting until it is well.
+
+use std::{path::PathBuf, thread, time::Instant};
+
+use serde::Serialize;
+
+use super::{Cluster, HEALTHY, LOOK, Result, State, supervisor_id};
+use crate::{
+    DevclusterError,
+    component::{ComponentName, NODE},
+    control::{Answer, Request},
+};
+
+/// What a cluster says of itself.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Status {
+    /// What is written down of it.
+    #[serde(flatten)]
+    pub state: State,
+    /// The kubeconfig for programs of this machine.
+    pub kubeconfig: PathBuf,
+    /// Its first process, as this machine counts; none when it is gone.
+    pub supervisor: Option<i32>,
+    /// Its components; what is wrong with one, where something is.
+    pub components: Vec<(ComponentName, Option<String>)>,
+}
+
+impl Status {
+    /// Whether everything is well.
+    pub fn is_healthy(&self) -> bool {
+        self.supervisor.is_some() && self.components.iter().all(|(_, wrong)| wrong.is_none())
+    }
+}
+
+impl Cluster {
+    /// Waits until a component says that it is well.
+    pub fn await_health(&self, component: ComponentName) -> Result<()> {
+        let log = || self.end_of_log(component.as_str());
+        Self::wait(component.as_str(), &log, || self.wrong_with(component))
+    }
+
+    /// Waits until the node is ready.
+    pub(super) fn await_node(&self) -> Result<()> {
+        let log = || self.end_of_log("kubelet");
+        let path = r#"jsonpath={.status.conditions[?(@.type=="Ready")].status} {.status.conditions[?(@.type=="Ready")].message}"#;
+        Self::wait("the node", &log, || {
+            let said = self.kubectl(&["get", "node", NODE, "--output", path]);
+            let said = said.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+            match said {
+                Ok(text) if text.starts_with("True") => Ok(None),
+                Ok(text) => Ok(Some(text)),
+                Err(error) => Ok(Some(error.to_string())),
+            }
+        })
+    }
+
+    /// Waits until a deployment is available.
+    pub(super) fn await_deployment(&self, namespace: &str, name: &str) -> Result<()> {
+        let log = || self.end_of_log("kubelet");
+        let path = "jsonpath={.status.availableReplicas}";
+        Self::wait(name, &log, || {
+            let said = self.kubectl(&[
+                "get",
+                "--namespace",
+                namespace,
+                "deployment",
+                name,
+                "--output",
+                path,
+            ]);
+            let text = said.map_or_else(
+                |error| error.to_string(),
+                |bytes| String::from_utf8_lossy(&bytes).into_owned(),
+            );
+            Ok((text != "1").then_some(text))
+        })
+    }
+
+    /// Waits until nothing is wrong any more.
+    fn wait(
+        what: &str,
+        log: &dyn Fn() -> String,
+        mut wrong: impl FnMut() -> Result<Option<String>>,
+    ) -> Result<()> {
+        let end = Instant::now() + HEALTHY;
+        while let Some(said) = wrong()? {
+            if Instant::now() > end {
+                let (what, seconds) = (what.to_owned(), HEALTHY.as_secs());
+                return Err(DevclusterError::Unhealthy { what, seconds, said, log: log() });
+            }
+            thread::sleep(LOOK);
+        }
+        Ok(())
+    }
+
+    /// What is wrong with a component now; one that ended is an error.
+    pub(super) fn wrong_with(&self, component: ComponentName) -> Result<Option<String>> {
+        let processes = self.processes()?;
+        let process = processes.iter().find(|process| process.name == component.as_str());
+        let Some(process) = process else { return Ok(Some("it was not started".to_owned())) };
+        if let Some(how) = &process.ended {
+            return Err(DevclusterError::Ended {
+                component: component.to_string(),
+                how: how.clone(),
+                log: self.end_of_log(component.as_str()),
+            });
+        }
+        let Some(address) = component.health() else { return Ok(None) };
+        Ok(match self.ask(&Request::Ask { address })? {
+            Answer::Answered(200, _) => None,
+            Answer::Answered(code, text) => Some(format!("{code}: {}", text.trim_end())),
+            Answer::Failed(said) => Some(said),
+            Answer::Done | Answer::Processes(_) => Some("it says nothing".to_owned()),
+        })
+    }
+
+    /// Says how the cluster is.
+    pub fn status(&self) -> Status {
+        let supervisor = supervisor_id(&self.folder).map(|id| id.as_raw_nonzero().get());
+        let wrong = |component| match (supervisor, self.wrong_with(component)) {
+            (None, _) => Some("it is gone".to_owned()),
+            (_, Ok(wrong)) => wrong,
+            (_, Err(DevclusterError::Ended { how, .. })) => Some(format!("ended ({how})")),
+            (_, Err(error)) => Some(error.to_string()),
+        };
+        let components = self.components().into_iter().map(|one| (one, wrong(one))).collect();
+        Status { state: self.state.clone(), kubeconfig: self.kubeconfig(), supervisor, components }
+    }
+}

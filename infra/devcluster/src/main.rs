@@ -1,0 +1,145 @@
+//! `devcluster`: starts, shows and ends small real clusters from kdistro releases.
+//!
+//! Exit codes: 0 done, or healthy; 1 not healthy, or the release is not what its key signed; 2 could not.
+
+mod cli;
+
+use std::{
+    env, fs,
+    io::{self, Write},
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Instant,
+};
+
+use clap::Parser;
+use kdistro_devcluster::{
+    Cluster, DevclusterError, Order, Place, Source, Status, bring, home, packages, supervise,
+};
+use kdistro_formats::terminal::{printable, printable_lines};
+use kdistro_verify::{
+    check::{TrustSource, chain},
+    trust::PublicKey,
+};
+
+use cli::{Cli, Command, Up};
+
+type Failure = Box<dyn std::error::Error>;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(&cli) {
+        Ok(code) => code,
+        Err(error) => {
+            let is_no = error.downcast_ref::<DevclusterError>().is_some_and(|error| {
+                matches!(
+                    error,
+                    DevclusterError::Unverified { .. } | DevclusterError::Differs { .. }
+                )
+            });
+            // When even this cannot be written, the exit code still says it.
+            let _ = writeln!(io::stderr(), "error: {}", printable_lines(&chain(&*error)));
+            ExitCode::from(if is_no { 1 } else { 2 })
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<ExitCode, Failure> {
+    let home = cli.home.clone().unwrap_or_else(home);
+    match &cli.command {
+        Command::Up(up) => start(cli, &home, up),
+        Command::Down { name, all } => {
+            let names = if *all { Cluster::all(&home)? } else { vec![name.name.clone()] };
+            for name in names {
+                Cluster::end(&home, &name)?;
+                say(cli, &format!("cluster {name} is gone"))?;
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Status { name } => {
+            let status = Cluster::open(&home, &name.name)?.status();
+            show(cli, &status)?;
+            Ok(if status.is_healthy() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+        }
+        Command::List => {
+            for name in Cluster::all(&home)? {
+                writeln!(io::stdout(), "{name}")?;
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Kubectl { name, arguments } => {
+            let mut kubectl = Cluster::open(&home, &name.name)?.kubectl_command();
+            Err(kubectl.args(arguments).exec().into())
+        }
+        Command::Exec { name, command } => {
+            let (program, arguments) = command.split_first().ok_or("there is no command")?;
+            let mut inside = Cluster::open(&home, &name.name)?.command_inside(program)?;
+            Err(inside.args(arguments).exec().into())
+        }
+        Command::Supervise { folder, node } => {
+            supervise(&Place { folder: folder.clone(), node: *node })?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn start(cli: &Cli, home: &Path, up: &Up) -> Result<ExitCode, Failure> {
+    let begin = Instant::now();
+    let mut step = |what: &str| {
+        let line = format!("{:6.1} s  {what}", begin.elapsed().as_secs_f64());
+        // Progress that cannot be shown hinders nothing.
+        let _ = writeln!(io::stderr(), "{line}");
+    };
+    let text = fs::read_to_string(&up.key).map_err(|error| said(&up.key, &error))?;
+    let key = PublicKey::from_pem(&text).map_err(|error| said(&up.key, &error))?;
+    let root = up.trusted_root.as_ref().map(|path| fs::read(path).map_err(|e| said(path, &e)));
+    let source = Source {
+        manifest: up.release.clone(),
+        store: up.store.clone(),
+        trust: TrustSource { key, trusted_root: root.transpose()? },
+        proxy: proxy(),
+    };
+    let node = !up.control_plane_only;
+    let release = bring(&source, (&home.join("releases"), node), &mut |what| {
+        step(&format!("taking {what} out of the release"));
+    })?;
+    step(&format!("release {} is verified", release.name));
+    let debian = if node { packages()? } else { PathBuf::from("/") };
+    let order = Order { name: up.name.name.clone(), node, release };
+    let program = env::current_exe()?;
+    let cluster = Cluster::start(home, (&program, &debian), &order, &mut step)?;
+    show(cli, &cluster.status())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show(cli: &Cli, status: &Status) -> Result<(), Failure> {
+    let mut out = io::stdout();
+    if cli.json {
+        writeln!(out, "{}", serde_json::to_string_pretty(status)?)?;
+        return Ok(());
+    }
+    let state = &status.state;
+    writeln!(out, "cluster     {}", state.name)?;
+    writeln!(out, "release     {} (Kubernetes {})", state.release.name, state.release.kubernetes)?;
+    for (component, wrong) in &status.components {
+        let wrong = wrong.as_deref().map_or("healthy".to_owned(), printable);
+        writeln!(out, "{:<24}{wrong}", component.as_str())?;
+    }
+    writeln!(out, "kubeconfig  {}", status.kubeconfig.display())?;
+    Ok(())
+}
+
+fn say(cli: &Cli, text: &str) -> io::Result<()> {
+    if cli.json { Ok(()) } else { writeln!(io::stdout(), "{text}") }
+}
+
+fn said(path: &Path, error: &dyn std::error::Error) -> String {
+    format!("{}: {}", path.display(), chain(error))
+}
+
+#[expect(clippy::disallowed_methods, reason = "only main.rs reads the environment")]
+fn proxy() -> Option<String> {
+    let read = |name| env::var(name).ok().filter(|value| !value.is_empty());
+    read("HTTPS_PROXY").or_else(|| read("https_proxy"))
+}

@@ -1,0 +1,295 @@
+//! What a cluster takes out of a release: verified documents, then each file by its digest.
+//!
+//! Programs and images lie in one folder a release, each put there whole; who runs the same release again finds them.
+
+mod image;
+
+use std::{
+    error::Error,
+    fs,
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
+};
+
+use flate2::read::GzDecoder;
+use kdistro_formats::{
+    Digest, layout,
+    release::{Asset, Component, Release as Document},
+};
+use kdistro_verify::{
+    check::{self, Outcome, Scope, TrustSource},
+    hash::{self, Hasher},
+    store::{self, Reader},
+};
+use semver::Version;
+use tempfile::NamedTempFile;
+
+use crate::{DevclusterError, host::ARCHITECTURE};
+
+type Result<T, E = DevclusterError> = std::result::Result<T, E>;
+
+/// The programs of Kubernetes without which there is no control plane.
+const CONTROL_PLANE: [&str; 4] =
+    ["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl"];
+/// And those without which there is no node.
+const NODE: [&str; 2] = ["kubelet", "kube-proxy"];
+/// Programs of etcd's archive; the last one restores snapshots from 3.5 on.
+const ETCD: [&str; 3] = ["etcd", "etcdctl", "etcdutl"];
+/// The folder of the CNI plugins.
+const PLUGINS: &str = "cni";
+
+/// Where a release is, and by whom it must be signed.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The manifest: a path or an address.
+    pub manifest: String,
+    /// The store; without it the manifest's path less its layout suffix.
+    pub store: Option<String>,
+    /// Whom to believe.
+    pub trust: TrustSource,
+    /// A proxy for https.
+    pub proxy: Option<String>,
+}
+
+/// A release on this machine.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Release {
+    /// Its name, such as `1-20-1`.
+    pub name: String,
+    /// The digest of its manifest.
+    pub digest: Digest,
+    /// The version of Kubernetes.
+    pub kubernetes: Version,
+    /// The version of etcd.
+    pub etcd: Version,
+    /// Whether `CoreDNS` is shipped.
+    pub coredns: bool,
+    /// Where its files are.
+    pub folder: PathBuf,
+}
+
+impl Release {
+    /// The path of a program.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.folder.join("bin").join(name)
+    }
+
+    /// The folder of the CNI plugins.
+    pub fn plugins(&self) -> PathBuf {
+        self.folder.join(PLUGINS)
+    }
+
+    /// An image in an archive that containerd imports.
+    pub fn image(&self, name: &str) -> PathBuf {
+        self.folder.join("images").join(format!("{name}.tar"))
+    }
+
+    /// The images that a node of it has.
+    pub fn images(&self) -> Vec<&'static str> {
+        let coredns = self.coredns.then_some("coredns");
+        ["pause", "etcd"].into_iter().chain(coredns).collect()
+    }
+}
+
+/// The name that an image of the release `release` has in a cluster.
+pub fn image_name(name: &str, release: &str) -> String {
+    format!("kdistro.local/{name}:{release}")
+}
+
+/// Verifies a release and puts what a cluster needs of it below `folder`; `node` says whether pods will run.
+///
+/// What is there already was compared with its digest when it was put there.
+pub fn bring(
+    source: &Source,
+    (folder, node): (&Path, bool),
+    say: &mut dyn FnMut(&str),
+) -> Result<Release> {
+    let (reader, name) =
+        store::locate(&source.manifest, source.store.as_deref(), source.proxy.as_deref())
+            .map_err(|error| unreadable(&source.manifest, error))?;
+    let report = check::check(&*reader, &name, &source.trust, Scope::Documents);
+    let (Outcome::Verified, Some(digest)) = (report.outcome, report.manifest_digest) else {
+        let line = |one: &check::Problem| format!("\n  {}: {}", one.file, one.message);
+        let problems = report.problems.iter().map(line).collect();
+        return Err(DevclusterError::Unverified { manifest: source.manifest.clone(), problems });
+    };
+    let bytes = store::read(&*reader, &name, layout::LARGEST_DOCUMENT);
+    let bytes = bytes.map_err(|error| unreadable(&name, error))?.unwrap_or_default();
+    let document = Document::from_yaml(&String::from_utf8_lossy(&bytes))
+        .map_err(|error| unreadable(&name, error))?;
+    let release = document.name().to_string();
+    let bringing = Bringing { reader: &*reader, release, document: &document, folder, digest };
+    // It was read anew: what was verified is what counts.
+    if hash::sha256(&bytes) != digest {
+        return Err(bringing.differs(&name, &hash::sha256(&bytes), &digest));
+    }
+    bringing.all(node, say)
+}
+
+fn unreadable(name: &str, source: impl Error + Send + Sync + 'static) -> DevclusterError {
+    DevclusterError::Document { name: name.to_owned(), source: Box::new(source) }
+}
+
+/// A verified release that is brought to this machine.
+struct Bringing<'a> {
+    reader: &'a dyn Reader,
+    release: String,
+    document: &'a Document,
+    folder: &'a Path,
+    digest: Digest,
+}
+
+impl Bringing<'_> {
+    fn all(&self, node: bool, say: &mut dyn FnMut(&str)) -> Result<Release> {
+        let kubernetes = self.component("kubernetes")?;
+        let etcd = self.component("etcd")?;
+        let release = Release {
+            name: self.release.clone(),
+            digest: self.digest,
+            kubernetes: version(kubernetes)?,
+            etcd: version(etcd)?,
+            coredns: self.component("coredns").is_ok(),
+            folder: self.folder.join(self.digest.hex()),
+        };
+        for folder in ["bin", PLUGINS, "images"] {
+            let folder = release.folder.join(folder);
+            fs::create_dir_all(&folder).map_err(DevclusterError::io("make", &folder))?;
+        }
+        let more = if node { &NODE[..] } else { &[] };
+        for name in CONTROL_PLANE.iter().chain(more) {
+            let path = release.program(name);
+            if !path.is_file() {
+                say(name);
+                let asset = format!("bin/linux/{ARCHITECTURE}/{name}");
+                self.program((kubernetes, &asset), &path)?;
+            }
+        }
+        if !release.program("etcd").is_file() {
+            say("etcd");
+            self.unpack(etcd, "etcd-linux", &|name| {
+                ETCD.contains(&name).then(|| release.program(name))
+            })?;
+        }
+        if node {
+            let plugins = release.plugins();
+            if !plugins.join("loopback").is_file() {
+                say("the CNI plugins");
+                let component = self.component("cni-plugins")?;
+                self.unpack(component, "cni-plugins-linux", &|name| Some(plugins.join(name)))?;
+            }
+            for name in release.images() {
+                let path = release.image(name);
+                if !path.is_file() {
+                    say(&format!("image {name}"));
+                    self.image(name, &path)?;
+                }
+            }
+        }
+        Ok(release)
+    }
+
+    fn component(&self, name: &str) -> Result<&Component> {
+        let mut components = self.document.status.components.iter();
+        components.find(|one| one.name == name).ok_or_else(|| self.lacks(name))
+    }
+
+    fn lacks(&self, what: &str) -> DevclusterError {
+        let (release, what) = (self.release.clone(), what.to_owned());
+        DevclusterError::Lacks { release, what, platform: format!("linux/{ARCHITECTURE}") }
+    }
+
+    fn differs(&self, name: &str, found: &Digest, expected: &Digest) -> DevclusterError {
+        DevclusterError::Differs {
+            name: name.to_owned(),
+            release: self.release.clone(),
+            found: found.to_string(),
+            expected: expected.to_string(),
+        }
+    }
+
+    /// Brings a program under its path.
+    fn program(&self, (component, name): (&Component, &str), path: &Path) -> Result<()> {
+        let asset = component.assets.iter().find(|asset| asset.name == name);
+        let content = self.fetch(asset.ok_or_else(|| self.lacks(name))?, path)?;
+        put(content, path, 0o755)
+    }
+
+    /// Unpacks an archive whose name begins so; `place` says where each plain file goes, by its last name.
+    fn unpack(
+        &self,
+        component: &Component,
+        prefix: &str,
+        place: &dyn Fn(&str) -> Option<PathBuf>,
+    ) -> Result<()> {
+        let start = format!("{prefix}-{ARCHITECTURE}-");
+        let is_it =
+            |asset: &&Asset| asset.name.starts_with(&start) && asset.name.ends_with(".tar.gz");
+        let asset = component.assets.iter().find(is_it).ok_or_else(|| self.lacks(prefix))?;
+        let content = self.fetch(asset, &self.folder.join("archive"))?;
+        let failed = |source| unreadable(&asset.name, source);
+        let mut archive = tar::Archive::new(GzDecoder::new(content.reopen().map_err(failed)?));
+        for entry in archive.entries().map_err(failed)? {
+            let mut entry = entry.map_err(failed)?;
+            let name = entry.path().map_err(failed)?.into_owned();
+            let name = name.file_name().and_then(|name| name.to_str());
+            let is_file = entry.header().entry_type().is_file();
+            let Some(path) = name.filter(|_| is_file).and_then(place) else { continue };
+            let mut file = beside(&path)?;
+            io::copy(&mut entry, &mut file).map_err(DevclusterError::io("write", &path))?;
+            put(file, &path, 0o755)?;
+        }
+        Ok(())
+    }
+
+    /// Copies an asset beside `path`; what is not what the manifest says has no name.
+    fn fetch(&self, asset: &Asset, path: &Path) -> Result<NamedTempFile> {
+        let archive = asset.archive.as_ref().ok_or_else(|| self.lacks(&asset.name))?;
+        let start = format!("/{}/", layout::release(&self.document.name()));
+        let (_, inner) = archive.uri.rsplit_once(&start).ok_or_else(|| self.lacks(&asset.name))?;
+        let name = format!("{}{inner}", start.trim_start_matches('/'));
+        self.copy(&name, &archive.sha256, path)
+    }
+
+    /// Copies a file of the store beside `path`.
+    fn copy(&self, name: &str, expected: &Digest, path: &Path) -> Result<NamedTempFile> {
+        let content = self.reader.open(name).map_err(|source| unreadable(name, source))?;
+        let mut content = content.ok_or_else(|| self.lacks(name))?;
+        let mut hasher = Hasher::new(beside(path)?);
+        copy(&mut content, &mut hasher).map_err(|source| unreadable(name, source))?;
+        let (file, found, _) = hasher.finish();
+        if found == *expected { Ok(file) } else { Err(self.differs(name, &found, expected)) }
+    }
+}
+
+/// In larger pieces than the library takes.
+fn copy(from: &mut dyn Read, to: &mut dyn Write) -> io::Result<()> {
+    let mut buffer = vec![0; 256 * 1024];
+    loop {
+        let count = from.read(&mut buffer)?;
+        if count == 0 {
+            return Ok(());
+        }
+        to.write_all(buffer.get(..count).unwrap_or_default())?;
+    }
+}
+
+/// A new file in the folder of another, which it may become.
+fn beside(path: &Path) -> Result<NamedTempFile> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    NamedTempFile::new_in(folder).map_err(DevclusterError::io("make a file in", folder))
+}
+
+/// Gives a file its name.
+fn put(file: NamedTempFile, path: &Path, mode: u32) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let failed = |source| DevclusterError::io("write", path)(source);
+    file.as_file().set_permissions(fs::Permissions::from_mode(mode)).map_err(failed)?;
+    file.persist(path).map(drop).map_err(|error| failed(error.error))
+}
+
+/// Upstream's version, without what a build adds to it.
+fn version(component: &Component) -> Result<Version> {
+    let text = component.git_tag.trim_start_matches('v');
+    Version::parse(text).map_err(|source| unreadable(&component.git_tag, source))
+}

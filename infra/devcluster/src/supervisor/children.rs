@@ -1,0 +1,135 @@
+//! The processes of a cluster.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io,
+    os::unix::process::{CommandExt, ExitStatusExt},
+    path::Path,
+    process::{ExitStatus, Stdio},
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, wait};
+
+use crate::{control::Process, host};
+
+/// How long somebody who waits sleeps at most: a signal may come between a look and the wait.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// One that was started.
+struct Started {
+    id: u32,
+    command: Vec<String>,
+    ended: Option<ExitStatus>,
+}
+
+/// All that were started, by name.
+#[derive(Default)]
+pub(super) struct Children {
+    all: Mutex<BTreeMap<String, Started>>,
+    changed: Condvar,
+}
+
+impl Children {
+    fn all(&self) -> MutexGuard<'_, BTreeMap<String, Started>> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts a process in a group of its own.
+    pub(super) fn start(
+        &self,
+        name: String,
+        command: Vec<String>,
+        log: &Path,
+    ) -> Result<(), String> {
+        let mut all = self.all();
+        if all.get(&name).is_some_and(|started| started.ended.is_none()) {
+            return Err(format!("{name} runs already"));
+        }
+        let (program, arguments) = command.split_first().ok_or("there is no command")?;
+        let failed = |error: io::Error| format!("{program}: {error}");
+        let log = File::options().append(true).create(true).open(log).map_err(failed)?;
+        let mut process = host::command(program);
+        process.args(arguments).env("PATH", host::path()).process_group(0).stdin(Stdio::null());
+        process.stdout(log.try_clone().map_err(failed)?).stderr(log);
+        // Not waited for here: whoever reaps holds the lock, and finds its name.
+        let id = process.spawn().map_err(failed)?.id();
+        all.insert(name, Started { id, command, ended: None });
+        Ok(())
+    }
+
+    /// Ends a process and what it started; one that has ended, or never ran, is fine.
+    pub(super) fn stop(&self, name: &str, patience: Duration) -> Result<(), String> {
+        let mut all = self.all();
+        let end = Instant::now() + patience;
+        let mut asked = false;
+        loop {
+            let Some(started) = all.get(name).filter(|started| started.ended.is_none()) else {
+                return Ok(());
+            };
+            let left = end.saturating_duration_since(Instant::now());
+            if !asked || left.is_zero() {
+                let signal = if asked { Signal::KILL } else { Signal::TERM };
+                signal_group(started, signal)?;
+                asked = true;
+            }
+            let waited = self.changed.wait_timeout(all, LOOK);
+            all = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Ends all of them at once.
+    pub(super) fn stop_all(&self, patience: Duration) {
+        let mut running = Vec::new();
+        for (name, started) in self.all().iter().filter(|(_, started)| started.ended.is_none()) {
+            let _ = signal_group(started, Signal::TERM);
+            running.push(name.clone());
+        }
+        let end = Instant::now() + patience;
+        for name in running {
+            let left = end.saturating_duration_since(Instant::now());
+            let _ = self.stop(&name, left);
+        }
+    }
+
+    /// Says what runs and how what ran ended.
+    pub(super) fn list(&self) -> Vec<Process> {
+        let all = self.all();
+        let said = all.iter().map(|(name, started)| Process {
+            name: name.clone(),
+            command: started.command.clone(),
+            id: started.id,
+            ended: started.ended.map(how),
+        });
+        said.collect()
+    }
+
+    /// Takes note of every process that ended; those whose parents ended before are this process's too.
+    pub(super) fn reap(&self) {
+        let mut all = self.all();
+        while let Ok(Some((id, status))) = wait(WaitOptions::NOHANG) {
+            let id = id.as_raw_nonzero().get().unsigned_abs();
+            let is_it = |started: &&mut Started| started.id == id && started.ended.is_none();
+            if let Some(started) = all.values_mut().find(is_it) {
+                started.ended = Some(ExitStatus::from_raw(status.as_raw()));
+            }
+        }
+        self.changed.notify_all();
+    }
+}
+
+fn signal_group(started: &Started, signal: Signal) -> Result<(), String> {
+    let group = i32::try_from(started.id).ok().and_then(Pid::from_raw).ok_or("no process")?;
+    match kill_process_group(group, signal) {
+        // It ended by itself, and nobody has taken note of that yet.
+        Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// How a process ended, in words.
+fn how(status: ExitStatus) -> String {
+    status.to_string()
+}

@@ -1,0 +1,235 @@
+//! Real clusters from a real release: started, used, broken and ended.
+//!
+//! The release is cut here once (Kubernetes for this platform takes about five minutes on two cores) and kept beside what
+//! cargo builds; `KDISTRO_TEST_RELEASE=HOME` names the home folder of another cut. Pods need root.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod release;
+
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt, chown},
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use serde_json::Value;
+
+use release::{Published, published};
+
+const DEVCLUSTER: &str = env!("CARGO_BIN_EXE_devcluster");
+/// `nobody` and `nogroup`.
+const NOBODY: u32 = 65534;
+
+/// A folder for clusters, whose clusters end with it.
+struct Home {
+    folder: tempfile::TempDir,
+    as_nobody: bool,
+}
+
+impl Home {
+    fn new(as_nobody: bool) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        if as_nobody {
+            chown(folder.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+        Self { folder, as_nobody }
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        let mut command = if self.as_nobody {
+            let mut command = command("setpriv");
+            command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", DEVCLUSTER]);
+            command
+        } else {
+            command(DEVCLUSTER)
+        };
+        command.arg("--home").arg(self.path()).args(arguments).output().unwrap()
+    }
+
+    /// Runs it; what it says when it ends as expected.
+    fn expect(&self, code: i32, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        let said = [&output.stdout[..], &output.stderr].concat();
+        let said = String::from_utf8(said).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+        said
+    }
+
+    fn up(&self, name: &str, published: &Published, more: &[&str]) -> String {
+        let [key, manifest] =
+            [&published.key, &published.manifest].map(|path| path.to_str().unwrap());
+        let arguments = ["up", "--name", name, "--key", key, "--release", manifest];
+        self.expect(0, &[&arguments[..], more].concat())
+    }
+
+    fn status(&self, name: &str, code: i32) -> Value {
+        let output = self.run(&["--json", "status", "--name", name]);
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    fn kubectl(&self, name: &str, arguments: &[&str]) -> String {
+        self.expect(0, &[&["kubectl", "--name", name, "--"], arguments].concat())
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        let _ = self.run(&["down", "--all"]);
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "tests start real programs")]
+fn command(program: &str) -> Command {
+    Command::new(program)
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Ids of processes whose command line names a folder.
+fn processes_of(folder: &Path) -> Vec<PathBuf> {
+    let needle = folder.to_str().unwrap().as_bytes();
+    let all = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path());
+    let names = |path: &PathBuf| {
+        let line = fs::read(path.join("cmdline")).unwrap_or_default();
+        line.windows(needle.len()).any(|part| part == needle)
+    };
+    all.filter(names).collect()
+}
+
+#[test]
+fn two_control_planes_run_side_by_side_without_root_and_leave_nothing() {
+    let published = published();
+    let home = Home::new(is_root());
+    for name in ["one", "two"] {
+        let said = home.up(name, published, &["--control-plane-only"]);
+        assert!(said.contains("kube-scheduler          healthy"), "{said}");
+    }
+    home.kubectl("one", &["create", "configmap", "only-in-one"]);
+    assert!(home.kubectl("one", &["get", "configmaps"]).contains("only-in-one"));
+    assert!(!home.kubectl("two", &["get", "configmaps"]).contains("only-in-one"));
+    let inside = home.expect(0, &["exec", "--name", "one", "--", "ip", "-brief", "address"]);
+    assert!(inside.contains("10.200.0.1/24"), "{inside}");
+    assert!(
+        home.expect(2, &["up", "--name", "one", "--key", "k", "--release", "r"]).contains("k:")
+    );
+    assert_eq!(home.expect(0, &["list"]), "one\ntwo\n");
+
+    home.expect(0, &["down", "--name", "one"]);
+    assert_eq!(home.status("two", 0)["components"][0][1], Value::Null, "the other one goes on");
+    assert!(!processes_of(home.path()).is_empty());
+    home.expect(0, &["down", "--all"]);
+    assert_eq!(processes_of(home.path()), Vec::<PathBuf>::new());
+    assert_eq!(fs::read_dir(home.path().join("clusters")).unwrap().count(), 0);
+    assert!(home.expect(2, &["down"]).contains("there is no cluster `dev`"));
+}
+
+#[test]
+fn a_component_that_ends_is_named_and_a_supervisor_that_is_killed_takes_all_along() {
+    let published = published();
+    let home = Home::new(is_root());
+    home.up("dev", published, &["--control-plane-only"]);
+    home.expect(0, &["exec", "--", "pkill", "--exact", "kube-scheduler"]);
+    let status = home.status("dev", 1);
+    let ended = status["components"][3][1].as_str().unwrap();
+    assert!(ended.starts_with("ended ("), "{status}");
+    let again = ["up", "--control-plane-only", "--key", published.key.to_str().unwrap()];
+    let manifest = ["--release", published.manifest.to_str().unwrap()];
+    let said = home.expect(2, &[&again[..], &manifest].concat());
+    assert!(said.contains("a cluster `dev` is there\nhelp:  "), "{said}");
+
+    let supervisor = status["supervisor"].as_i64().unwrap().to_string();
+    assert!(command("kill").args(["-KILL", &supervisor]).status().unwrap().success());
+    for _ in 0..100 {
+        if processes_of(home.path()).is_empty() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    assert_eq!(processes_of(home.path()), Vec::<PathBuf>::new());
+    assert_eq!(home.status("dev", 1)["supervisor"], Value::Null);
+    home.expect(0, &["down"]);
+}
+
+#[test]
+fn what_its_key_did_not_sign_never_runs() {
+    let published = published();
+    let home = Home::new(false);
+    let copy = tempfile::tempdir().unwrap();
+    let store = published.manifest.parent().unwrap().parent().unwrap();
+    let copied = command("cp").args(["--recursive", "--link"]).arg(store).arg(copy.path()).status();
+    assert!(copied.unwrap().success());
+    let store = copy.path().join(store.file_name().unwrap());
+    let [folder, file] = [1, 0].map(|back| published.manifest.iter().rev().nth(back).unwrap());
+    let manifest = store.join(folder).join(file);
+    let up = |code| {
+        let key = ["up", "--control-plane-only", "--key", published.key.to_str().unwrap()];
+        home.expect(code, &[&key[..], &["--release", manifest.to_str().unwrap()]].concat())
+    };
+    let change = |path: &Path| {
+        let mut bytes = fs::read(path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::remove_file(path).unwrap();
+        fs::write(path, bytes).unwrap();
+    };
+
+    let server = format!("bin/linux/{}/kube-apiserver", release::ARCHITECTURE);
+    let server = published.artifact(&store, "kubernetes").join(server);
+    change(&server);
+    let said = up(1);
+    assert!(said.contains("kube-apiserver` differs from what release 1-20-1 says"), "{said}");
+    assert!(!home.path().join("clusters").exists(), "nothing was started");
+
+    change(&manifest);
+    let said = up(1);
+    assert!(said.contains("is not verified:\n"), "{said}");
+}
+
+#[test]
+fn a_node_runs_pods_behind_a_service_and_leaves_nothing() {
+    if !is_root() {
+        // Containers need it; CI is root.
+        println!("not tried: a node needs root");
+        return;
+    }
+    let published = published();
+    let home = Home::new(false);
+    home.up("dev", published, &[]);
+    let image = format!("--image=kdistro.local/etcd:{}", published.name);
+    let listen = [
+        "--listen-client-urls=http://0.0.0.0:2379",
+        "--advertise-client-urls=http://127.0.0.1:2379",
+    ];
+    let create = ["create", "deployment", "web", &image, "--", "etcd"];
+    home.kubectl("dev", &[&create[..], &listen].concat());
+    home.kubectl("dev", &["expose", "deployment", "web", "--port=80", "--target-port=2379"]);
+    home.kubectl("dev", &["rollout", "status", "deployment", "web", "--timeout=60s"]);
+    let address =
+        home.kubectl("dev", &["get", "service", "web", "--output", "jsonpath={.spec.clusterIP}"]);
+    let ask = format!(
+        "exec 3<>/dev/tcp/{address}/80; printf 'GET /version HTTP/1.0\\r\\n\\r\\n' >&3; cat <&3"
+    );
+    let answer = home.expect(0, &["exec", "--", "bash", "-c", &ask]);
+    assert!(answer.contains("\"etcdserver\""), "{answer}");
+    assert!(home.kubectl("dev", &["logs", "deployment/web"]).contains("etcd"));
+    let said = home.kubectl("dev", &["exec", "deployment/web", "--", "etcd", "--version"]);
+    assert!(said.contains("etcd Version"), "{said}");
+
+    home.expect(0, &["down"]);
+    assert_eq!(processes_of(home.path()), Vec::<PathBuf>::new());
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!mounts.contains(home.path().to_str().unwrap()), "{mounts}");
+    let groups =
+        command("find").args(["/sys/fs/cgroup", "-name", "kdistro-dev-*"]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&groups.stdout), "");
+}
