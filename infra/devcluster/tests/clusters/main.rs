@@ -196,6 +196,7 @@ fn what_its_key_did_not_sign_never_runs() {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "what was not tried is said")]
 fn a_node_runs_pods_behind_a_service_and_leaves_nothing() {
     if !is_root() {
         // Containers need it; CI is root.
