@@ -1,0 +1,1 @@
+//! What a subscriber wants: `rollout.yaml`.

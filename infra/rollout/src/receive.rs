@@ -1,0 +1,1 @@
+//! Hears of releases: a folder, a webhook, SNS over https, SQS.
