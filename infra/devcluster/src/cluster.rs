@@ -1,5 +1,6 @@
 //! A cluster: its folder, its components in the order in which they start, and how it ends.
 
+mod changing;
 mod commands;
 mod groups;
 mod health;

@@ -22,6 +22,9 @@ pub(crate) const RESOLVER: &str = "10.96.0.10";
 pub(crate) const PODS: &str = "10.244.0.0/24";
 /// Where etcd answers; nobody outside of the cluster's network reaches it.
 pub(crate) const ETCD: &str = "http://127.0.0.1:2379";
+/// Its one member, and where others would reach it.
+pub(crate) const ETCD_NAME: &str = "devcluster";
+pub(crate) const ETCD_PEER: &str = "http://127.0.0.1:2380";
 /// Where containerd listens; the folder is the cluster's own.
 pub(crate) const CONTAINERD: &str = "/run/containerd/containerd.sock";
 
@@ -165,15 +168,14 @@ fn with(flag: &str, value: impl std::fmt::Display) -> Vec<String> {
 }
 
 fn etcd(folder: &str) -> Vec<String> {
-    let peer = "http://127.0.0.1:2380";
     [
-        with("--name", "devcluster"),
+        with("--name", ETCD_NAME),
         with("--data-dir", folder),
         with("--listen-client-urls", ETCD),
         with("--advertise-client-urls", ETCD),
-        with("--listen-peer-urls", peer),
-        with("--initial-advertise-peer-urls", peer),
-        with("--initial-cluster", format!("devcluster={peer}")),
+        with("--listen-peer-urls", ETCD_PEER),
+        with("--initial-advertise-peer-urls", ETCD_PEER),
+        with("--initial-cluster", format!("{ETCD_NAME}={ETCD_PEER}")),
     ]
     .concat()
 }

@@ -40,6 +40,13 @@ pub(crate) enum Request {
         /// How long it may take.
         seconds: u64,
     },
+    /// Give a process another name; what ran under that one must have ended.
+    Rename {
+        /// Its name.
+        from: String,
+        /// Its new name.
+        to: String,
+    },
     /// Say what runs.
     List,
     /// Ask an address inside of the cluster; https with the certificates of its authority.

@@ -7,6 +7,7 @@ use crate::{
     DevclusterError,
     component::{CONTAINERD, ComponentName},
     host,
+    release::Release,
 };
 
 impl Cluster {
@@ -47,7 +48,7 @@ impl Cluster {
         self.kubectl(&["apply", "--filename", &path]).map(drop)
     }
 
-    pub(super) fn import_images(&self, debian: &Path) -> Result<()> {
+    pub(super) fn import_images(&self, release: &Release, debian: &Path) -> Result<()> {
         let ctr = debian.join("usr/bin/ctr").display().to_string();
         let end = Instant::now() + HEALTHY;
         let run = |arguments: &[&str]| {
@@ -61,8 +62,8 @@ impl Cluster {
             }
             thread::sleep(LOOK);
         }
-        for name in self.state.release.images() {
-            let archive = self.state.release.image(name).display().to_string();
+        for name in release.images() {
+            let archive = release.image(name).display().to_string();
             run(&["images", "import", &archive])?;
         }
         Ok(())

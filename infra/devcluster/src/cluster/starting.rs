@@ -106,7 +106,7 @@ impl Cluster {
         if self.state.node {
             // Meanwhile.
             self.launch(Containerd, release, debian)?;
-            self.import_images(debian)?;
+            self.import_images(release, debian)?;
             say("images");
         }
         self.await_health(KubeApiserver)?;

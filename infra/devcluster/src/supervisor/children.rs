@@ -80,6 +80,17 @@ impl Children {
         }
     }
 
+    /// Gives a process another name.
+    pub(super) fn rename(&self, from: &str, to: String) -> Result<(), String> {
+        let mut all = self.all();
+        if all.get(&to).is_some_and(|started| started.ended.is_none()) {
+            return Err(format!("{to} runs already"));
+        }
+        let started = all.remove(from).ok_or_else(|| format!("{from} does not run"))?;
+        all.insert(to, started);
+        Ok(())
+    }
+
     /// Ends all of them at once.
     pub(super) fn stop_all(&self, patience: Duration) {
         let mut running = Vec::new();

@@ -9,7 +9,7 @@ use rustix::mount::{MountPropagationFlags, mount_bind, mount_change};
 
 use super::Place;
 use crate::{
-    component::{GATEWAY, NODE_ADDRESS},
+    component::{GATEWAY, NODE_ADDRESS, SERVICES},
     host,
 };
 
@@ -62,7 +62,9 @@ pub(super) fn prepare(place: &Place) -> Result<(), String> {
         &["link", "set", "node", "up"],
         &["link", "set", "gateway", "up"],
         // Nobody answers there, but addresses of services need a route before they are translated.
-        &["route", "add", "default", "via", GATEWAY],
+        &["route", "add", SERVICES, "via", GATEWAY],
+        // Who looks for a cloud around the node is told at once that there is none; a kubelet waits for it else.
+        &["route", "add", "unreachable", "default"],
     ] {
         let program = host::find("ip").unwrap_or_else(|| PathBuf::from("ip"));
         host::run(host::command(program).args(words))
