@@ -11,6 +11,7 @@
 //! in can do that: a queue hands it out again, and in the end to its dead letters. A repeat has the same [`Heard::id`],
 //! whichever way it comes.
 
+pub mod folder;
 pub mod message;
 
 use std::{
