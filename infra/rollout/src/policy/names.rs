@@ -1,0 +1,242 @@
+//! Names in a subscriber's file: what becomes part of a path, an address or a command is nothing else besides.
+
+use std::path::{Component, Path, PathBuf};
+
+use jiff::SignedDuration;
+use kdistro_border::is_address;
+use kdistro_formats::{announcement::Severity, layout};
+use serde::{Deserialize, Deserializer, de};
+
+use super::{Attestation, Check, Hear, RollOutBy, Subscriber};
+
+/// A field that does not hold what it should.
+pub(super) struct Wrong {
+    pub(super) field: String,
+    pub(super) found: String,
+    pub(super) expected: &'static str,
+}
+
+const LONGEST_NAME: usize = 63;
+const LONGEST_POLL: SignedDuration = SignedDuration::from_hours(24);
+const NAME: &str = "at most 63 letters, digits, `.`, `_` and `-`, the first a letter or digit";
+const PATH: &str = "a path, without control characters";
+const ADDRESS: &str = "an https address, or http on this machine, without a user or password in it";
+const PROGRAM: &str = "a program and its arguments, such as `[deploy, --wait]`";
+
+/// Says what is wrong with the first name that is none.
+pub(super) fn check(file: &Subscriber) -> Result<(), Wrong> {
+    named("cluster", &file.cluster)?;
+    named("environment", &file.environment)?;
+    check_place("store", &file.store)?;
+    let paths = [
+        ("key", Some(&file.key)),
+        ("trustedRoot", file.trusted_root.as_ref()),
+        ("state", Some(&file.state)),
+        ("report.folder", file.report.as_ref().map(|report| &report.folder)),
+        ("hear.folder", file.hear.folder.as_ref()),
+        ("hear.webhook.secret", file.hear.webhook.as_ref().map(|it| &it.secret)),
+    ];
+    for (field, path) in paths {
+        path.map_or(Ok(()), |path| check_path(field, path))?;
+    }
+    check_heard(&file.hear)?;
+    check_driver(&file.driver)?;
+    for (number, check) in file.checks.iter().enumerate() {
+        let field = |kind| format!("checks[{number}].{kind}");
+        match check {
+            Check::Builtin(true) => {}
+            Check::Builtin(false) => {
+                return wrong(field("builtin"), "is false", "true, or no such entry");
+            }
+            Check::Command(command) => check_command(&field("command"), command)?,
+            Check::Job(job) => check_path(&field("job"), job)?,
+        }
+    }
+    if file.policy.emergency == Some(Severity::Routine) {
+        return wrong(
+            "policy.emergency",
+            "is `routine`",
+            "security or critical: no window would count",
+        );
+    }
+    Ok(())
+}
+
+fn check_heard(hear: &Hear) -> Result<(), Wrong> {
+    let poll = hear.poll.as_duration();
+    if poll < SignedDuration::from_secs(1) || poll > LONGEST_POLL {
+        return wrong("hear.poll", format!("is {}", hear.poll), "1 second to 1 day");
+    }
+    if let Some(sns) = &hear.sns
+        && (sns.topics.is_empty() || !sns.topics.iter().all(|topic| is_topic(topic)))
+    {
+        let expected = "ARNs such as `arn:aws:sns:us-east-1:123456789012:releases`, at least one";
+        return wrong("hear.sns.topics", "names another thing than topics", expected);
+    }
+    let Some(sqs) = &hear.sqs else { return Ok(()) };
+    if sqs.queue.contains("://") {
+        check_place("hear.sqs.queue", &sqs.queue)?;
+    } else if !is_queue(&sqs.queue) {
+        let expected = "the address of a queue, or its name: 1 to 80 letters, digits, `-` and `_`";
+        return wrong("hear.sqs.queue", "is no queue", expected);
+    }
+    if sqs.endpoint.as_ref().is_some_and(|endpoint| !is_address(endpoint)) {
+        return wrong("hear.sqs.endpoint", "is not an address that can be used", ADDRESS);
+    }
+    if sqs.region.as_ref().is_some_and(|region| !is_region(region)) {
+        return wrong("hear.sqs.region", "is not a region", "one such as `eu-west-1`");
+    }
+    Ok(())
+}
+
+fn check_driver(driver: &RollOutBy) -> Result<(), Wrong> {
+    match driver {
+        RollOutBy::Devcluster(it) => {
+            named("driver.devcluster.name", &it.name)?;
+            check_path("driver.devcluster.home", &it.home)
+        }
+        RollOutBy::Exec(it) => check_command("driver.exec.command", &it.command),
+        RollOutBy::Gitops(it) => {
+            let is_option = |text: &String| !is_line(text) || text.starts_with('-');
+            if is_option(&it.repository) {
+                return wrong(
+                    "driver.gitops.repository",
+                    "is none that git can clone",
+                    "an address or a folder",
+                );
+            }
+            if is_option(&it.branch) {
+                return wrong("driver.gitops.branch", "is no branch", "one such as `main`");
+            }
+            let mut parts = Path::new(&it.path).components();
+            if !is_line(&it.path) || !parts.all(|part| matches!(part, Component::Normal(_))) {
+                let expected = "a folder in the repository, without `.` and `..`";
+                return wrong("driver.gitops.path", "leads elsewhere", expected);
+            }
+            Ok(())
+        }
+    }
+}
+
+impl Subscriber {
+    /// Lets every relative path begin at this folder.
+    pub(super) fn begin_at(&mut self, folder: &Path) {
+        if !self.store.contains("://") {
+            self.store = folder.join(&self.store).to_string_lossy().into_owned();
+        }
+        let hear = &mut self.hear;
+        let job = |check| match check {
+            &mut Check::Job(ref mut job) => Some(job),
+            Check::Builtin(_) | Check::Command(_) => None,
+        };
+        let home = match &mut self.driver {
+            RollOutBy::Devcluster(it) => Some(&mut it.home),
+            RollOutBy::Exec(_) | RollOutBy::Gitops(_) => None,
+        };
+        let optional = [
+            self.trusted_root.as_mut(),
+            self.report.as_mut().map(|report| &mut report.folder),
+            hear.folder.as_mut(),
+            hear.webhook.as_mut().map(|it| &mut it.secret),
+            home,
+        ];
+        let paths: Vec<&mut PathBuf> = [&mut self.key, &mut self.state]
+            .into_iter()
+            .chain(optional.into_iter().flatten())
+            .chain(self.checks.iter_mut().filter_map(job))
+            .collect();
+        for path in paths {
+            *path = folder.join(&*path);
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Attestation {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text.starts_with("https://") && is_line(&text) {
+            return Ok(Self::Predicate(text));
+        }
+        let name = text.strip_suffix(layout::BUNDLE).unwrap_or(&text);
+        if !is_name(name) {
+            return Err(de::Error::custom(format!(
+                "`{text}` is no attestation; expected a predicate type, which begins with `https:`, or a name such as `rebuild`"
+            )));
+        }
+        Ok(Self::File(layout::bundle(name)))
+    }
+}
+
+fn wrong(
+    field: impl Into<String>,
+    found: impl Into<String>,
+    expected: &'static str,
+) -> Result<(), Wrong> {
+    Err(Wrong { field: field.into(), found: found.into(), expected })
+}
+
+fn named(field: &str, name: &str) -> Result<(), Wrong> {
+    if is_name(name) { Ok(()) } else { wrong(field, "is not a name", NAME) }
+}
+
+/// A store is a folder, or where it looks like an address, an address. It is not repeated.
+fn check_place(field: &str, place: &str) -> Result<(), Wrong> {
+    if !place.contains("://") {
+        return check_path(field, Path::new(place));
+    }
+    if is_address(place) {
+        Ok(())
+    } else {
+        wrong(field, "is not an address that can be used", ADDRESS)
+    }
+}
+
+fn check_path(field: &str, path: &Path) -> Result<(), Wrong> {
+    let is_path = path.to_str().is_some_and(is_line);
+    if is_path { Ok(()) } else { wrong(field, "is no path", PATH) }
+}
+
+fn check_command(field: &str, command: &[String]) -> Result<(), Wrong> {
+    let is_program = command.first().is_some_and(|program| !program.is_empty());
+    if is_program && command.iter().all(|word| !word.contains('\0')) {
+        return Ok(());
+    }
+    wrong(field, "is no command", PROGRAM)
+}
+
+fn is_line(text: &str) -> bool {
+    !text.is_empty() && !text.chars().any(char::is_control)
+}
+
+/// True for a name that stands in paths and reports.
+fn is_name(name: &str) -> bool {
+    let is_letter = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    name.len() <= LONGEST_NAME
+        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name.chars().all(is_letter)
+}
+
+/// Source: Amazon SNS, "Resource types": `arn:<partition>:sns:<region>:<account>:<name>`.
+fn is_topic(arn: &str) -> bool {
+    let is_of_an_arn = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    let is_part = |part: &&str| !part.is_empty() && part.bytes().all(is_of_an_arn);
+    let parts: Vec<&str> = arn.split(':').collect();
+    matches!(parts.as_slice(), ["arn", _, "sns", region, _, _] if is_region(region))
+        && parts.iter().all(is_part)
+}
+
+/// Source: Amazon SQS, `CreateQueue`, "`QueueName`"; a FIFO queue's ends with `.fifo`.
+fn is_queue(name: &str) -> bool {
+    let plain = name.strip_suffix(".fifo").unwrap_or(name);
+    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    !plain.is_empty() && name.len() <= 80 && plain.bytes().all(is_letter)
+}
+
+/// True for a region: a part of a host's name, since that is what it becomes.
+fn is_region(name: &str) -> bool {
+    let is_outer = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    (1..=LONGEST_NAME).contains(&name.len())
+        && name.chars().all(|c| is_outer(c) || c == '-')
+        && name.starts_with(is_outer)
+        && name.ends_with(is_outer)
+}

@@ -1,0 +1,189 @@
+use std::error::Error;
+
+use proptest::prelude::*;
+
+use super::*;
+
+const WHOLE: &str = r#"cluster: dev-1
+store: https://releases.example/kdistro
+key: keys/release.pub
+trustedRoot: /etc/kdistro/trusted_root.json
+environment: aws
+channel: 1-36
+hear:
+  poll: 10m
+  folder: announcements
+  webhook: {listen: "127.0.0.1:8443", secret: secret}
+  sns: {listen: "[::]:8444", topics: ["arn:aws:sns:us-east-1:123456789012:releases"]}
+  sqs: {queue: releases, region: us-east-1, endpoint: "http://127.0.0.1:9324"}
+policy:
+  severity: security
+  maximumAge: 30d
+  requiredAttestations: ["https://slsa.dev/provenance/v1", rebuild, gate.sigstore.json]
+  windows: ["weekdays 02:00 to 05:00", "sat,sun 00:00 to 06:00"]
+  timeZone: Europe/Berlin
+  emergency: critical
+  approval: manual
+wave: {after: 24h}
+driver: {devcluster: {name: one, home: clusters}}
+checks: [{builtin: true}, {command: [./mine, --fast]}, {job: job.yaml}]
+report: {folder: reports}
+state: state
+"#;
+const SMALL: &str = "cluster: dev\nstore: store\nkey: release.pub\nenvironment: local\nchannel: 1-20\ndriver: {exec: {command: [deploy]}}\nstate: state\n";
+
+fn read(text: &str) -> Result<Subscriber, String> {
+    Subscriber::read(Path::new("/etc/kdistro/rollout.yaml"), text.as_bytes()).map_err(|error| {
+        let source = error.source().map(|source| format!(": {source}")).unwrap_or_default();
+        format!("{error}{source}")
+    })
+}
+
+#[test]
+fn everything_that_can_be_said_is_read() {
+    let file = read(WHOLE).unwrap();
+    assert_eq!(file.store, "https://releases.example/kdistro");
+    assert_eq!(file.key, Path::new("/etc/kdistro/keys/release.pub"));
+    assert_eq!(file.trusted_root.as_deref(), Some(Path::new("/etc/kdistro/trusted_root.json")));
+    assert_eq!(file.hear.poll, Length::from_secs(600));
+    assert_eq!(file.hear.webhook.unwrap().secret, Path::new("/etc/kdistro/secret"));
+    let attestations = [
+        Attestation::Predicate("https://slsa.dev/provenance/v1".to_owned()),
+        Attestation::File("rebuild.sigstore.json".to_owned()),
+        Attestation::File("gate.sigstore.json".to_owned()),
+    ];
+    assert_eq!(file.policy.required_attestations, attestations);
+    assert_eq!(file.policy.windows.len(), 2);
+    assert_eq!(file.policy.approval, Approval::Manual);
+    assert!(file.policy.is_emergency(Severity::Critical));
+    assert!(!file.policy.is_emergency(Severity::Security));
+    assert_eq!(file.wave.after, Length::from_secs(86_400));
+    assert_eq!(file.checks[2], Check::Job("/etc/kdistro/job.yaml".into()));
+    let RollOutBy::Devcluster(driver) = file.driver else { panic!("another driver") };
+    assert_eq!(driver.home, Path::new("/etc/kdistro/clusters"));
+}
+
+#[test]
+fn little_must_be_said() {
+    let file = read(SMALL).unwrap();
+    assert_eq!(file.store, "/etc/kdistro/store");
+    assert_eq!(file.hear.poll, Length::from_secs(300));
+    assert!(!file.policy.is_emergency(Severity::Critical));
+    let now = "2026-11-22T12:00:00Z".parse().unwrap();
+    assert_eq!(file.policy.opens(now), Some(now));
+}
+
+/// What is put in place of what, and what is said of that.
+const MISTAKES: &[(&str, &str, &str)] = &[
+    ("cluster: dev-1", "cluster: ../dev", "`cluster` is not a name; expected at most 63"),
+    ("cluster: dev-1", "clutser: dev-1", "unknown field `clutser`, expected one of cluster"),
+    (
+        "https://releases",
+        "http://releases",
+        "`store` is not an address that can be used; expected an https",
+    ),
+    (
+        "https://releases",
+        "https://me:secret@releases",
+        "`store` is not an address that can be used",
+    ),
+    ("key: keys/release.pub", "key: ''", "`key` is no path; expected a path"),
+    ("environment: aws\n", "", "missing field `environment`"),
+    ("environment: aws", "environment: a/b", "`environment` is not a name"),
+    ("channel: 1-36", "channel: 1-36-7", "at `channel`: `1-36-7`"),
+    ("poll: 10m", "poll: 10", "at `hear.poll`: "),
+    ("poll: 10m", "poll: 0s", "`hear.poll` is 0s; expected 1 second to 1 day"),
+    ("poll: 10m", "poll: 2d", "expected 1 second to 1 day"),
+    (
+        "127.0.0.1:8443",
+        "localhost",
+        "at `hear.webhook.listen`: `localhost` is nothing to listen on; expected an IP",
+    ),
+    (
+        "arn:aws:sns:us-east-1",
+        "arn:aws:sqs:us-east-1",
+        "`hear.sns.topics` names another thing than topics",
+    ),
+    ("arn:aws:sns:us-east-1", "arn:aws:sns:evil.example/", "`hear.sns.topics` names another"),
+    ("queue: releases", "queue: a/b", "`hear.sqs.queue` is no queue; expected the address"),
+    ("http://127.0.0.1:9324", "http://sqs.example", "`hear.sqs.endpoint` is not an address"),
+    ("region: us-east-1", "region: evil.example/#", "`hear.sqs.region` is not a region"),
+    ("severity: security", "severity: high", "at `policy.severity`: unknown variant"),
+    ("maximumAge: 30d", "maximumAge: 1 month", "at `policy.maximumAge`: `1 month` is not one that"),
+    (
+        ", rebuild,",
+        ", a/b,",
+        "at `policy.requiredAttestations[1]`: `a/b` is no attestation; expected",
+    ),
+    ("weekdays 02:00", "weekdays 2:00", "at `policy.windows[0]`: `2:00` is no time; expected days"),
+    (
+        "Europe/Berlin",
+        "Europe/Atlantis",
+        "at `policy.timeZone`: `Europe/Atlantis` is no time zone; expected",
+    ),
+    (
+        "emergency: critical",
+        "emergency: routine",
+        "`policy.emergency` is `routine`; expected security",
+    ),
+    (
+        "approval: manual",
+        "approval: never",
+        "at `policy.approval`: unknown variant `never`, expected",
+    ),
+    ("after: 24h", "after: -24h", "at `wave.after`: `-24h` is not one"),
+    ("{devcluster: {name: one, home: clusters}}", "{kops: {}}", "unknown variant `kops`, expected"),
+    (
+        "{devcluster: {name: one, home: clusters}}",
+        "{exec: {command: []}}",
+        "`driver.exec.command` is no command; expected a program",
+    ),
+    (
+        "{devcluster: {name: one, home: clusters}}",
+        "{exec: {command: [a]}, devcluster: {name: a, home: b}}",
+        "driver",
+    ),
+    (
+        "{devcluster: {name: one, home: clusters}}",
+        "{gitops: {repository: r, path: a/../../b, branch: main}}",
+        "`driver.gitops.path` leads elsewhere",
+    ),
+    (
+        "{devcluster: {name: one, home: clusters}}",
+        "{gitops: {repository: r, path: a, branch: --force}}",
+        "`driver.gitops.branch` is no branch",
+    ),
+    (
+        "{devcluster: {name: one, home: clusters}}",
+        "{gitops: {repository: --upload-pack=x, path: a, branch: b}}",
+        "`driver.gitops.repository` is none",
+    ),
+    ("{builtin: true}", "{builtin: false}", "`checks[0].builtin` is false; expected true"),
+    ("[./mine, --fast]", "['']", "`checks[1].command` is no command"),
+    ("state: state", "state: state\nstate: other", "duplicate"),
+];
+
+#[test]
+fn every_mistake_is_told_with_file_field_and_what_is_expected() {
+    for (from, to, expected) in MISTAKES {
+        assert!(WHOLE.contains(from), "{from}");
+        let error = read(&WHOLE.replacen(from, to, 1)).unwrap_err();
+        assert!(error.starts_with("/etc/kdistro/rollout.yaml: "), "{error}");
+        assert!(error.contains(expected), "{error}\nexpected: {expected}");
+        assert!(!error.contains("secret@"), "a password is shown: {error}");
+    }
+    let error = read(&SMALL.replace("local", "[https://me:secret@host]")).unwrap_err();
+    assert!(!error.contains("secret"), "{error}");
+    let error = Subscriber::read(Path::new("r.yaml"), b"\xff").unwrap_err();
+    assert_eq!(error.to_string(), "r.yaml: is not UTF-8");
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_panic(at in 0..WHOLE.len(), bytes in proptest::collection::vec(any::<u8>(), 0..8), cut in any::<bool>()) {
+        let mut text = WHOLE.as_bytes().to_vec();
+        let end = if cut { text.len() } else { at };
+        text.splice(at..end, bytes);
+        let _ = Subscriber::read(Path::new("rollout.yaml"), &text);
+    }
+}
