@@ -24,7 +24,11 @@ pub(crate) fn write(folder: &Path, group: &str, release: &Release, debian: &Path
     put(&folder.join("kube-proxy.yaml"), &proxy(folder).to_string())
 }
 
+/// Writes a file unless it says that already: kube-proxy ends when its configuration is written anew.
 fn put(path: &Path, text: &str) -> Result<()> {
+    if fs::read(path).is_ok_and(|there| there == text.as_bytes()) {
+        return Ok(());
+    }
     fs::write(path, text).map_err(DevclusterError::io("write", path))
 }
 

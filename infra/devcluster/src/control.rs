@@ -70,6 +70,8 @@ pub struct Process {
     pub id: u32,
     /// How it ended; none while it runs.
     pub ended: Option<String>,
+    /// Whether it ended by itself and is started again.
+    pub comes_again: bool,
 }
 
 /// What the supervisor says.

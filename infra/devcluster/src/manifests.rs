@@ -53,3 +53,47 @@ pub(crate) fn coredns(release: &str) -> String {
     ];
     json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string()
 }
+
+/// What shows that a cluster does new work.
+pub(crate) const CANARY: &str = "kdistro-canary";
+
+/// A Deployment of the release's etcd, which answers `/version`, and its Service.
+pub(crate) fn canary(release: &str) -> String {
+    let labels = json!({"app": CANARY});
+    let pod = json!({
+        "terminationGracePeriodSeconds": 1,
+        "containers": [{
+            "name": "canary",
+            "image": image_name("etcd", release),
+            "command": [
+                "etcd", "--data-dir=/tmp/canary",
+                "--listen-client-urls=http://0.0.0.0:2379", "--advertise-client-urls=http://127.0.0.1:2379",
+            ],
+            "readinessProbe": {"httpGet": {"path": "/version", "port": 2379}, "periodSeconds": 1},
+            "volumeMounts": [{"name": "data", "mountPath": "/tmp"}],
+        }],
+        "volumes": [{"name": "data", "emptyDir": {}}],
+    });
+    let items = json!([
+        {
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": CANARY, "labels": labels},
+            "spec": {
+                "replicas": 1, "selector": {"matchLabels": labels},
+                "template": {"metadata": {"labels": labels}, "spec": pod},
+            },
+        },
+        {
+            "apiVersion": "v1", "kind": "Service", "metadata": {"name": CANARY, "labels": labels},
+            "spec": {"selector": labels, "ports": [{"port": 80, "targetPort": 2379}]},
+        },
+    ]);
+    json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string()
+}
+
+/// An object that says which release was looked at last.
+pub(crate) fn canary_object(release: &str) -> String {
+    json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": CANARY}, "data": {"release": release},
+    })
+    .to_string()
+}

@@ -51,6 +51,12 @@ pub fn run(place: &Place) -> Result<(), String> {
     inside::prepare(place)?;
     let children = Arc::new(Children::default());
     reap(Arc::clone(&children)).map_err(|error| format!("cannot wait for processes: {error}"))?;
+    let again = Arc::clone(&children);
+    thread::spawn(move || {
+        loop {
+            thread::sleep(again.start_again());
+        }
+    });
     let outside = io::stdin().as_fd().try_clone_to_owned();
     let outside = outside.map_err(|error| format!("cannot use the socket outside: {error}"))?;
     let outside = TcpListener::from(dup(outside).map_err(|error| error.to_string())?);

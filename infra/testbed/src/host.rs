@@ -54,7 +54,7 @@ pub(crate) fn lock(path: &Path) -> Result<File, TestbedError> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "programs and caches are where the user has them")]
-fn variable(name: &str) -> Option<OsString> {
+pub(crate) fn variable(name: &str) -> Option<OsString> {
     env::var_os(name)
 }
 
@@ -75,6 +75,15 @@ pub(crate) fn require(programs: &[&'static str]) -> Result<(), TestbedError> {
         return Err(TestbedError::Missing { program, package });
     }
     Ok(())
+}
+
+/// A program of this workspace, which cargo builds beside the one that asks.
+pub(crate) fn sibling(name: &str) -> PathBuf {
+    let program = env::current_exe().unwrap_or_default();
+    let folder = program.parent().unwrap_or(Path::new(""));
+    // Source: Cargo puts tests into the folder `deps` beside the programs.
+    let folder = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder };
+    folder.join(name)
 }
 
 /// The folder for what is installed once: beside what cargo builds, when this program lies there, else the user's

@@ -37,6 +37,7 @@ mod keeper;
 mod proxy;
 mod python;
 mod ready;
+mod released;
 mod server;
 mod testbed;
 
@@ -44,5 +45,6 @@ pub use debian::{debian_packages, debian_program};
 pub use error::TestbedError;
 pub use proxy::{Fault, Proxy, ProxyError, Request};
 pub use python::{tool, tool_of};
+pub use released::releases;
 pub use server::Server;
 pub use testbed::{PASSWORD, Testbed, USER};

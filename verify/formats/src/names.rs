@@ -187,6 +187,18 @@ impl fmt::Display for ReleaseName {
     }
 }
 
+impl Serialize for ReleaseName {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for ReleaseName {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        String::deserialize(d)?.parse().map_err(de::Error::custom)
+    }
+}
+
 impl FromStr for ReleaseName {
     type Err = ParseNameError;
 
@@ -234,5 +246,9 @@ mod tests {
         assert_eq!(release.channel.major_minor(), ("1", "36"));
         assert_eq!(release.to_string(), "1-36-7");
         assert_eq!(release.resource(), "kubernetes-1-36-7");
+        let json = serde_json::to_string(&release).unwrap();
+        assert_eq!(json, "\"1-36-7\"");
+        assert_eq!(serde_json::from_str::<ReleaseName>(&json).unwrap(), release);
+        assert!(serde_json::from_str::<ReleaseName>("\"1-36-07\"").is_err());
     }
 }

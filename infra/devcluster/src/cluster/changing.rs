@@ -149,7 +149,7 @@ impl Cluster {
     pub fn snapshot(&self, path: &Path, release: &Release) -> Result<()> {
         self.etcdctl(release, &["snapshot", "save", &path.display().to_string()])?;
         let trial = path.with_extension("trial");
-        self.unpack_snapshot(path, &trial, release)?;
+        unpack_snapshot(path, &trial, release)?;
         fs::remove_dir_all(&trial).map_err(DevclusterError::io("remove", &trial))
     }
 
@@ -160,7 +160,7 @@ impl Cluster {
         if new.exists() {
             fs::remove_dir_all(&new).map_err(DevclusterError::io("remove", &new))?;
         }
-        self.unpack_snapshot(path, &new, release)?;
+        unpack_snapshot(path, &new, release)?;
         let server = self.state.release.clone();
         self.stop(KubeApiserver)?;
         self.stop(Etcd)?;
@@ -172,19 +172,6 @@ impl Cluster {
         self.await_health(Etcd)?;
         self.launch(KubeApiserver, &server, debian)?;
         self.await_health(KubeApiserver)
-    }
-
-    /// Source: etcd, "Disaster recovery"; from 3.5 on `etcdutl` does it.
-    fn unpack_snapshot(&self, path: &Path, folder: &Path, release: &Release) -> Result<()> {
-        let path = path.display().to_string();
-        let later = release.program("etcdutl");
-        let program = if later.is_file() { later } else { release.program("etcdctl") };
-        let mut restore = host::command(program);
-        restore.env("ETCDCTL_API", "3").args(["snapshot", "restore", &path]).arg("--data-dir");
-        restore.arg(folder).args(["--name", ETCD_NAME, "--initial-cluster"]);
-        restore.arg(format!("{ETCD_NAME}={ETCD_PEER}"));
-        restore.args(["--initial-advertise-peer-urls", ETCD_PEER]);
-        host::run(&mut restore).map(drop)
     }
 
     fn etcdctl(&self, release: &Release, arguments: &[&str]) -> Result<Vec<u8>> {
@@ -210,4 +197,19 @@ fn running<'a>(processes: &'a [Process], name: &str) -> Option<&'a Process> {
 fn release_of(process: &Process) -> Option<Digest> {
     let folder = Path::new(process.command.first()?).parent()?.parent()?;
     format!("sha256:{}", folder.file_name()?.to_str()?).parse().ok()
+}
+
+/// Restores a snapshot into a folder, where nothing runs.
+///
+/// Source: etcd, "Disaster recovery"; from 3.5 on `etcdutl` does it.
+fn unpack_snapshot(path: &Path, folder: &Path, release: &Release) -> Result<()> {
+    let path = path.display().to_string();
+    let later = release.program("etcdutl");
+    let program = if later.is_file() { later } else { release.program("etcdctl") };
+    let mut restore = host::command(program);
+    restore.env("ETCDCTL_API", "3").args(["snapshot", "restore", &path]).arg("--data-dir");
+    restore.arg(folder).args(["--name", ETCD_NAME, "--initial-cluster"]);
+    restore.arg(format!("{ETCD_NAME}={ETCD_PEER}"));
+    restore.args(["--initial-advertise-peer-urls", ETCD_PEER]);
+    host::run(&mut restore).map(drop)
 }

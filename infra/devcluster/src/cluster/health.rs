@@ -9,6 +9,8 @@ use crate::{
     DevclusterError,
     component::{ComponentName, NODE},
     control::{Answer, Request},
+    manifests,
+    release::Release,
 };
 
 /// What a cluster says of itself.
@@ -77,6 +79,35 @@ impl Cluster {
         })
     }
 
+    /// Lets the cluster do new work: fresh pods of a small Deployment, reached through their Service.
+    ///
+    /// What ran before goes on without any of the components; only new work shows that all of them do theirs. Without a
+    /// node it is an object that is written and read.
+    pub fn canary(&self, release: &Release) -> Result<()> {
+        if !self.state.node {
+            self.apply(&manifests::canary_object(&release.name))?;
+            return self.kubectl(&["get", "configmap", manifests::CANARY]).map(drop);
+        }
+        self.apply(&manifests::canary(&release.name))?;
+        let deployment = format!("deployment/{}", manifests::CANARY);
+        self.kubectl(&["rollout", "restart", &deployment])?;
+        let timeout = format!("--timeout={}s", HEALTHY.as_secs());
+        self.kubectl(&["rollout", "status", &deployment, &timeout])?;
+        let path = "jsonpath={.spec.clusterIP}";
+        let address = self.kubectl(&["get", "service", manifests::CANARY, "--output", path])?;
+        let address = format!("http://{}/version", String::from_utf8_lossy(&address));
+        let log = || self.end_of_log("kube-proxy");
+        Self::wait("the canary behind its Service", &log, || {
+            let request = Request::Ask { address: address.clone() };
+            Ok(match self.ask(&request)? {
+                Answer::Answered(200, _) => None,
+                Answer::Answered(code, text) => Some(format!("{code}: {text}")),
+                Answer::Failed(said) => Some(said),
+                Answer::Done | Answer::Processes(_) => Some("it says nothing".to_owned()),
+            })
+        })
+    }
+
     /// Waits until nothing is wrong any more.
     fn wait(
         what: &str,
@@ -100,6 +131,9 @@ impl Cluster {
         let process = processes.iter().find(|process| process.name == component.as_str());
         let Some(process) = process else { return Ok(Some("it was not started".to_owned())) };
         if let Some(how) = &process.ended {
+            if process.comes_again {
+                return Ok(Some(format!("it ended ({how}) and is started again")));
+            }
             return Err(DevclusterError::Ended {
                 component: component.to_string(),
                 how: how.clone(),

@@ -5,7 +5,7 @@ use std::{
     fs::File,
     io,
     os::unix::process::{CommandExt, ExitStatusExt},
-    path::Path,
+    path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -18,11 +18,30 @@ use crate::{control::Process, host};
 /// How long somebody who waits sleeps at most: a signal may come between a look and the wait.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// How long one that ended by itself waits before it is started again, and how often that is done: as on a node, where the
+/// kubelet does it. Who ran for so long may do it again.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+const AGAIN: u32 = 3;
+const LONG: Duration = Duration::from_mins(1);
+
 /// One that was started.
 struct Started {
     id: u32,
     command: Vec<String>,
+    log: PathBuf,
+    began: Instant,
     ended: Option<ExitStatus>,
+    /// How often it was started again.
+    again: u32,
+    /// Whether it was told to end.
+    told: bool,
+}
+
+impl Started {
+    /// Whether it ended and will be started again.
+    fn comes_again(&self) -> bool {
+        self.ended.is_some() && !self.told && self.again < AGAIN
+    }
 }
 
 /// All that were started, by name.
@@ -48,16 +67,28 @@ impl Children {
         if all.get(&name).is_some_and(|started| started.ended.is_none()) {
             return Err(format!("{name} runs already"));
         }
-        let (program, arguments) = command.split_first().ok_or("there is no command")?;
-        let failed = |error: io::Error| format!("{program}: {error}");
-        let log = File::options().append(true).create(true).open(log).map_err(failed)?;
-        let mut process = host::command(program);
-        process.args(arguments).env("PATH", host::path()).process_group(0).stdin(Stdio::null());
-        process.stdout(log.try_clone().map_err(failed)?).stderr(log);
         // Not waited for here: whoever reaps holds the lock, and finds its name.
-        let id = process.spawn().map_err(failed)?.id();
-        all.insert(name, Started { id, command, ended: None });
+        let id = spawn(&command, log)?;
+        let (log, began) = (log.to_owned(), Instant::now());
+        let started = Started { id, command, log, began, ended: None, again: 0, told: false };
+        all.insert(name, started);
         Ok(())
+    }
+
+    /// Starts those again that ended by themselves a while ago; returns when to look again.
+    pub(super) fn start_again(&self) -> Duration {
+        let mut all = self.all();
+        for started in all.values_mut().filter(|started| started.comes_again()) {
+            if started.began.elapsed() > LONG {
+                started.again = 0;
+            }
+            started.again += 1;
+            // Where it cannot be started, the next look tries again.
+            if let Ok(id) = spawn(&started.command, &started.log) {
+                (started.id, started.began, started.ended) = (id, Instant::now(), None);
+            }
+        }
+        AGAIN_AFTER
     }
 
     /// Ends a process and what it started; one that has ended, or never ran, is fine.
@@ -65,6 +96,9 @@ impl Children {
         let mut all = self.all();
         let end = Instant::now() + patience;
         let mut asked = false;
+        if let Some(started) = all.get_mut(name) {
+            started.told = true;
+        }
         loop {
             let Some(started) = all.get(name).filter(|started| started.ended.is_none()) else {
                 return Ok(());
@@ -94,7 +128,8 @@ impl Children {
     /// Ends all of them at once.
     pub(super) fn stop_all(&self, patience: Duration) {
         let mut running = Vec::new();
-        for (name, started) in self.all().iter().filter(|(_, started)| started.ended.is_none()) {
+        for (name, started) in self.all().iter_mut() {
+            started.told = true;
             let _ = signal_group(started, Signal::TERM);
             running.push(name.clone());
         }
@@ -113,6 +148,7 @@ impl Children {
             command: started.command.clone(),
             id: started.id,
             ended: started.ended.map(how),
+            comes_again: started.comes_again(),
         });
         said.collect()
     }
@@ -129,6 +165,17 @@ impl Children {
         }
         self.changed.notify_all();
     }
+}
+
+/// Starts a process in a group of its own; returns its id.
+fn spawn(command: &[String], log: &Path) -> Result<u32, String> {
+    let (program, arguments) = command.split_first().ok_or("there is no command")?;
+    let failed = |error: io::Error| format!("{program}: {error}");
+    let log = File::options().append(true).create(true).open(log).map_err(failed)?;
+    let mut process = host::command(program);
+    process.args(arguments).env("PATH", host::path()).process_group(0).stdin(Stdio::null());
+    process.stdout(log.try_clone().map_err(failed)?).stderr(log);
+    Ok(process.spawn().map_err(failed)?.id())
 }
 
 fn signal_group(started: &Started, signal: Signal) -> Result<(), String> {

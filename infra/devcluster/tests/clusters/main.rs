@@ -3,7 +3,7 @@
 //! The release is cut here once (Kubernetes for this platform takes about five minutes on two cores) and kept beside what
 //! cargo builds; `KDISTRO_TEST_RELEASE=HOME` names the home folder of another cut. Pods need root.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod release;
 
@@ -95,6 +95,24 @@ fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
+/// Waits until something is so, for half a minute.
+fn until(mut is_so: impl FnMut() -> bool) {
+    for _ in 0..300 {
+        if is_so() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    panic!("it never was so");
+}
+
+/// The control groups of clusters called `node`, of which no other test has one.
+fn groups() -> Vec<u8> {
+    let mut find = command("find");
+    find.args(["/sys/fs/cgroup", "-maxdepth", "2", "-name", "kdistro-node-*"]);
+    find.output().unwrap().stdout
+}
+
 /// Ids of processes whose command line names a folder.
 fn processes_of(folder: &Path) -> Vec<PathBuf> {
     let needle = folder.to_str().unwrap().as_bytes();
@@ -134,14 +152,23 @@ fn two_control_planes_run_side_by_side_without_root_and_leave_nothing() {
 }
 
 #[test]
-fn a_component_that_ends_is_named_and_a_supervisor_that_is_killed_takes_all_along() {
+fn a_component_that_ends_is_started_again_then_named_and_a_supervisor_that_is_killed_takes_all_along()
+ {
     let published = published();
     let home = Home::new(is_root());
     home.up("dev", published, &["--control-plane-only"]);
-    home.expect(0, &["exec", "--", "pkill", "--exact", "kube-scheduler"]);
+    let wrong = |code| home.status("dev", code)["components"][3][1].clone();
+    let kill = || home.expect(0, &["exec", "--", "pkill", "--exact", "kube-scheduler"]);
+    kill();
+    let said = wrong(1);
+    assert!(said.as_str().unwrap().ends_with("is started again"), "{said}");
+    // As a kubelet does: a few times.
+    for _ in 0..3 {
+        until(|| home.run(&["status"]).status.success());
+        kill();
+    }
+    until(|| wrong(1).as_str().unwrap().starts_with("ended ("));
     let status = home.status("dev", 1);
-    let ended = status["components"][3][1].as_str().unwrap();
-    assert!(ended.starts_with("ended ("), "{status}");
     let again = ["up", "--control-plane-only", "--key", published.key.to_str().unwrap()];
     let manifest = ["--release", published.manifest.to_str().unwrap()];
     let said = home.expect(2, &[&again[..], &manifest].concat());
@@ -149,12 +176,7 @@ fn a_component_that_ends_is_named_and_a_supervisor_that_is_killed_takes_all_alon
 
     let supervisor = status["supervisor"].as_i64().unwrap().to_string();
     assert!(command("kill").args(["-KILL", &supervisor]).status().unwrap().success());
-    for _ in 0..100 {
-        if processes_of(home.path()).is_empty() {
-            break;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(50));
-    }
+    until(|| processes_of(home.path()).is_empty());
     assert_eq!(processes_of(home.path()), Vec::<PathBuf>::new());
     assert_eq!(home.status("dev", 1)["supervisor"], Value::Null);
     home.expect(0, &["down"]);
@@ -203,34 +225,32 @@ fn a_node_runs_pods_behind_a_service_and_leaves_nothing() {
         println!("not tried: a node needs root");
         return;
     }
-    let published = published();
+    let (published, before) = (published(), groups());
     let home = Home::new(false);
-    home.up("dev", published, &[]);
+    home.up("node", published, &[]);
     let image = format!("--image=kdistro.local/etcd:{}", published.name);
     let listen = [
         "--listen-client-urls=http://0.0.0.0:2379",
         "--advertise-client-urls=http://127.0.0.1:2379",
     ];
     let create = ["create", "deployment", "web", &image, "--", "etcd"];
-    home.kubectl("dev", &[&create[..], &listen].concat());
-    home.kubectl("dev", &["expose", "deployment", "web", "--port=80", "--target-port=2379"]);
-    home.kubectl("dev", &["rollout", "status", "deployment", "web", "--timeout=60s"]);
+    home.kubectl("node", &[&create[..], &listen].concat());
+    home.kubectl("node", &["expose", "deployment", "web", "--port=80", "--target-port=2379"]);
+    home.kubectl("node", &["rollout", "status", "deployment", "web", "--timeout=60s"]);
     let address =
-        home.kubectl("dev", &["get", "service", "web", "--output", "jsonpath={.spec.clusterIP}"]);
+        home.kubectl("node", &["get", "service", "web", "--output", "jsonpath={.spec.clusterIP}"]);
     let ask = format!(
         "exec 3<>/dev/tcp/{address}/80; printf 'GET /version HTTP/1.0\\r\\n\\r\\n' >&3; cat <&3"
     );
-    let answer = home.expect(0, &["exec", "--", "bash", "-c", &ask]);
+    let answer = home.expect(0, &["exec", "--name", "node", "--", "bash", "-c", &ask]);
     assert!(answer.contains("\"etcdserver\""), "{answer}");
-    assert!(home.kubectl("dev", &["logs", "deployment/web"]).contains("etcd"));
-    let said = home.kubectl("dev", &["exec", "deployment/web", "--", "etcd", "--version"]);
+    assert!(home.kubectl("node", &["logs", "deployment/web"]).contains("etcd"));
+    let said = home.kubectl("node", &["exec", "deployment/web", "--", "etcd", "--version"]);
     assert!(said.contains("etcd Version"), "{said}");
 
-    home.expect(0, &["down"]);
+    home.expect(0, &["down", "--name", "node"]);
     assert_eq!(processes_of(home.path()), Vec::<PathBuf>::new());
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
     assert!(!mounts.contains(home.path().to_str().unwrap()), "{mounts}");
-    let groups =
-        command("find").args(["/sys/fs/cgroup", "-name", "kdistro-dev-*"]).output().unwrap();
-    assert_eq!(String::from_utf8_lossy(&groups.stdout), "");
+    assert_eq!(groups(), before, "control groups are left");
 }
