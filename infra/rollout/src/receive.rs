@@ -12,7 +12,9 @@
 //! whichever way it comes.
 
 pub mod folder;
+pub mod http;
 pub mod message;
+pub mod webhook;
 
 use std::{
     collections::{BTreeSet, VecDeque},

@@ -54,6 +54,9 @@ pub enum MessageError {
     /// Not a notification but one of SNS's own messages.
     #[error("it is a {0:?} of SNS")]
     Kind(Kind),
+    /// The signature is missing or another one.
+    #[error("it is not signed with the secret of the webhook")]
+    Unsigned,
     /// Two places that name the announcement differ.
     #[error("it calls itself `{found}`; expected `{expected}`, as {place} says")]
     Id {
