@@ -7,7 +7,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use kdistro_border::{Incoming, Stored};
 use kdistro_formats::Digest;
 use kdistro_verify::hash::{self, Hasher, Hashes};
 use rustix::fs::{Mode, OFlags};
@@ -203,13 +202,6 @@ impl Write for NewContent<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.writer.flush()
-    }
-}
-
-impl Incoming for NewContent<'_> {
-    fn finish(self: Box<Self>) -> io::Result<Stored> {
-        let (digest, size) = self.keep().map_err(io::Error::other)?;
-        Ok(Stored { digest, size })
     }
 }
 

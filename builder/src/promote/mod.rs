@@ -113,6 +113,7 @@ pub fn promote(
     if only_say {
         return Ok(promotion);
     }
+    reading.hand_over(&promoting.subject.uploads());
     promoting.carry_out(&skipped, promotion)
 }
 

@@ -1,22 +1,22 @@
 //! A store in a directory of this machine.
 
 use std::{
-    collections::BTreeMap,
     fmt,
     fs::{self, File},
-    io::{self, Read, Write},
+    io::{self, Read},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, PoisonError},
 };
 
 use kdistro_formats::{Digest, layout};
-use kdistro_verify::hash::{Hasher, sha256, sha256_of};
+use kdistro_verify::hash::{sha256, sha256_of};
 
 use crate::{
     durable::{self, Temporary, WriteError},
+    incoming::{Incoming, Received},
     store::{
-        Content, Created, Incoming, LARGEST_DOCUMENT, RESERVED, Store, StoreError, Stored,
-        check_creation, check_name, check_swap,
+        Content, Created, LARGEST_DOCUMENT, RESERVED, Store, StoreError, Stored, check_creation,
+        check_name, check_swap,
     },
 };
 
@@ -28,9 +28,6 @@ pub struct Directory {
     root: PathBuf,
     received: Received,
 }
-
-/// What was taken in and has no name yet. Each holds a file open.
-type Received = Arc<Mutex<BTreeMap<Digest, Temporary>>>;
 
 impl Directory {
     /// Takes the directory, which is made when the first name is stored.
@@ -75,7 +72,8 @@ impl Directory {
 
     fn write(&self, name: &str, content: Content<'_>) -> Result<Temporary, StoreError> {
         if let Content::File { digest, .. } = content
-            && let Some(received) = received(&self.received).remove(&digest)
+            && let Some(received) =
+                self.received.lock().unwrap_or_else(PoisonError::into_inner).remove(&digest)
         {
             return Ok(received);
         }
@@ -102,40 +100,10 @@ impl Directory {
     }
 }
 
-fn received(received: &Received) -> std::sync::MutexGuard<'_, BTreeMap<Digest, Temporary>> {
-    received.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// Shows which directory.
 impl fmt::Debug for Directory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Directory").field("root", &self.root).finish_non_exhaustive()
-    }
-}
-
-/// A file that will be one of the store's.
-struct NewFile {
-    writer: Hasher<File>,
-    temporary: Temporary,
-    received: Received,
-}
-
-impl Write for NewFile {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.writer.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.writer.flush()
-    }
-}
-
-impl Incoming for NewFile {
-    fn finish(self: Box<Self>) -> io::Result<Stored> {
-        let Self { writer, temporary, received } = *self;
-        let (_, digest, size) = writer.finish();
-        self::received(&received).insert(digest, temporary);
-        Ok(Stored { digest, size })
     }
 }
 
@@ -246,14 +214,14 @@ impl Store for Directory {
         Ok(names)
     }
 
-    fn receive(&self) -> Result<Option<Box<dyn Incoming>>, StoreError> {
+    fn receive(&self) -> Result<Option<Incoming>, StoreError> {
         let name = "what comes in";
         let folder = self.workshop(name)?;
-        let failed = |source| failed(name, "write", &folder, source);
-        let temporary = Temporary::create(&folder, durable::FILE_MODE).map_err(failed)?;
-        let writer = Hasher::new(temporary.file.try_clone().map_err(failed)?);
-        let received = Arc::clone(&self.received);
-        Ok(Some(Box::new(NewFile { writer, temporary, received })))
+        let temporary = Temporary::create(&folder, durable::FILE_MODE);
+        temporary
+            .and_then(|temporary| Incoming::new(temporary, Arc::clone(&self.received)))
+            .map(Some)
+            .map_err(|source| failed(name, "write", &folder, source))
     }
 
     fn place(&self) -> String {

@@ -3,11 +3,13 @@
 use std::{
     error::Error,
     fmt,
-    io::{self, Read, Write},
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 
 use kdistro_formats::{Digest, layout};
+
+use crate::incoming::Incoming;
 
 /// The longest name, and the longest part of one, in bytes: what object stores and file systems hold.
 const LONGEST_NAME: usize = 1024;
@@ -46,11 +48,12 @@ pub trait Store: Send + Sync {
     /// Lists all names that start with `prefix`, sorted bytewise.
     fn list(&self, prefix: &str) -> Result<Vec<String>, StoreError>;
 
-    /// Begins to take in content under no name: a later [`Store::create`] of the same content, from any file, needs no
-    /// other copy. What is created never is gone when the store is closed, or its next writer begins.
+    /// Begins to take in content under no name. Kept as the content of a digest, a later [`Store::create`] of that
+    /// content, from any file, needs no other copy. What is created never is gone when the store is closed, or its next
+    /// writer begins.
     ///
     /// `None` where a store has no place for it.
-    fn receive(&self) -> Result<Option<Box<dyn Incoming>>, StoreError> {
+    fn receive(&self) -> Result<Option<Incoming>, StoreError> {
         Ok(None)
     }
 
@@ -61,12 +64,6 @@ pub trait Store: Send + Sync {
     fn folder(&self) -> Option<PathBuf> {
         None
     }
-}
-
-/// Content that is being taken in; dropped before its end, nothing of it stays.
-pub trait Incoming: Write + Send {
-    /// Ends it. Its digest is that of what was written, whatever it was said to be.
-    fn finish(self: Box<Self>) -> io::Result<Stored>;
 }
 
 /// What is stored under a name.
