@@ -14,6 +14,7 @@
 pub mod folder;
 pub mod http;
 pub mod message;
+pub mod sns;
 pub mod webhook;
 
 use std::{

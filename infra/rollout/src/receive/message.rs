@@ -57,6 +57,9 @@ pub enum MessageError {
     /// The signature is missing or another one.
     #[error("it is not signed with the secret of the webhook")]
     Unsigned,
+    /// SNS did not sign it, or not lately.
+    #[error(transparent)]
+    Sns(#[from] super::sns::SnsError),
     /// Two places that name the announcement differ.
     #[error("it calls itself `{found}`; expected `{expected}`, as {place} says")]
     Id {
