@@ -81,3 +81,11 @@ pub enum LogError {
         new: u64,
     },
 }
+
+impl LogError {
+    /// True when the store could not be read, which says nothing about the log.
+    pub fn is_unread(&self) -> bool {
+        use io::ErrorKind::{FileTooLarge, InvalidData};
+        matches!(self, Self::Read { source, .. } if !matches!(source.kind(), InvalidData | FileTooLarge))
+    }
+}

@@ -5,7 +5,7 @@
 use kdistro_formats::Digest;
 use sigstore_types::{Sha256Hash, encoding::SignatureBytes};
 
-use super::LogError;
+use super::{Fetch, LogError, Tree};
 use crate::trust::PublicKey;
 
 /// What was signed: how many leaves the log has, and the root of its tree.
@@ -31,6 +31,15 @@ impl Checkpoint {
         let marked = [&key_id(key)[..], signature].concat();
         let signature = SignatureBytes::from_bytes(&marked).to_base64();
         format!("{}\n\u{2014} {} {signature}\n", self.body(), self.origin)
+    }
+
+    /// Demands that the log still begins with a tree that was seen before, for those who come back to it.
+    ///
+    /// [`LogError::Cut`] and [`LogError::Inconsistent`] are evidence against the log; of other errors see
+    /// [`LogError::is_unread`]. Only the tiles of the proof are read.
+    pub fn check_contains(&self, seen: (u64, &Digest), fetch: Fetch<'_>) -> Result<(), LogError> {
+        let (size, root) = seen;
+        Tree::new(self.size, fetch).check_contains(size, root, &self.root)
     }
 }
 
@@ -79,7 +88,10 @@ pub fn open_checkpoint(text: &str, origin: &str, key: &PublicKey) -> Result<Chec
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
+    use crate::log::{leaf_hash, node_hash};
     use sigstore_crypto::KeyPair;
 
     fn sample() -> (Checkpoint, PublicKey, String) {
@@ -110,6 +122,36 @@ mod tests {
                 assert!(open_checkpoint(&text, "log.example", &key).is_err(), "{text}");
             }
         }
+    }
+
+    #[test]
+    fn what_was_seen_must_stay() {
+        let leaves: Vec<_> = (0..3_u8).map(|leaf| leaf_hash(&[leaf])).collect();
+        let two = node_hash(&leaves[0], &leaves[1]);
+        let root = node_hash(&two, &leaves[2]);
+        let head = Checkpoint { origin: "log.example".to_owned(), size: 3, root };
+        let tile: Vec<u8> = leaves.iter().flat_map(|leaf| *leaf.as_bytes()).collect();
+        let fetch = |path: &str| Ok((path == "tile/0/000.p/3").then(|| tile.clone()));
+        for seen in [(1, &leaves[0]), (2, &two), (3, &root)] {
+            head.check_contains(seen, &fetch).unwrap();
+        }
+        for seen in [(1, &leaves[1]), (2, &leaves[0]), (3, &two)] {
+            let error = head.check_contains(seen, &fetch).unwrap_err();
+            assert!(
+                matches!(error, LogError::Inconsistent { .. }) && !error.is_unread(),
+                "{error}"
+            );
+        }
+        let error = head.check_contains((4, &root), &fetch).unwrap_err();
+        assert!(matches!(error, LogError::Cut { old: 4, new: 3 }), "{error}");
+        // Whoever serves the tiles cannot make up for it, and a store that is away proves nothing.
+        let other = |_: &str| Ok(Some(vec![7; 96]));
+        assert!(!head.check_contains((2, &two), &other).unwrap_err().is_unread());
+        let away = |_: &str| Err(io::Error::other("line cut"));
+        assert!(head.check_contains((2, &two), &away).unwrap_err().is_unread());
+        let odd =
+            |_: &str| Err(io::Error::new(io::ErrorKind::InvalidData, "is not a regular file"));
+        assert!(!head.check_contains((2, &two), &odd).unwrap_err().is_unread());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What the small store holds: files, plan, claim and manifest, without any signature.
+//! What the small store holds: files, plan, claim, manifest and provenances, without any signature.
 
 use std::collections::BTreeMap;
 
@@ -13,6 +13,11 @@ use kdistro_formats::{
     release::{
         API_VERSION, Asset, AssetArchive, AssetImage, AssetKind, Component, Document, MediaType,
         Metadata, PlanRef, Release, ReleaseRef, ReleaseSpec, ReleaseStatus,
+    },
+    statement::{
+        BUILD_TYPE, BuildDefinition, BuildMetadata, Builder, ExternalParameters,
+        InternalParameters, LOCAL_BUILDER, PROVENANCE, Provenance, ResourceDescriptor, RunDetails,
+        STATEMENT, Statement, Subject,
     },
 };
 use kdistro_verify::hash;
@@ -243,5 +248,37 @@ fn document(release: &ReleaseName) -> Document {
         sha256: hashes.sha256,
         sha512: hashes.sha512,
         size: hashes.size,
+    }
+}
+
+/// The provenance of a component as it is published.
+pub(crate) fn provenance(manifest: &Release, component: &Component) -> Statement<Provenance> {
+    let subject = |asset: &Asset| Subject::new(&*asset.name, &asset.digest().unwrap());
+    let input = Subject::new("etcd", &hash::sha256(b"the source of etcd"));
+    Statement {
+        kind: STATEMENT.to_owned(),
+        subject: component.assets.iter().map(subject).collect(),
+        predicate_type: PROVENANCE.to_owned(),
+        predicate: Provenance {
+            build_definition: BuildDefinition {
+                build_type: BUILD_TYPE.to_owned(),
+                external_parameters: ExternalParameters {
+                    release: manifest.name().to_string(),
+                    component: component.name.clone(),
+                    plan: manifest.spec.plan.as_ref().unwrap().sha256,
+                },
+                internal_parameters: InternalParameters::default(),
+                resolved_dependencies: vec![ResourceDescriptor {
+                    name: input.name,
+                    digest: input.digest,
+                    ..ResourceDescriptor::default()
+                }],
+            },
+            run_details: RunDetails {
+                builder: Builder { id: LOCAL_BUILDER.to_owned(), version: [].into() },
+                metadata: BuildMetadata::default(),
+                byproducts: Vec::new(),
+            },
+        },
     }
 }

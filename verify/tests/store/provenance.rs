@@ -2,12 +2,8 @@
 
 use kdistro_formats::{
     canonical, layout,
-    release::{Component, Release},
-    statement::{
-        BUILD_TYPE, BuildDefinition, BuildMetadata, Builder, ExternalParameters,
-        InternalParameters, LOCAL_BUILDER, PROVENANCE, Provenance, REBUILD, ResourceDescriptor,
-        RunDetails, STATEMENT, Statement, Subject,
-    },
+    release::Release,
+    statement::{Provenance, REBUILD, Statement, Subject},
 };
 use kdistro_verify::{
     check::{Outcome, Scope},
@@ -15,44 +11,10 @@ use kdistro_verify::{
 };
 
 use crate::{
-    content::name,
+    content::{name, provenance},
     defects::{assert_differs, the_manifest},
     publisher::Publisher,
 };
-
-/// The provenance of a component as it is published.
-pub(crate) fn provenance(manifest: &Release, component: &Component) -> Statement<Provenance> {
-    let subject = |asset: &kdistro_formats::release::Asset| {
-        Subject::new(&*asset.name, &asset.digest().unwrap())
-    };
-    let input = Subject::new("etcd", &hash::sha256(b"the source of etcd"));
-    Statement {
-        kind: STATEMENT.to_owned(),
-        subject: component.assets.iter().map(subject).collect(),
-        predicate_type: PROVENANCE.to_owned(),
-        predicate: Provenance {
-            build_definition: BuildDefinition {
-                build_type: BUILD_TYPE.to_owned(),
-                external_parameters: ExternalParameters {
-                    release: manifest.name().to_string(),
-                    component: component.name.clone(),
-                    plan: manifest.spec.plan.as_ref().unwrap().sha256,
-                },
-                internal_parameters: InternalParameters::default(),
-                resolved_dependencies: vec![ResourceDescriptor {
-                    name: input.name,
-                    digest: input.digest,
-                    ..ResourceDescriptor::default()
-                }],
-            },
-            run_details: RunDetails {
-                builder: Builder { id: LOCAL_BUILDER.to_owned(), version: [].into() },
-                metadata: BuildMetadata::default(),
-                byproducts: Vec::new(),
-            },
-        },
-    }
-}
 
 /// Publishes a changed provenance of etcd in release 3 and says what its file is called.
 fn changed(change: impl Fn(&mut Statement<Provenance>)) -> (Publisher, String) {

@@ -25,9 +25,8 @@ use sigstore_types::encoding::SignatureBytes;
 use tempfile::TempDir;
 
 use crate::{
-    content::{FILES, KUBEADM, claim, manifest, name, plan},
+    content::{FILES, KUBEADM, claim, manifest, name, plan, provenance},
     image::Blobs,
-    provenance::provenance,
 };
 
 pub(crate) const ORIGIN: &str = "log.releases.example";
