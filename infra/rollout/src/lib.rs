@@ -7,5 +7,9 @@
 //! message. Nothing of a release is used before `decide` has verified it.
 
 pub mod decide;
+pub mod driver;
+pub mod history;
+pub mod plan;
 pub mod policy;
 pub mod receive;
+pub mod roll;

@@ -1,0 +1,119 @@
+//! A cluster of `infra/devcluster`: component after component.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use kdistro_devcluster::{Cluster, ComponentName, Release};
+use kdistro_formats::Digest;
+
+use super::{Driver, DriverError};
+use crate::{
+    history::Target,
+    plan::{self, Step, Versions},
+};
+
+/// How long pods may take to leave the node, in seconds: their disruption budgets may not let them at all.
+const DRAIN: u64 = 60;
+
+/// A cluster of this machine, and the releases that it may run.
+pub struct Devcluster {
+    cluster: Cluster,
+    releases: BTreeMap<Digest, Release>,
+    debian: PathBuf,
+    /// Where etcd's content is saved.
+    snapshot: PathBuf,
+}
+
+impl Devcluster {
+    /// Takes a cluster; `releases` are those that it runs and is to run, `debian` is where containerd lies, `folder` where
+    /// etcd's content is saved.
+    pub fn new(
+        cluster: Cluster,
+        releases: impl IntoIterator<Item = Release>,
+        (debian, folder): (PathBuf, &Path),
+    ) -> Self {
+        let releases = releases.into_iter().map(|release| (release.digest, release)).collect();
+        Self { cluster, releases, debian, snapshot: folder.join("etcd.snapshot") }
+    }
+
+    /// The cluster.
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    fn release(&self, target: &Target) -> Result<&Release, DriverError> {
+        let found = self.releases.get(&target.digest);
+        found.ok_or_else(|| DriverError::Unknown(target.name.to_string()))
+    }
+
+    fn versions(&self, target: &Target) -> Result<Versions, DriverError> {
+        let release = self.release(target)?;
+        Ok(Versions { kubernetes: release.kubernetes.clone(), etcd: release.etcd.clone() })
+    }
+}
+
+impl Driver for Devcluster {
+    fn steps(&self, from: &Target, to: &Target) -> Result<Vec<Step>, DriverError> {
+        plan::check(&self.versions(from)?, &self.versions(to)?)?;
+        Ok(plan::steps(self.cluster.state().node))
+    }
+
+    fn carry_out(&mut self, step: Step, to: &Target) -> Result<(), DriverError> {
+        let (release, cluster) = (self.release(to)?, &self.cluster);
+        match step {
+            Step::Snapshot => cluster.snapshot(&self.snapshot, release)?,
+            Step::Images => cluster.bring_images(release, &self.debian)?,
+            Step::Replace(component) => cluster.replace(component, release, &self.debian)?,
+            Step::Close => cluster.cordon(true)?,
+            Step::Drain => cluster.drain(DRAIN)?,
+            Step::Open => cluster.cordon(false)?,
+            Step::Command => {}
+        }
+        Ok(())
+    }
+
+    fn gate(&self, step: Step) -> Result<(), DriverError> {
+        // Who talks to the API server may take a moment to find the new one.
+        let affected = match step {
+            Step::Replace(ComponentName::Etcd | ComponentName::KubeApiserver) => {
+                self.cluster.components()
+            }
+            Step::Replace(component) => vec![component],
+            _ => Vec::new(),
+        };
+        for component in affected {
+            self.cluster.await_health(component)?;
+        }
+        Ok(())
+    }
+
+    fn restore(&mut self, from: &Target, to: &Target) -> Result<(), DriverError> {
+        if !plan::needs_snapshot(&self.versions(from)?, &self.versions(to)?) {
+            return Ok(());
+        }
+        Ok(self.cluster.restore(&self.snapshot, self.release(from)?, &self.debian)?)
+    }
+
+    fn check(&mut self, runs: &Target) -> Result<(), DriverError> {
+        let release = self.release(runs)?;
+        for component in self.cluster.components() {
+            self.cluster.await_health(component)?;
+        }
+        let running = self.cluster.runs()?;
+        let of_release = |component: &ComponentName| *component != ComponentName::Containerd;
+        for component in self.cluster.components().into_iter().filter(of_release) {
+            if running.get(&component) != Some(&release.digest) {
+                let said = format!("{component} is not of release {}", release.name);
+                return Err(DriverError::Unknown(said));
+            }
+        }
+        Ok(self.cluster.canary(release)?)
+    }
+
+    fn keep(&mut self, runs: &Target) -> Result<(), DriverError> {
+        let release = self.release(runs)?.clone();
+        Ok(self.cluster.record(&release)?)
+    }
+}

@@ -1,0 +1,166 @@
+//! Rolls a release out step by step, and back when anything fails. What is done is written down before the next step
+//! begins, so that a run that is killed is gone on with.
+
+use jiff::Timestamp;
+
+use crate::{
+    driver::{Driver, DriverError},
+    history::{Change, Direction, Event, Held, History, HistoryError, Target, UnderWay, What},
+    plan::{self, Step},
+};
+
+/// What a roll-out came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The release runs and is kept.
+    Kept,
+    /// It failed, and the release before runs again: why.
+    RolledBack(String),
+}
+
+/// A roll-out that did not come to an end.
+#[derive(Debug, thiserror::Error)]
+pub enum RollError {
+    /// The history cannot be used.
+    #[error(transparent)]
+    History(#[from] HistoryError),
+    /// It cannot begin.
+    #[error("cannot roll out {release}")]
+    Begin {
+        /// The release.
+        release: String,
+        /// Why.
+        source: DriverError,
+    },
+    /// Going back failed too: the cluster is neither here nor there.
+    #[error(
+        "cannot take {step} back to {release}\nhelp:  mend the cluster, then run this again: it goes on from there"
+    )]
+    Stuck {
+        /// The step.
+        step: Step,
+        /// The release that was to run again.
+        release: String,
+        /// Why.
+        source: DriverError,
+    },
+}
+
+/// One cluster, its history, and the time.
+pub struct Roller<'a> {
+    /// Changes the cluster.
+    pub driver: &'a mut dyn Driver,
+    /// What happened to it.
+    pub history: &'a History,
+    /// Tells the time.
+    pub now: &'a dyn Fn() -> Timestamp,
+    /// Is told of each event.
+    pub say: &'a mut dyn FnMut(&Event),
+}
+
+impl Roller<'_> {
+    /// Rolls a release out over the one that runs.
+    pub fn roll_out(&mut self, from: &Target, to: &Target) -> Result<Outcome, RollError> {
+        let steps = self.driver.steps(from, to);
+        let steps =
+            steps.map_err(|source| RollError::Begin { release: to.name.to_string(), source })?;
+        let (from, to) = (from.clone(), to.clone());
+        let text = format!("{} steps from {}", steps.len(), from.name);
+        let under_way = UnderWay { from, to, steps, done: 0, direction: Direction::Forward };
+        self.write(&under_way.to, (What::Began, text), &Change::UnderWay(&under_way))?;
+        self.go_on(under_way)
+    }
+
+    /// Goes on with the roll-out that has not ended, where there is one.
+    pub fn resume(&mut self) -> Result<Option<Outcome>, RollError> {
+        let Some(under_way) = self.history.under_way()? else { return Ok(None) };
+        let text = match &under_way.direction {
+            Direction::Forward => {
+                format!("{} of {} steps are done", under_way.done, under_way.steps.len())
+            }
+            Direction::Back(why) => format!("going back, because {why}"),
+        };
+        self.write(&under_way.to, (What::Resumed, text), &Change::Nothing)?;
+        self.go_on(under_way).map(Some)
+    }
+
+    fn go_on(&mut self, mut under_way: UnderWay) -> Result<Outcome, RollError> {
+        if under_way.direction == Direction::Forward {
+            match self.forward(&mut under_way)? {
+                None => {
+                    let (to, text) = (&under_way.to, "the cluster runs it".to_owned());
+                    self.write(to, (What::Kept, text), &Change::Runs(to))?;
+                    return Ok(Outcome::Kept);
+                }
+                Some(why) => {
+                    under_way.direction = Direction::Back(why.clone());
+                    // The step that failed was begun.
+                    under_way.done = under_way.steps.len().min(under_way.done + 1);
+                    let change = Change::UnderWay(&under_way);
+                    self.write(&under_way.to, (What::Failed, why), &change)?;
+                }
+            }
+        }
+        self.back(under_way)
+    }
+
+    /// Does the steps that are left, and looks whether the cluster works; returns what failed.
+    fn forward(&mut self, under_way: &mut UnderWay) -> Result<Option<String>, RollError> {
+        while let Some(&step) = under_way.steps.get(under_way.done) {
+            let done = self.driver.carry_out(step, &under_way.to);
+            if let Err(error) = done.and_then(|()| self.driver.gate(step)) {
+                return Ok(Some(format!("{step}: {}", error.chain())));
+            }
+            under_way.done += 1;
+            let text = format!("{step} ({} of {})", under_way.done, under_way.steps.len());
+            self.write(&under_way.to, (What::Step, text), &Change::UnderWay(under_way))?;
+        }
+        let to = &under_way.to;
+        let checked = self.driver.check(to).and_then(|()| self.driver.keep(to));
+        Ok(checked.err().map(|error| format!("check: {}", error.chain())))
+    }
+
+    /// Undoes the steps that were begun, the last first, and holds the release.
+    fn back(&mut self, mut under_way: UnderWay) -> Result<Outcome, RollError> {
+        let Direction::Back(why) = under_way.direction.clone() else { return Ok(Outcome::Kept) };
+        let from = under_way.from.clone();
+        while let Some(index) = under_way.done.checked_sub(1) {
+            let undone = under_way.steps.get(index).copied().and_then(plan::undo);
+            if let Some(step) = undone {
+                let done = self.driver.carry_out(step, &from);
+                done.and_then(|()| self.driver.gate(step))
+                    .map_err(|source| stuck(step, &from, source))?;
+            }
+            under_way.done = index;
+            if let Some(step) = undone {
+                let text = format!("{step} is back ({index} left)");
+                self.write(&under_way.to, (What::Step, text), &Change::UnderWay(&under_way))?;
+            }
+        }
+        let to = &under_way.to;
+        let well = self.driver.restore(&from, to).and_then(|()| self.driver.check(&from));
+        well.and_then(|()| self.driver.keep(&from))
+            .map_err(|source| stuck(Step::Snapshot, &from, source))?;
+        let held = Held { release: to.name.clone(), since: (self.now)(), why: why.clone() };
+        self.write(to, (What::Held, why.clone()), &Change::Hold(&held))?;
+        let text = format!("{} runs again", from.name);
+        self.write(to, (What::RolledBack, text), &Change::Runs(&from))?;
+        Ok(Outcome::RolledBack(why))
+    }
+
+    fn write(
+        &mut self,
+        release: &Target,
+        (what, text): (What, String),
+        change: &Change<'_>,
+    ) -> Result<(), RollError> {
+        let event = Event { at: (self.now)(), release: release.name.clone(), what, text };
+        self.history.write(&event, change)?;
+        (self.say)(&event);
+        Ok(())
+    }
+}
+
+fn stuck(step: Step, from: &Target, source: DriverError) -> RollError {
+    RollError::Stuck { step, release: from.name.to_string(), source }
+}

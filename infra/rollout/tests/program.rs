@@ -1,0 +1,57 @@
+//! The program as people and scripts meet it.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{
+    path::Path,
+    process::{Command, Output},
+};
+
+use kdistro_rollout::history::History;
+use serde_json::Value;
+
+#[expect(clippy::disallowed_methods, reason = "the program is tested")]
+fn run(state: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kdistro-rollout"));
+    command.arg("--state").arg(state).args(arguments).output().unwrap()
+}
+
+fn expect(state: &Path, code: i32, arguments: &[&str]) -> String {
+    let output = run(state, arguments);
+    let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+    said
+}
+
+#[test]
+fn a_release_is_held_and_resumed_and_all_of_it_is_history() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path();
+    assert_eq!(expect(state, 0, &["status"]), "runs       nothing yet\n");
+    expect(state, 1, &["why", "1-20-7"]);
+    expect(state, 1, &["resume", "1-20-7"]);
+    expect(state, 0, &["hold", "1-20-7", "--reason", "breaks \u{1b}[31mred"]);
+    let said = expect(state, 0, &["status"]);
+    assert!(said.contains("held       1-20-7 since ") && said.contains(": breaks "), "{said}");
+    assert!(!said.contains('\u{1b}'), "control characters reach the terminal");
+    let status: Value = serde_json::from_str(&expect(state, 0, &["--json", "status"])).unwrap();
+    assert_eq!(status["held"][0]["release"], "1-20-7");
+    expect(state, 0, &["retry", "1-20-7"]);
+    let events = expect(state, 0, &["why", "1-20-7"]);
+    let whats: Vec<_> = events.lines().filter_map(|line| line.split_whitespace().nth(2)).collect();
+    assert_eq!(whats, ["held", "released"]);
+    assert_eq!(expect(state, 0, &["history"]), events);
+}
+
+#[test]
+fn two_at_once_are_told_so_and_wrong_usage_is_no_verdict() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = History::open(&folder.path().join("history")).unwrap();
+    let said = expect(folder.path(), 2, &["status"]);
+    assert!(said.contains("is in use by another kdistro-rollout\nhelp:  "), "{said}");
+    drop(open);
+    expect(folder.path(), 2, &["why", "1-20"]);
+    std::fs::write(folder.path().join("history"), "no database").unwrap();
+    let said = expect(folder.path(), 2, &["status"]);
+    assert!(said.starts_with("error: cannot use the history: "), "{said}");
+}
