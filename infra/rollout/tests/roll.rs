@@ -8,22 +8,30 @@
 )]
 
 use std::{
+    collections::BTreeSet,
     fs,
     os::unix::fs::symlink,
+    panic::{self, AssertUnwindSafe},
     path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use jiff::Timestamp;
 use kdistro_devcluster::{Cluster, ComponentName, Order, Release, Source, bring, packages};
 use kdistro_rollout::{
-    driver::Devcluster,
+    driver::{Devcluster, Driver, DriverError},
     history::{Event, History, Target, What},
+    plan::Step,
     roll::{Outcome, Roller},
 };
 use kdistro_verify::{check::TrustSource, trust::PublicKey};
 
+/// One cluster at a time: they are to fail for other reasons than a busy machine.
+static TURN: Mutex<()> = Mutex::new(());
+
 /// Clusters and their releases in a folder that ends with them.
 struct Scene {
+    _turn: MutexGuard<'static, ()>,
     folder: tempfile::TempDir,
     node: bool,
     one: Release,
@@ -33,6 +41,7 @@ struct Scene {
 
 impl Scene {
     fn new(node: bool) -> Self {
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = tempfile::tempdir().unwrap();
         let store = kdistro_testbed::releases().unwrap().join("store");
         let key = fs::read_to_string(store.join("keys/release.pub")).unwrap();
@@ -49,7 +58,7 @@ impl Scene {
         };
         let (one, two) = (bring(1), bring(2));
         let debian = if node { packages().unwrap() } else { PathBuf::from("/") };
-        Self { folder, node, one, two, debian }
+        Self { _turn: turn, folder, node, one, two, debian }
     }
 
     fn start(&self) -> Cluster {
@@ -79,6 +88,31 @@ impl Scene {
         Release { name: "1-20-3".to_owned(), digest, folder, ..self.two.clone() }
     }
 
+    /// Rolls out in runs that each die after the next step, before anything is written of it.
+    fn roll_dying(&self, cluster: &Cluster, to: &Release) -> (u32, Vec<Event>) {
+        let releases = [self.one.clone(), self.two.clone(), to.clone()];
+        let place = (self.debian.clone(), self.folder.path());
+        let driver = Devcluster::new(cluster.clone(), releases, place);
+        let mut driver = Dying { driver, done: BTreeSet::new() };
+        let path = self.folder.path().join("dying");
+        let (now, mut deaths) = (|| Timestamp::UNIX_EPOCH, 0);
+        loop {
+            let history = History::open(&path).unwrap();
+            let mut say = |_: &Event| {};
+            let mut roller =
+                Roller { driver: &mut driver, history: &history, now: &now, say: &mut say };
+            let run = panic::catch_unwind(AssertUnwindSafe(|| match roller.resume().unwrap() {
+                Some(outcome) => outcome,
+                None => roller.roll_out(&target(&self.one), &target(to)).unwrap(),
+            }));
+            match run {
+                Err(_) => deaths += 1,
+                Ok(Outcome::Kept) => return (deaths, history.events().unwrap()),
+                Ok(other) => panic!("{other:?}"),
+            }
+        }
+    }
+
     fn roll(&self, cluster: &Cluster, to: &Release) -> (Outcome, Vec<Event>) {
         let releases = [self.one.clone(), self.two.clone(), to.clone()];
         let place = (self.debian.clone(), self.folder.path());
@@ -103,6 +137,40 @@ impl Scene {
             }
         }
         cluster.canary(release).unwrap();
+    }
+}
+
+/// A driver whose process dies after each step, the first time that it is done.
+struct Dying {
+    driver: Devcluster,
+    done: BTreeSet<String>,
+}
+
+impl Driver for Dying {
+    fn steps(&self, from: &Target, to: &Target) -> Result<Vec<Step>, DriverError> {
+        self.driver.steps(from, to)
+    }
+
+    fn carry_out(&mut self, step: Step, to: &Target) -> Result<(), DriverError> {
+        self.driver.carry_out(step, to)?;
+        assert!(!self.done.insert(step.to_string()), "the process dies after {step}");
+        Ok(())
+    }
+
+    fn gate(&self, step: Step) -> Result<(), DriverError> {
+        self.driver.gate(step)
+    }
+
+    fn restore(&mut self, from: &Target, to: &Target) -> Result<(), DriverError> {
+        self.driver.restore(from, to)
+    }
+
+    fn check(&mut self, runs: &Target) -> Result<(), DriverError> {
+        self.driver.check(runs)
+    }
+
+    fn keep(&mut self, runs: &Target) -> Result<(), DriverError> {
+        self.driver.keep(runs)
     }
 }
 
@@ -134,6 +202,18 @@ fn there_and_back(node: bool) {
         Scene::assert_runs(&cluster, &scene.two);
         assert!(whats(&events).ends_with(&[What::Held, What::RolledBack]), "{events:#?}");
     }
+}
+
+#[test]
+fn a_roll_out_that_is_killed_after_every_step_is_gone_on_with() {
+    let scene = Scene::new(false);
+    let cluster = scene.start();
+    let (deaths, events) = scene.roll_dying(&cluster, &scene.two);
+    assert_eq!(deaths, 5, "once after each step");
+    Scene::assert_runs(&cluster, &scene.two);
+    let count = |what| events.iter().filter(|event| event.what == what).count();
+    let found = [What::Began, What::Resumed, What::Step, What::Kept].map(count);
+    assert_eq!(found, [1, 5, 5, 1], "{events:#?}");
 }
 
 #[test]
