@@ -1,4 +1,4 @@
-//! Stores, registries, announcers and signers of Amazon Web Services: the only crate that knows the AWS SDK.
+//! Stores, registries, announcers, queues and signers of Amazon Web Services: the only crate that knows the AWS SDK.
 //!
 //! The traits are those of `kdistro-border`, ordinary functions that wait. One runtime a process drives all connections.
 
@@ -9,6 +9,7 @@ mod kms;
 mod runtime;
 mod s3;
 mod sns;
+mod sqs;
 
 pub use account::{Aws, AwsSettings};
 pub use ecr::{Ecr, EcrSettings};
@@ -19,3 +20,4 @@ pub use s3::{
     headers::{CACHED_BRIEFLY, CACHED_FOR_EVER, Headers},
 };
 pub use sns::SnsAnnouncer;
+pub use sqs::{Fate, Letter, SqsQueue};

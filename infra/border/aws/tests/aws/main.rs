@@ -19,3 +19,4 @@ mod kms;
 mod s3;
 mod s3_faults;
 mod sns;
+mod sqs;

@@ -1,0 +1,141 @@
+//! Takes messages out of a queue of Amazon SQS, such as one that subscribes to a topic.
+
+use std::{fmt, time::Duration};
+
+use aws_sdk_sqs::{Client, types::Message};
+use tokio::{runtime::Handle, task::JoinHandle, time::sleep};
+
+use crate::{account::Aws, error::AwsError};
+
+/// The longest that SQS waits for a message.
+///
+/// Source: Amazon SQS, `ReceiveMessage`, "`WaitTimeSeconds`".
+const LONGEST_WAIT: Duration = Duration::from_secs(20);
+/// How long nobody else gets a message after somebody who worked on it was lost.
+const VISIBILITY: Duration = Duration::from_mins(1);
+
+/// A queue, of which one message at a time is taken.
+///
+/// As long as somebody works on a message nobody else gets it. One that was left comes again, until the queue's redrive
+/// policy, where it has one, puts it to the dead letters.
+#[derive(Clone)]
+pub struct SqsQueue {
+    aws: Aws,
+    client: Client,
+    url: String,
+    visibility: Duration,
+}
+
+/// A message of a queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Letter {
+    /// What SQS calls it.
+    pub id: String,
+    /// What was sent.
+    pub body: String,
+}
+
+/// What becomes of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is dealt with and deleted.
+    Deleted,
+    /// It comes again.
+    Left,
+}
+
+/// Keeps a message from others; dropped, it does so no longer.
+struct Keeping(JoinHandle<()>);
+
+impl Drop for Keeping {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl SqsQueue {
+    /// Takes the URL of a queue. Nothing is asked of it yet.
+    pub fn new(aws: &Aws, url: impl Into<String>) -> Self {
+        let client = Client::new(aws.config());
+        Self { aws: aws.clone(), client, url: url.into(), visibility: VISIBILITY }
+    }
+
+    /// Lets others have a message, whose worker was lost, after this time in whole seconds; a minute by default.
+    #[must_use]
+    pub fn with_visibility(mut self, visibility: Duration) -> Self {
+        self.visibility = visibility;
+        self
+    }
+
+    /// Waits for a message, at most as long as `patience`, and works on it; returns how many there were.
+    ///
+    /// Fails also where a message that was dealt with cannot be deleted: it comes again.
+    pub fn receive(
+        &self,
+        patience: Duration,
+        work: &mut dyn FnMut(&Letter) -> Fate,
+    ) -> Result<usize, AwsError> {
+        let Some(message) = self.aws.wait(self.next(patience))? else { return Ok(0) };
+        let letter = Letter {
+            id: message.message_id.unwrap_or_default(),
+            body: message.body.unwrap_or_default(),
+        };
+        let receipt = message.receipt_handle.unwrap_or_default();
+        let keeping = self.keep(receipt.clone());
+        let fate = work(&letter);
+        drop(keeping);
+        if fate == Fate::Deleted {
+            self.aws.wait(self.delete(&receipt))?;
+        }
+        Ok(1)
+    }
+
+    async fn next(&self, patience: Duration) -> Result<Option<Message>, AwsError> {
+        let request = self
+            .client
+            .receive_message()
+            .queue_url(&self.url)
+            .max_number_of_messages(1)
+            .visibility_timeout(seconds(self.visibility))
+            .wait_time_seconds(seconds(patience.min(LONGEST_WAIT)));
+        let answer = request.send().await.map_err(|error| AwsError::of(self.target(), &error))?;
+        Ok(answer.messages.unwrap_or_default().into_iter().next())
+    }
+
+    async fn delete(&self, receipt: &str) -> Result<(), AwsError> {
+        let request = self.client.delete_message().queue_url(&self.url).receipt_handle(receipt);
+        request.send().await.map_err(|error| AwsError::of(self.target(), &error))?;
+        Ok(())
+    }
+
+    /// Begins to keep a message from others.
+    fn keep(&self, receipt: String) -> Keeping {
+        let request = self.client.change_message_visibility().queue_url(&self.url);
+        let request = request.receipt_handle(receipt).visibility_timeout(seconds(self.visibility));
+        let pause = self.visibility / 3;
+        let keep = async move {
+            loop {
+                sleep(pause).await;
+                // One that fails is followed by another before the time is over. If all do, somebody else gets the
+                // message too, which must do no harm anyway: SQS delivers at least once.
+                let _ = request.clone().send().await;
+            }
+        };
+        Keeping(self.aws.wait(async { Handle::current() }).spawn(keep))
+    }
+
+    fn target(&self) -> String {
+        format!("queue `{}`", self.url)
+    }
+}
+
+fn seconds(time: Duration) -> i32 {
+    i32::try_from(time.as_secs()).unwrap_or(i32::MAX)
+}
+
+/// Shows which queue, never as whom.
+impl fmt::Debug for SqsQueue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqsQueue").field("url", &self.url).finish_non_exhaustive()
+    }
+}
