@@ -1,10 +1,15 @@
 //! Decides what a subscriber runs next: verification under its own policy, then a pure choice.
+//!
+//! [`Publication::look`] proves the channel's index, [`candidate`] names the release that could be next,
+//! [`Publication::release`] proves that one, and [`choose`] says what is done.
 
+mod choice;
 pub mod demand;
 mod refused;
 mod seen;
 mod verified;
 
+pub use choice::{Decision, Facts, Held, Situation, candidate, choose};
 pub use refused::Refused;
 pub use seen::Seen;
 pub use verified::{Publication, VerifiedChannel, VerifiedRelease};

@@ -14,7 +14,7 @@ use kdistro_verify::{
 use serde::de::IgnoredAny;
 
 use super::verified::{SMALL, VerifiedRelease};
-use crate::policy::Attestation;
+use crate::policy::{Attestation, Policy};
 
 /// Something that must hold of a release that is authentic. It reads what it needs from the store.
 pub trait Demand {
@@ -23,6 +23,18 @@ pub trait Demand {
 
     /// Judges a release.
     fn judge(&self, release: &VerifiedRelease, place: &Place<'_>) -> Result<(), Unmet>;
+}
+
+/// Lists what a policy demands of a release, for a cluster on which `running` runs.
+pub fn demands(policy: &Policy, running: Option<&ReleaseRef>) -> Vec<Box<dyn Demand>> {
+    let mut demands: Vec<Box<dyn Demand>> = Vec::new();
+    if let Some(running) = running {
+        demands.push(Box::new(NotOlderThan(running.clone())));
+    }
+    for attestation in &policy.required_attestations {
+        demands.push(Box::new(Attested(attestation.clone())));
+    }
+    demands
 }
 
 /// Where a release lies and whom to believe.

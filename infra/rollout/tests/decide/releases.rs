@@ -6,9 +6,9 @@ use kdistro_formats::{Digest, layout, release::ReleaseRef};
 use kdistro_rollout::{
     decide::{
         Publication, Refused, VerifiedRelease,
-        demand::{Attested, Demand, NotOlderThan},
+        demand::{Attested, Demand, NotOlderThan, demands},
     },
-    policy::Attestation,
+    policy::{Attestation, Policy},
 };
 use kdistro_verify::check::Outcome;
 
@@ -208,4 +208,18 @@ fn attestations_that_are_demanded_must_be_there_and_about_the_release() {
     let other = kdistro_formats::canonical::to_vec(&other).unwrap();
     publisher.write(&format!("{folder}/rebuild.sigstore.json"), other);
     refused(take(&reader, &publisher, 3, &demand(in_file("rebuild.sigstore.json"))));
+}
+
+#[test]
+fn a_policy_demands_what_it_names_and_no_downgrade_in_any_case() {
+    let publisher = Publisher::with_releases();
+    let reader = Watched::new(&publisher);
+    let mut policy = Policy::default();
+    let newer = ReleaseRef { number: 4, digest: Digest::from_bytes([1; 32]) };
+    assert!(demands(&policy, None).is_empty());
+    let (_, text) = refused(take(&reader, &publisher, 3, &demands(&policy, Some(&newer))));
+    assert!(text.contains("`no downgrade`: 4 runs, which is newer"), "{text}");
+    policy.required_attestations = vec![Attestation::File("gate.sigstore.json".to_owned())];
+    let (_, text) = refused(take(&reader, &publisher, 3, &demands(&policy, None)));
+    assert!(text.contains("`attested by gate.sigstore.json`"), "{text}");
 }
