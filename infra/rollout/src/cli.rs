@@ -8,6 +8,8 @@ use kdistro_formats::ReleaseName;
 
 const EXAMPLES: &str = "\
 Examples:
+  Look once, say what was decided, and roll out what is to be:
+    kdistro-rollout once --config rollout.yaml
   What happened, and why a release does not run:
     kdistro-rollout history
     kdistro-rollout why 1-20-7
@@ -17,7 +19,7 @@ Examples:
 
 Exit codes:
   0  done
-  1  there is nothing to say of the release
+  1  nothing is known of the release; it failed and the one before runs again; the index or a release is forged
   2  could not: the history is in use or unreadable, wrong usage";
 
 /// For subscribers: rolls verified releases out to a cluster, and back when they fail.
@@ -42,6 +44,23 @@ pub(crate) struct Cli {
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
+    /// Look once: go on with what is under way, decide, and roll out what is to be
+    Once {
+        /// The subscriber's file
+        #[arg(long, value_name = "FILE", default_value = "rollout.yaml")]
+        config: PathBuf,
+    },
+    /// Look again and again, as often as the subscriber's file says
+    Run {
+        /// The subscriber's file
+        #[arg(long, value_name = "FILE", default_value = "rollout.yaml")]
+        config: PathBuf,
+    },
+    /// Say that a release may be rolled out, where the policy asks somebody
+    Approve {
+        /// The release
+        release: ReleaseName,
+    },
     /// Say what runs, what is under way, and what is held
     Status,
     /// List everything that happened
@@ -51,19 +70,19 @@ pub(crate) enum Command {
         /// The release
         release: ReleaseName,
     },
-    /// Do not roll a release out by itself
+    /// Do not roll a release out by itself; without one, none at all
     Hold {
         /// The release
-        release: ReleaseName,
+        release: Option<ReleaseName>,
         /// Why
         #[arg(long)]
         reason: String,
     },
-    /// Let a release that is held be rolled out again
+    /// Let a release that is held be rolled out again; without one, all that are not held themselves
     #[command(visible_alias = "retry")]
     Resume {
         /// The release
-        release: ReleaseName,
+        release: Option<ReleaseName>,
     },
     /// Write a completion script
     Completions {

@@ -9,7 +9,7 @@ use kdistro_formats::{Digest, ReleaseName, release::ReleaseRef};
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition, TableError};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::plan::Step;
+use crate::{decide::Seen, plan::Step};
 
 /// Everything that happened, in its order.
 const EVENTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("events");
@@ -20,6 +20,9 @@ const FACTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("facts");
 const RUNNING: &str = "running";
 const UNDER_WAY: &str = "under-way";
 const HELD: &str = "held";
+const SEEN: &str = "seen";
+const PAUSED: &str = "paused";
+const APPROVED: &str = "approved";
 
 /// A history that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +74,10 @@ pub enum What {
     Released,
     /// A run began that found a roll-out under way.
     Resumed,
+    /// Something was decided of it that was not decided before.
+    Decided,
+    /// Somebody approved it.
+    Approved,
 }
 
 impl fmt::Display for What {
@@ -84,6 +91,8 @@ impl fmt::Display for What {
             Self::Held => "held",
             Self::Released => "released",
             Self::Resumed => "resumed",
+            Self::Decided => "decided",
+            Self::Approved => "approved",
         })
     }
 }
@@ -189,9 +198,48 @@ impl History {
         Ok(self.fact(HELD)?.unwrap_or_default())
     }
 
+    /// What was seen of the channel last.
+    pub fn seen(&self) -> Result<Option<Seen>, HistoryError> {
+        self.fact(SEEN)
+    }
+
+    /// Why nothing is rolled out for now, where somebody said so.
+    pub fn paused(&self) -> Result<Option<String>, HistoryError> {
+        self.fact(PAUSED)
+    }
+
+    /// The releases that somebody approved.
+    pub fn approved(&self) -> Result<Vec<ReleaseRef>, HistoryError> {
+        Ok(self.fact(APPROVED)?.unwrap_or_default())
+    }
+
+    /// Keeps what was seen of the channel.
+    pub fn see(&self, seen: &Seen) -> Result<(), HistoryError> {
+        self.keep(SEEN, Some(serde_json::to_vec(seen)?))
+    }
+
+    /// Says why nothing is rolled out for now, or that all may go on.
+    pub fn pause(&self, why: Option<&str>) -> Result<(), HistoryError> {
+        self.keep(PAUSED, why.map(serde_json::to_vec).transpose()?)
+    }
+
+    fn keep(&self, name: &str, bytes: Option<Vec<u8>>) -> Result<(), HistoryError> {
+        let transaction = self.database.begin_write().map_err(redb::Error::from)?;
+        {
+            let mut facts = transaction.open_table(FACTS).map_err(redb::Error::from)?;
+            match bytes {
+                Some(bytes) => facts.insert(name, bytes.as_slice()),
+                None => facts.remove(name),
+            }
+            .map_err(redb::Error::from)?;
+        }
+        transaction.commit().map_err(redb::Error::from)?;
+        Ok(())
+    }
+
     /// Writes down what happened and what is so from now on, both or neither.
     pub fn write(&self, event: &Event, change: &Change<'_>) -> Result<(), HistoryError> {
-        let held = self.held()?;
+        let (held, mut approved) = (self.held()?, self.approved()?);
         let transaction = self.database.begin_write().map_err(redb::Error::from)?;
         {
             let mut events = transaction.open_table(EVENTS).map_err(redb::Error::from)?;
@@ -220,6 +268,11 @@ impl History {
                     let others = held.iter().filter(|other| other.release != one.release);
                     let all: Vec<_> = others.chain([*one]).collect();
                     put(HELD, Some(serde_json::to_vec(&all)?))?;
+                }
+                Change::Approve(release) => {
+                    approved.retain(|other| other.number != release.number);
+                    approved.push((*release).clone());
+                    put(APPROVED, Some(serde_json::to_vec(&approved)?))?;
                 }
                 Change::Release(name) => {
                     let others: Vec<_> =
@@ -257,6 +310,8 @@ pub enum Change<'a> {
     Hold(&'a Held),
     /// A release is held no more.
     Release(&'a ReleaseName),
+    /// A release is approved.
+    Approve(&'a ReleaseRef),
 }
 
 #[cfg(test)]

@@ -1,14 +1,18 @@
 //! `kdistro-rollout`: shows and steers what happens to a subscriber's cluster.
 //!
-//! Exit codes: 0 done, 1 nothing is known of the release, 2 could not.
+//! Exit codes: 0 done; 1 nothing is known of the release, it failed and the one before runs again, or something is forged;
+//! 2 could not.
 
 mod cli;
 
 use std::{
+    env,
     fmt::Write as _,
     fs,
     io::{self, Write},
+    path::Path,
     process::ExitCode,
+    thread,
 };
 
 use clap::{CommandFactory, Parser};
@@ -17,7 +21,13 @@ use kdistro_formats::{
     ReleaseName,
     terminal::{printable, printable_json, printable_lines},
 };
-use kdistro_rollout::history::{Change, Direction, Event, Held, History, What};
+use kdistro_rollout::{
+    decide::Decision,
+    history::{Change, Direction, Event, Held, History, What},
+    once::{Looked, Once, OnceError},
+    policy::Subscriber,
+    roll::Outcome,
+};
 use kdistro_verify::check::chain;
 use serde::Serialize;
 use serde_json::json;
@@ -31,9 +41,13 @@ fn main() -> ExitCode {
     match run(&cli) {
         Ok(code) => code,
         Err(error) => {
+            let refused = match error.downcast_ref::<OnceError>() {
+                Some(OnceError::Refused(refused)) => refused.outcome().exit_code(),
+                _ => 2,
+            };
             // When even this cannot be written, the exit code still says it.
             let _ = writeln!(io::stderr(), "error: {}", printable_lines(&chain(&*error)));
-            ExitCode::from(2)
+            ExitCode::from(refused)
         }
     }
 }
@@ -47,15 +61,100 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     fs::create_dir_all(&cli.state).map_err(|error| format!("{}: {error}", cli.state.display()))?;
-    let history = History::open(&cli.state.join("history"))?;
+    if let Command::Run { config } = &cli.command {
+        return run_on(cli, config);
+    }
+    let history = open(cli)?;
     match &cli.command {
+        Command::Once { config } => return once(cli, &history, config).map(code),
+        Command::Approve { release } => return approve(&history, release),
         Command::Status => status(cli, &history)?,
         Command::History => list(cli, &history.events()?)?,
         Command::Why { release } => return why(cli, &history, release),
-        Command::Hold { release, reason } => hold(&history, release, reason)?,
-        Command::Resume { release } => return resume(&history, release),
-        Command::Completions { .. } => {}
+        Command::Hold { release: None, reason } => history.pause(Some(reason))?,
+        Command::Hold { release: Some(release), reason } => hold(&history, release, reason)?,
+        Command::Resume { release: None } => history.pause(None)?,
+        Command::Resume { release: Some(release) } => return resume(&history, release),
+        Command::Run { .. } | Command::Completions { .. } => {}
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Looks once, and says what came of it.
+fn once(cli: &Cli, history: &History, config: &Path) -> Result<Looked, Failure> {
+    let bytes = fs::read(config).map_err(|error| format!("{}: {error}", config.display()))?;
+    let subscriber = Subscriber::read(config, &bytes)?;
+    let mut say = |event: &Event| {
+        let Event { at, release, what, text } = event;
+        // Progress that cannot be shown hinders nothing.
+        let _ = writeln!(io::stderr(), "{at}  {release}  {what}: {}", printable(text));
+    };
+    let mut once = Once {
+        subscriber: &subscriber,
+        history,
+        now: &now,
+        say: &mut say,
+        proxy: proxy(),
+        heard: Vec::new(),
+    };
+    let looked = once.run()?;
+    let (outcome, release, why) = match &looked {
+        Looked::Rolled(name, Outcome::Kept) => {
+            ("kept", Some(name.to_string()), format!("{name} runs"))
+        }
+        Looked::Rolled(name, Outcome::RolledBack(why)) => {
+            let text = format!("{name} failed and is held, the release before runs again: {why}");
+            ("rolled-back", Some(name.to_string()), text)
+        }
+        Looked::Decided(decision) => ("decided", None, decision.why().to_owned()),
+    };
+    if cli.json {
+        print_json(&json!({"outcome": outcome, "release": release, "why": why}))?;
+    } else {
+        print(&format!("{why}\n"))?;
+    }
+    Ok(looked)
+}
+
+fn code(looked: Looked) -> ExitCode {
+    match looked {
+        Looked::Rolled(_, Outcome::RolledBack(_)) | Looked::Decided(Decision::Alarm { .. }) => {
+            ExitCode::from(1)
+        }
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+fn open(cli: &Cli) -> Result<History, Failure> {
+    Ok(History::open(&cli.state.join("history"))?)
+}
+
+/// Looks again and again. What fails is said, and tried again at the next look. Between looks the history is closed, so
+/// that others can ask it.
+fn run_on(cli: &Cli, config: &Path) -> Result<ExitCode, Failure> {
+    loop {
+        let bytes = fs::read(config).map_err(|error| format!("{}: {error}", config.display()))?;
+        let pause = Subscriber::read(config, &bytes)?.hear.poll.as_duration();
+        if let Err(error) = open(cli).and_then(|history| once(cli, &history, config)) {
+            let _ = writeln!(io::stderr(), "error: {}", printable_lines(&chain(&*error)));
+        }
+        thread::sleep(pause.unsigned_abs());
+    }
+}
+
+fn approve(history: &History, release: &ReleaseName) -> Result<ExitCode, Failure> {
+    let seen = history.seen()?;
+    let offered = seen.iter().flat_map(|seen| &seen.index.status.releases);
+    let Some(found) = offered.clone().find(|one| one.number == release.number) else {
+        let _ = writeln!(
+            io::stderr(),
+            "the channel did not offer release {release} when it was looked at last"
+        );
+        return Ok(ExitCode::from(1));
+    };
+    let text = format!("manifest {}", found.digest);
+    let event = Event { at: now(), release: release.clone(), what: What::Approved, text };
+    history.write(&event, &Change::Approve(found))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -120,6 +219,12 @@ fn resume(history: &History, release: &ReleaseName) -> Result<ExitCode, Failure>
     let event = Event { at: now(), release: release.clone(), what: What::Released, text };
     history.write(&event, &Change::Release(release))?;
     Ok(ExitCode::SUCCESS)
+}
+
+#[expect(clippy::disallowed_methods, reason = "only main.rs reads the environment")]
+fn proxy() -> Option<String> {
+    let read = |name| env::var(name).ok().filter(|value| !value.is_empty());
+    read("HTTPS_PROXY").or_else(|| read("https_proxy"))
 }
 
 /// The time; everything else is given it.

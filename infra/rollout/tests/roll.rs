@@ -13,6 +13,7 @@ use std::{
     os::unix::fs::symlink,
     panic::{self, AssertUnwindSafe},
     path::{Path, PathBuf},
+    process::Command,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -180,6 +181,11 @@ impl Drop for Scene {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "the program is tested")]
+fn program() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_kdistro-rollout"))
+}
+
 fn target(release: &Release) -> Target {
     Target { name: release.name.parse().unwrap(), digest: release.digest }
 }
@@ -214,6 +220,54 @@ fn a_roll_out_that_is_killed_after_every_step_is_gone_on_with() {
     let count = |what| events.iter().filter(|event| event.what == what).count();
     let found = [What::Began, What::Resumed, What::Step, What::Kept].map(count);
     assert_eq!(found, [1, 5, 5, 1], "{events:#?}");
+}
+
+#[test]
+fn the_program_looks_decides_and_rolls_out() {
+    let scene = Scene::new(false);
+    let cluster = scene.start();
+    let folder = scene.folder.path();
+    let store = kdistro_testbed::releases().unwrap().join("store");
+    let (store, home) = (store.display(), folder.display());
+    let config = folder.join("rollout.yaml");
+    let write = |more: &str| {
+        let text = format!(
+            "cluster: dev\nstore: {store}\nkey: {store}/keys/release.pub\nenvironment: local\nchannel: \"1-20\"\n\
+             driver: {{devcluster: {{name: dev, home: {home}}}}}\nstate: {home}/state\n{more}"
+        );
+        fs::write(&config, text).unwrap();
+    };
+    let run = |code: i32, arguments: &[&str]| {
+        let mut command = program();
+        command.arg("--state").arg(folder.join("state")).args(arguments);
+        if arguments == ["once"] {
+            command.arg("--config").arg(&config);
+        }
+        let output = command.output().unwrap();
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+        said
+    };
+    write("policy: {approval: manual}\n");
+    let said = run(0, &["once"]);
+    assert!(
+        said.starts_with("1-20-2 is verified, and waits for somebody to approve it\n"),
+        "{said}"
+    );
+    Scene::assert_runs(&cluster, &scene.one);
+    run(0, &["approve", "1-20-2"]);
+    run(0, &["hold", "--reason", "holidays"]);
+    assert!(run(0, &["once"]).contains("roll-outs are paused: holidays"));
+    run(0, &["resume"]);
+    let said = run(0, &["once"]);
+    assert!(said.starts_with("1-20-2 runs\n"), "{said}");
+    Scene::assert_runs(&cluster, &scene.two);
+    assert!(run(0, &["once"]).starts_with("1-20-2 runs, which is the newest of channel 1-20\n"));
+    assert!(run(0, &["status"]).starts_with("runs       1-20-2\n"));
+    let why = run(0, &["why", "1-20-2"]);
+    for what in ["decided", "approved", "began", "step", "kept"] {
+        assert!(why.lines().any(|line| line.split_whitespace().nth(2) == Some(what)), "{why}");
+    }
 }
 
 #[test]

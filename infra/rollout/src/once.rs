@@ -1,0 +1,272 @@
+//! One look: goes on with what is under way, reads the channel's index, decides, and rolls out what is to be.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use jiff::Timestamp;
+use kdistro_devcluster::{Cluster, DevclusterError, Source, bring, packages};
+use kdistro_formats::{ReleaseName, announcement::Severity, layout, release::ReleaseRef};
+use kdistro_verify::{
+    check::TrustSource,
+    store::{self, LocateError, Reader},
+    trust::{PublicKey, TrustError},
+};
+
+use crate::{
+    decide::{
+        Decision, Facts, Held, Publication, Refused, Situation, VerifiedChannel, VerifiedRelease,
+        candidate, choose,
+        demand::{Attested, Demand, NotOlderThan},
+    },
+    driver::{Devcluster, Driver, Exec},
+    history::{Change, Event, History, HistoryError, Target, What},
+    policy::{RollOutBy, Subscriber},
+    roll::{Outcome, RollError, Roller},
+};
+
+/// What one look came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Looked {
+    /// A roll-out came to its end.
+    Rolled(ReleaseName, Outcome),
+    /// Nothing was rolled out.
+    Decided(Decision),
+}
+
+/// A look that came to no end.
+#[derive(Debug, thiserror::Error)]
+pub enum OnceError {
+    /// The index or the release cannot be believed, or not be read.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// The history cannot be used.
+    #[error(transparent)]
+    History(#[from] HistoryError),
+    /// A roll-out did not come to its end.
+    #[error(transparent)]
+    Roll(#[from] RollError),
+    /// The cluster cannot be used, or a release not be brought to it.
+    #[error(transparent)]
+    Cluster(#[from] DevclusterError),
+    /// The store's address is none.
+    #[error(transparent)]
+    Store(#[from] LocateError),
+    /// A file that the subscriber names cannot be read.
+    #[error("cannot read {}", file.display())]
+    File {
+        /// The file.
+        file: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The key is none.
+    #[error("{}", file.display())]
+    Key {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong.
+        source: TrustError,
+    },
+    /// A way to roll out that this program does not know yet.
+    #[error(
+        "`driver.gitops` is not known to this version\nhelp:  let `driver.exec` run a command that writes the commit"
+    )]
+    Gitops,
+}
+
+/// A subscriber's cluster, its history, and the outside.
+pub struct Once<'a> {
+    /// The subscriber's file.
+    pub subscriber: &'a Subscriber,
+    /// What happened to the cluster.
+    pub history: &'a History,
+    /// Tells the time.
+    pub now: &'a dyn Fn() -> Timestamp,
+    /// Is told of each event.
+    pub say: &'a mut dyn FnMut(&Event),
+    /// A proxy for https.
+    pub proxy: Option<String>,
+    /// What was heard of how urgent releases are.
+    pub heard: Vec<(u32, Severity)>,
+}
+
+impl Once<'_> {
+    /// Looks once.
+    pub fn run(&mut self) -> Result<Looked, OnceError> {
+        let trust = self.trust()?;
+        if let Some(under_way) = self.history.under_way()? {
+            let release = under_way.to.name.clone();
+            let mut driver = self.driver(&[&under_way.from, &under_way.to], &trust)?;
+            if let Some(outcome) = self.roller(&mut *driver).resume()? {
+                return Ok(Looked::Rolled(release, outcome));
+            }
+        }
+        let store = self.subscriber.store.as_str();
+        let reader = store::open(store, self.proxy.as_deref())?;
+        let decided = self.decide(&*reader, &trust)?;
+        let Decision::RollOut { release, .. } = &decided else {
+            return Ok(Looked::Decided(decided));
+        };
+        let to = self.target(release);
+        let Some(from) = self.running()? else {
+            // Nothing ran that could be gone back to: a command is all that begins from nothing.
+            let mut driver = self.driver(&[&to], &trust)?;
+            let outcome = self.roller(&mut *driver).roll_out(&to, &to)?;
+            return Ok(Looked::Rolled(to.name, outcome));
+        };
+        let mut driver = self.driver(&[&from, &to], &trust)?;
+        let outcome = self.roller(&mut *driver).roll_out(&from, &to)?;
+        Ok(Looked::Rolled(to.name, outcome))
+    }
+
+    fn roller<'b>(&'b mut self, driver: &'b mut dyn Driver) -> Roller<'b> {
+        Roller { driver, history: self.history, now: self.now, say: self.say }
+    }
+
+    fn trust(&self) -> Result<TrustSource, OnceError> {
+        let read = |file: &Path| {
+            fs::read(file).map_err(|source| OnceError::File { file: file.to_owned(), source })
+        };
+        let file = &self.subscriber.key;
+        let key = PublicKey::from_pem(&String::from_utf8_lossy(&read(file)?))
+            .map_err(|source| OnceError::Key { file: file.clone(), source })?;
+        let root = self.subscriber.trusted_root.as_deref().map(read).transpose()?;
+        Ok(TrustSource { key, trusted_root: root })
+    }
+
+    fn target(&self, release: &ReleaseRef) -> Target {
+        let channel = self.subscriber.channel.clone();
+        Target { name: ReleaseName { channel, number: release.number }, digest: release.digest }
+    }
+
+    /// What the cluster runs: as the history says, else as the cluster does.
+    fn running(&self) -> Result<Option<Target>, OnceError> {
+        if let Some(running) = self.history.running()? {
+            return Ok(Some(running));
+        }
+        let RollOutBy::Devcluster(place) = &self.subscriber.driver else { return Ok(None) };
+        let cluster = Cluster::open(&place.home, &place.name)?;
+        let release = &cluster.state().release;
+        let name = release.name.parse().ok();
+        Ok(name.map(|name| Target { name, digest: release.digest }))
+    }
+
+    /// Who rolls out, with the releases at hand that it goes between.
+    fn driver(
+        &self,
+        targets: &[&Target],
+        trust: &TrustSource,
+    ) -> Result<Box<dyn Driver>, OnceError> {
+        let store = &self.subscriber.store;
+        match &self.subscriber.driver {
+            RollOutBy::Exec(exec) => Ok(Box::new(Exec::new(exec.command.clone(), store.clone()))),
+            RollOutBy::Gitops(_) => Err(OnceError::Gitops),
+            RollOutBy::Devcluster(place) => {
+                let cluster = Cluster::open(&place.home, &place.name)?;
+                let node = cluster.state().node;
+                let mut releases = vec![cluster.state().release.clone()];
+                for target in targets {
+                    if releases.iter().any(|release| release.digest == target.digest) {
+                        continue;
+                    }
+                    let manifest = layout::manifest(&target.name);
+                    let source = Source {
+                        manifest: format!("{}/{manifest}", store.trim_end_matches('/')),
+                        store: None,
+                        trust: trust.clone(),
+                        proxy: self.proxy.clone(),
+                    };
+                    let folder = place.home.join("releases");
+                    releases.push(bring(&source, (&folder, node), &mut |_| {})?);
+                }
+                let debian = if node { packages()? } else { PathBuf::from("/") };
+                let state = self.subscriber.state.as_path();
+                Ok(Box::new(Devcluster::new(cluster, releases, (debian, state))))
+            }
+        }
+    }
+
+    /// Proves the index and the release that could be next, and chooses.
+    fn decide(&mut self, reader: &dyn Reader, trust: &TrustSource) -> Result<Decision, OnceError> {
+        let Subscriber { environment, channel, policy, wave, .. } = self.subscriber;
+        let publication = Publication { reader, source: trust, environment, channel };
+        let seen = publication.look(self.history.seen()?.as_ref())?;
+        self.history.see(&seen.seen())?;
+        let running = self.running()?.map(|running| running.reference());
+        let held = self.held()?;
+        let next = candidate(&seen.index, running.as_ref(), &held);
+        let release = next
+            .map(|next| self.prove(&publication, (&seen, next), running.as_ref()))
+            .transpose()?;
+        let facts = release.map(|release| {
+            let number = release.name.number;
+            let heard = self.heard.iter().filter(|(heard, _)| *heard == number);
+            Facts::of(&release, heard.map(|(_, severity)| *severity).max(), None)
+        });
+        let (approved, paused) = (self.history.approved()?, self.history.paused()?);
+        let decision = choose(&Situation {
+            channel,
+            index: &seen.index,
+            running: running.as_ref(),
+            held: &held,
+            approved: &approved,
+            paused: paused.as_deref(),
+            facts: facts.as_ref(),
+            policy,
+            wave: *wave,
+            now: (self.now)(),
+        });
+        self.note(&decision, running.as_ref(), facts.as_ref())?;
+        Ok(decision)
+    }
+
+    fn prove(
+        &self,
+        publication: &Publication<'_>,
+        (seen, next): (&VerifiedChannel, &ReleaseRef),
+        running: Option<&ReleaseRef>,
+    ) -> Result<VerifiedRelease, OnceError> {
+        let mut demands: Vec<Box<dyn Demand>> = Vec::new();
+        if let Some(running) = running {
+            demands.push(Box::new(NotOlderThan(running.clone())));
+        }
+        for attestation in &self.subscriber.policy.required_attestations {
+            demands.push(Box::new(Attested(attestation.clone())));
+        }
+        Ok(publication.release(seen, next.number, &demands)?)
+    }
+
+    fn held(&self) -> Result<Vec<Held>, OnceError> {
+        let channel = &self.subscriber.channel;
+        let held = self.history.held()?.into_iter();
+        let held = held.filter(|held| held.release.channel == *channel);
+        Ok(held.map(|held| Held { number: held.release.number, reason: held.why }).collect())
+    }
+
+    /// Writes down what was decided, unless that was decided last time too.
+    fn note(
+        &mut self,
+        decision: &Decision,
+        running: Option<&ReleaseRef>,
+        facts: Option<&Facts>,
+    ) -> Result<(), OnceError> {
+        let about = facts.map(|facts| &facts.release).or(running);
+        let Some(about) = about else { return Ok(()) };
+        let event = Event {
+            at: (self.now)(),
+            release: self.target(about).name,
+            what: What::Decided,
+            text: decision.why().to_owned(),
+        };
+        let mut before = self.history.events()?.into_iter().rev();
+        let last = before.find(|other| other.what == What::Decided);
+        if last.is_some_and(|last| last.release == event.release && last.text == event.text) {
+            return Ok(());
+        }
+        self.history.write(&event, &Change::Nothing)?;
+        (self.say)(&event);
+        Ok(())
+    }
+}
