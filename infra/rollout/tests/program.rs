@@ -7,7 +7,7 @@ use std::{
     process::{Command, Output},
 };
 
-use kdistro_rollout::history::History;
+use kdistro_rollout::{history::History, policy::Subscriber};
 use serde_json::Value;
 
 #[expect(clippy::disallowed_methods, reason = "the program is tested")]
@@ -54,4 +54,15 @@ fn two_at_once_are_told_so_and_wrong_usage_is_no_verdict() {
     std::fs::write(folder.path().join("history"), "no database").unwrap();
     let said = expect(folder.path(), 2, &["status"]);
     assert!(said.starts_with("error: cannot use the history: "), "{said}");
+}
+
+#[test]
+fn the_example_of_the_readme_is_a_subscribers_file() {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
+    let readme = std::fs::read_to_string(readme).unwrap();
+    let (_, example) = readme.split_once("```yaml\ncluster: dev ").unwrap();
+    let (example, _) = example.split_once("```").unwrap();
+    let text = format!("cluster: dev {example}");
+    let subscriber = Subscriber::read(Path::new("/x/rollout.yaml"), text.as_bytes()).unwrap();
+    assert_eq!(subscriber.key, Path::new("/x/release.pub"));
 }
