@@ -14,6 +14,8 @@
 pub mod folder;
 pub mod http;
 pub mod message;
+#[cfg(feature = "aws")]
+pub mod queue;
 pub mod sns;
 pub mod webhook;
 
