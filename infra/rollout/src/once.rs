@@ -17,8 +17,7 @@ use kdistro_verify::{
 use crate::{
     decide::{
         Decision, Facts, Held, Publication, Refused, Situation, VerifiedChannel, VerifiedRelease,
-        candidate, choose,
-        demand::{Attested, Demand, NotOlderThan},
+        candidate, choose, demand::demands,
     },
     driver::{Devcluster, Driver, Exec},
     history::{Change, Event, History, HistoryError, Target, What},
@@ -228,13 +227,7 @@ impl Once<'_> {
         (seen, next): (&VerifiedChannel, &ReleaseRef),
         running: Option<&ReleaseRef>,
     ) -> Result<VerifiedRelease, OnceError> {
-        let mut demands: Vec<Box<dyn Demand>> = Vec::new();
-        if let Some(running) = running {
-            demands.push(Box::new(NotOlderThan(running.clone())));
-        }
-        for attestation in &self.subscriber.policy.required_attestations {
-            demands.push(Box::new(Attested(attestation.clone())));
-        }
+        let demands = demands(&self.subscriber.policy, running);
         Ok(publication.release(seen, next.number, &demands)?)
     }
 
