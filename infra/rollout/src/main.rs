@@ -66,7 +66,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
     }
     let history = open(cli)?;
     match &cli.command {
-        Command::Once { config } => return once(cli, &history, config).map(code),
+        Command::Once { config } => return once(cli, &history, config).map(|looked| code(&looked)),
         Command::Approve { release } => return approve(&history, release),
         Command::Status => status(cli, &history)?,
         Command::History => list(cli, &history.events()?)?,
@@ -116,7 +116,7 @@ fn once(cli: &Cli, history: &History, config: &Path) -> Result<Looked, Failure> 
     Ok(looked)
 }
 
-fn code(looked: Looked) -> ExitCode {
+fn code(looked: &Looked) -> ExitCode {
     match looked {
         Looked::Rolled(_, Outcome::RolledBack(_)) | Looked::Decided(Decision::Alarm { .. }) => {
             ExitCode::from(1)
