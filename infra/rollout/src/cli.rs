@@ -50,7 +50,7 @@ pub(crate) enum Command {
         #[arg(long, value_name = "FILE", default_value = "rollout.yaml")]
         config: PathBuf,
     },
-    /// Look again and again, as often as the subscriber's file says
+    /// Listen, and look whenever something is heard, and as often as the subscriber's file says
     Run {
         /// The subscriber's file
         #[arg(long, value_name = "FILE", default_value = "rollout.yaml")]

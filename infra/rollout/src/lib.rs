@@ -9,6 +9,7 @@
 pub mod decide;
 pub mod driver;
 pub mod history;
+pub mod listen;
 pub mod once;
 pub mod plan;
 pub mod policy;

@@ -12,7 +12,6 @@ use std::{
     io::{self, Write},
     path::Path,
     process::ExitCode,
-    thread,
 };
 
 use clap::{CommandFactory, Parser};
@@ -24,8 +23,10 @@ use kdistro_formats::{
 use kdistro_rollout::{
     decide::Decision,
     history::{Change, Direction, Event, Held, History, What},
+    listen::Listening,
     once::{Looked, Once, OnceError},
     policy::Subscriber,
+    receive::Heard,
     roll::Outcome,
 };
 use kdistro_verify::check::chain;
@@ -66,7 +67,9 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
     }
     let history = open(cli)?;
     match &cli.command {
-        Command::Once { config } => return once(cli, &history, config).map(|looked| code(&looked)),
+        Command::Once { config } => {
+            return look(cli, &history, (&subscriber(config)?, &[])).map(|looked| code(&looked));
+        }
         Command::Approve { release } => return approve(&history, release),
         Command::Status => status(cli, &history)?,
         Command::History => list(cli, &history.events()?)?,
@@ -80,22 +83,29 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Looks once, and says what came of it.
-fn once(cli: &Cli, history: &History, config: &Path) -> Result<Looked, Failure> {
+fn subscriber(config: &Path) -> Result<Subscriber, Failure> {
     let bytes = fs::read(config).map_err(|error| format!("{}: {error}", config.display()))?;
-    let subscriber = Subscriber::read(config, &bytes)?;
+    Ok(Subscriber::read(config, &bytes)?)
+}
+
+/// Looks once, and says what came of it; `heard` is the reason, where there is one.
+fn look(
+    cli: &Cli,
+    history: &History,
+    (subscriber, heard): (&Subscriber, &[Heard]),
+) -> Result<Looked, Failure> {
     let mut say = |event: &Event| {
         let Event { at, release, what, text } = event;
         // Progress that cannot be shown hinders nothing.
         let _ = writeln!(io::stderr(), "{at}  {release}  {what}: {}", printable(text));
     };
     let mut once = Once {
-        subscriber: &subscriber,
+        subscriber,
         history,
         now: &now,
         say: &mut say,
         proxy: proxy(),
-        heard: Vec::new(),
+        heard: heard.iter().map(|heard| (heard.number, heard.severity)).collect(),
     };
     let looked = once.run()?;
     let (outcome, release, why) = match &looked {
@@ -129,16 +139,22 @@ fn open(cli: &Cli) -> Result<History, Failure> {
     Ok(History::open(&cli.state.join("history"))?)
 }
 
-/// Looks again and again. What fails is said, and tried again at the next look. Between looks the history is closed, so
-/// that others can ask it.
+/// Looks whenever something is heard, and as often as the subscriber's file says. What fails is said, and tried again at the
+/// next look. Between looks the history is closed, so that others can ask it.
 fn run_on(cli: &Cli, config: &Path) -> Result<ExitCode, Failure> {
+    let subscriber = subscriber(config)?;
+    let pause = subscriber.hear.poll.as_duration().unsigned_abs();
+    let listening = Listening::start(&subscriber, proxy().as_deref(), now)?;
+    let mut say = |text: &str| {
+        let _ = writeln!(io::stderr(), "note: {}", printable(text));
+    };
+    let mut heard = Vec::new();
     loop {
-        let bytes = fs::read(config).map_err(|error| format!("{}: {error}", config.display()))?;
-        let pause = Subscriber::read(config, &bytes)?.hear.poll.as_duration();
-        if let Err(error) = open(cli).and_then(|history| once(cli, &history, config)) {
+        let looked = open(cli).and_then(|history| look(cli, &history, (&subscriber, &heard)));
+        if let Err(error) = looked {
             let _ = writeln!(io::stderr(), "error: {}", printable_lines(&chain(&*error)));
         }
-        thread::sleep(pause.unsigned_abs());
+        heard = listening.wait(pause, &mut say);
     }
 }
 

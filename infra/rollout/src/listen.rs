@@ -1,0 +1,215 @@
+//! Listens on every way in that a subscriber's file names, and says when there is a reason to look.
+//!
+//! Each way in has a thread. One that cannot be used is tried again and said to be so: the channel's index is looked at in
+//! any case.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::mpsc::{self, RecvTimeoutError, SyncSender},
+    thread,
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use kdistro_verify::check::chain;
+
+use crate::{
+    policy::{HearSqs, Subscriber},
+    receive::{
+        Filter, Heard, Known, Outcome, Receiver,
+        folder::Folder,
+        http::{Desk, Server},
+        sns::{Https, Sns, TopicError},
+        webhook::{SecretError, Webhook},
+    },
+};
+
+/// How long a way in waits for the first message, and how long before it is tried again after an error.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How much waits to be looked at.
+const MOST: usize = 64;
+
+/// Where our webhook posts, and where SNS does.
+const WEBHOOK: &str = "/webhook";
+const SNS: &str = "/sns";
+
+/// A way in that cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// The secret cannot be read.
+    #[error("cannot read the secret {}", file.display())]
+    File {
+        /// The file.
+        file: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The secret is none.
+    #[error("{}", file.display())]
+    Secret {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong.
+        source: SecretError,
+    },
+    /// A topic's name is none.
+    #[error(transparent)]
+    Topic(#[from] TopicError),
+    /// SNS cannot be reached through the proxy.
+    #[error("the proxy")]
+    Proxy(#[from] ureq::Error),
+    /// Nobody can listen there.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// This program was built without AWS.
+    #[error(
+        "this kdistro-rollout was built without AWS, which `hear.sqs` needs\nhelp:  build it with `cargo build --release -p kdistro-rollout --features aws`"
+    )]
+    WithoutAws,
+    /// A queue by its name alone.
+    #[error(
+        "`hear.sqs.queue` is `{0}`\nhelp:  give the queue's URL, as `aws sqs get-queue-url --queue-name {0}` says it"
+    )]
+    Queue(String),
+    /// AWS cannot be used.
+    #[error("cannot use AWS")]
+    Aws(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// What comes in.
+enum News {
+    Heard(Heard),
+    /// Something to be said: of a message that is ignored, or of a way in that is out of order.
+    Said(String),
+}
+
+/// Every way in, listened to until this is dropped.
+pub struct Listening {
+    news: mpsc::Receiver<News>,
+}
+
+impl Listening {
+    /// Opens every way in of a subscriber. `clock` tells SNS's messages their age.
+    pub fn start(
+        subscriber: &Subscriber,
+        proxy: Option<&str>,
+        clock: fn() -> Timestamp,
+    ) -> Result<Self, ListenError> {
+        let filter = Filter {
+            environments: BTreeSet::from([subscriber.environment.clone()]),
+            channels: BTreeSet::from([subscriber.channel.clone()]),
+            severity: subscriber.policy.severity,
+        };
+        let (to, news) = mpsc::sync_channel(MOST);
+        for receiver in receivers(subscriber, proxy, clock)? {
+            let (filter, to) = (filter.clone(), to.clone());
+            thread::spawn(move || listen(receiver, &filter, &to));
+        }
+        Ok(Self { news })
+    }
+
+    /// Waits until there is a reason to look, at most as long as `patience`; returns what was heard. `say` is told what is
+    /// ignored, and of ways in that are out of order.
+    pub fn wait(&self, patience: Duration, say: &mut dyn FnMut(&str)) -> Vec<Heard> {
+        let end = std::time::Instant::now() + patience;
+        let mut heard = Vec::new();
+        loop {
+            let left = end.saturating_duration_since(std::time::Instant::now());
+            let wait = if heard.is_empty() { left } else { Duration::ZERO };
+            match self.news.recv_timeout(wait) {
+                Ok(News::Heard(one)) => heard.push(one),
+                Ok(News::Said(text)) => say(&text),
+                Err(RecvTimeoutError::Timeout) => return heard,
+                Err(RecvTimeoutError::Disconnected) => {
+                    // There is no way in.
+                    thread::sleep(left);
+                    return heard;
+                }
+            }
+        }
+    }
+}
+
+/// Listens on one way in until nobody wants to know.
+fn listen(mut receiver: Box<dyn Receiver>, filter: &Filter, to: &SyncSender<News>) {
+    let mut wanted = true;
+    while wanted {
+        let mut tell = |told: Result<Heard, _>| {
+            let news = match told {
+                Ok(heard) if filter.check(&heard).is_err() => return Outcome::Done,
+                Ok(heard) => News::Heard(heard),
+                Err(ignored) => News::Said(chain(&ignored)),
+            };
+            wanted = to.send(news).is_ok();
+            if wanted { Outcome::Done } else { Outcome::Later }
+        };
+        if let Err(error) = receiver.receive(PATIENCE, &mut tell) {
+            wanted = to.send(News::Said(chain(&error))).is_ok();
+            thread::sleep(PATIENCE);
+        }
+    }
+}
+
+fn receivers(
+    subscriber: &Subscriber,
+    proxy: Option<&str>,
+    clock: fn() -> Timestamp,
+) -> Result<Vec<Box<dyn Receiver>>, ListenError> {
+    let hear = &subscriber.hear;
+    let mut receivers: Vec<Box<dyn Receiver>> = Vec::new();
+    if let Some(folder) = &hear.folder {
+        receivers.push(Box::new(Folder::new(folder, Known::default())));
+    }
+    // Both may have one address.
+    let mut desks: BTreeMap<SocketAddr, BTreeMap<String, Box<dyn Desk>>> = BTreeMap::new();
+    if let Some(webhook) = &hear.webhook {
+        let file = &webhook.secret;
+        let secret =
+            fs::read(file).map_err(|source| ListenError::File { file: file.clone(), source })?;
+        let desk = Webhook::new(secret.trim_ascii())
+            .map_err(|source| ListenError::Secret { file: file.clone(), source })?;
+        desks.entry(webhook.listen).or_default().insert(WEBHOOK.to_owned(), Box::new(desk));
+    }
+    if let Some(sns) = &hear.sns {
+        let outside = Box::new(Https::new(proxy)?);
+        let desk = Sns::new(&sns.topics, outside, Box::new(clock))?;
+        desks.entry(sns.listen).or_default().insert(SNS.to_owned(), Box::new(desk));
+    }
+    for (address, desks) in desks {
+        let server = Server::start(address, desks, Known::default());
+        let server = server.map_err(|source| ListenError::Listen { address, source })?;
+        receivers.push(Box::new(server));
+    }
+    if let Some(queue) = &hear.sqs {
+        receivers.push(self::queue(queue)?);
+    }
+    Ok(receivers)
+}
+
+#[cfg(feature = "aws")]
+fn queue(hear: &HearSqs) -> Result<Box<dyn Receiver>, ListenError> {
+    use kdistro_aws::{Aws, AwsSettings, SqsQueue};
+
+    use crate::receive::queue::Queue;
+
+    let HearSqs { queue, region, endpoint } = hear.clone();
+    if !queue.contains("://") {
+        return Err(ListenError::Queue(queue));
+    }
+    let settings = AwsSettings { region, endpoint, ..AwsSettings::default() };
+    let aws = Aws::load(&settings).map_err(|error| ListenError::Aws(Box::new(error)))?;
+    Ok(Box::new(Queue::new(SqsQueue::new(&aws, queue), Vec::new())))
+}
+
+#[cfg(not(feature = "aws"))]
+fn queue(_: &HearSqs) -> Result<Box<dyn Receiver>, ListenError> {
+    Err(ListenError::WithoutAws)
+}

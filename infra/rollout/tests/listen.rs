@@ -1,0 +1,111 @@
+//! `kdistro-rollout run` hears of a release by the real announcers, and rolls it out by a command.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::TcpListener,
+    os::unix::fs::symlink,
+    path::Path,
+    process::{Child, Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use kdistro_border::{Announcer, FileAnnouncer, WebhookAnnouncer};
+use kdistro_verify::hash::sha256;
+use serde_json::json;
+
+const SECRET: &str = "planted-secret-of-the-webhook";
+
+/// A program that ends with the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the program is tested")]
+fn run(folder: &Path, log: &Path) -> Running {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kdistro-rollout"));
+    command.arg("--state").arg(folder.join("state")).args(["run", "--config"]);
+    command.arg(folder.join("rollout.yaml")).stdin(Stdio::null());
+    let log = fs::File::create(log).unwrap();
+    command.stdout(log.try_clone().unwrap()).stderr(log);
+    Running(command.spawn().unwrap())
+}
+
+/// Waits until a file says something, for a minute.
+fn until(path: &Path, text: &str) -> String {
+    for _ in 0..600 {
+        let said = fs::read_to_string(path).unwrap_or_default();
+        if said.contains(text) {
+            return said;
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+    panic!("{text:?} is not in {}", fs::read_to_string(path).unwrap_or_default());
+}
+
+fn announce(announcer: &dyn Announcer, environment: &str) {
+    let digest = |name: &str| sha256(format!("{name} {environment}").as_bytes());
+    let document =
+        |name: &str| json!({"uri": format!("https://a.example/{name}"), "sha256": digest(name)});
+    let said = json!({
+        "schema": "kdistro.dev/announcement/v1", "environment": environment, "channel": "1-20",
+        "number": 2, "manifest": document("m"), "bundle": document("b"),
+        "severity": "routine", "fixes": [],
+    });
+    let message = json!({"default": said.to_string(), "email": "A text"}).to_string();
+    announcer.announce(&digest("m"), "kdistro is released", &message, &BTreeMap::new()).unwrap();
+}
+
+/// Looks once in vain, as there is no store yet, then hears by `announcer` and rolls out.
+fn hears(hear: &str, announcer: impl FnOnce(&Path) -> Box<dyn Announcer>) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let (store, done, log) = (path.join("store"), path.join("done"), path.join("log"));
+    let published = kdistro_testbed::releases().unwrap().join("store");
+    fs::copy(published.join("keys/release.pub"), path.join("release.pub")).unwrap();
+    fs::write(path.join("secret"), SECRET).unwrap();
+    let write = format!("echo $KDISTRO_RELEASE $KDISTRO_MANIFEST >>{}", done.display());
+    let text = format!(
+        "cluster: dev\nstore: {}\nkey: release.pub\nenvironment: local\nchannel: 1-20\n\
+         hear: {{poll: 1d, {hear}}}\ndriver: {{exec: {{command: [sh, -c, {write:?}]}}}}\nstate: state\n",
+        store.display()
+    );
+    fs::write(path.join("rollout.yaml"), text).unwrap();
+    let running = run(path, &log);
+    let said = until(&log, "error: ");
+    assert!(!done.exists(), "{said}");
+    symlink(&published, &store).unwrap();
+    let announcer = announcer(path);
+    // Another environment's news are no reason to look.
+    announce(&*announcer, "production");
+    thread::sleep(Duration::from_secs(2));
+    assert!(!done.exists(), "{}", fs::read_to_string(&log).unwrap());
+    announce(&*announcer, "local");
+    let said = until(&done, "1-20-2 ");
+    assert!(said.trim_end().ends_with("/kubernetes-1-20/kubernetes-1-20-2.yaml"), "{said}");
+    until(&log, "1-20-2 runs");
+    drop(running);
+    assert!(!fs::read_to_string(&log).unwrap().contains(SECRET));
+    assert_eq!(fs::read_to_string(&done).unwrap().lines().count(), 1, "rolled out once");
+}
+
+#[test]
+fn what_our_webhook_posts_is_a_reason_to_look() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let hear = format!("webhook: {{listen: \"127.0.0.1:{port}\", secret: secret}}");
+    let address = format!("http://127.0.0.1:{port}/webhook");
+    hears(&hear, |_| Box::new(WebhookAnnouncer::open(&address, SECRET.as_bytes()).unwrap()));
+}
+
+#[test]
+fn what_lies_in_a_folder_is_a_reason_to_look() {
+    hears("folder: announcements", |path| Box::new(FileAnnouncer::new(path.join("announcements"))));
+}
