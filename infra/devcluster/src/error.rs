@@ -1,7 +1,8 @@
 //! What can be wrong with a cluster.
 
-use std::{io, path::Path};
+use std::{error::Error, io, path::Path};
 
+use kdistro_formats::terminal::printable_lines;
 use kdistro_testbed::TestbedError;
 
 /// Something that a cluster could not do.
@@ -54,7 +55,7 @@ pub enum DevclusterError {
         /// Its name.
         name: String,
         /// What is wrong.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: Box<dyn Error + Send + Sync>,
     },
     /// A cluster of this name is there.
     #[error(
@@ -132,6 +133,16 @@ pub enum DevclusterError {
         /// What it said.
         said: String,
     },
+    /// A cluster that did not become healthy; what there is of it stays, to be looked at.
+    #[error("cluster `{name}` was not started\nhelp:  look into {}, then end it with `devcluster down --name {name}`", log.display())]
+    Started {
+        /// The cluster.
+        name: String,
+        /// The folder of its logs.
+        log: std::path::PathBuf,
+        /// Why.
+        source: Box<DevclusterError>,
+    },
     /// A certificate cannot be made.
     #[error("cannot make certificates")]
     Certificate(#[from] rcgen::Error),
@@ -148,5 +159,42 @@ impl DevclusterError {
     ) -> impl FnOnce(io::Error) -> Self {
         let path = path.as_ref().display().to_string();
         move |source| Self::Io { action, path, source }
+    }
+}
+
+/// Writes an error with its causes, harmless for a terminal, and below them what helps against each.
+///
+/// The help of an error is what follows `help:  ` on a line of its own in its text.
+pub fn told(error: &(dyn Error + 'static)) -> String {
+    let (mut said, mut help) = (Vec::new(), Vec::new());
+    let mut next = Some(error);
+    while let Some(error) = next {
+        next = error.source();
+        let text = error.to_string();
+        let (what, helps) = text.split_once("\nhelp:  ").unwrap_or((&text, ""));
+        said.push(printable_lines(what));
+        help.extend((!helps.is_empty()).then(|| printable_lines(helps)));
+    }
+    // What only passes another on says the same.
+    said.dedup();
+    help.dedup();
+    help.iter().fold(said.join(": "), |all, help| format!("{all}\nhelp:  {help}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn help_stands_below_all_causes() {
+        let error = DevclusterError::Started {
+            name: "dev".to_owned(),
+            log: "/l".into(),
+            source: Box::new(DevclusterError::Exists("\u{1b}x".to_owned())),
+        };
+        let expected = "cluster `dev` was not started: a cluster `\\u{1b}x` is there\n\
+                        help:  look into /l, then end it with `devcluster down --name dev`\n\
+                        help:  end it with `devcluster down --name \\u{1b}x`, or give the new one another name";
+        assert_eq!(told(&error), expected);
     }
 }

@@ -25,7 +25,7 @@ pub use cluster::{Cluster, Order, State, Status};
 pub use component::ComponentName;
 pub use control::Process;
 pub use debian::packages;
-pub use error::DevclusterError;
+pub use error::{DevclusterError, told};
 pub use host::home;
 pub use release::{Release, Source, bring, image_name};
 pub use supervisor::{Place, run as supervise};

@@ -15,9 +15,9 @@ use std::{
 
 use clap::Parser;
 use kdistro_devcluster::{
-    Cluster, DevclusterError, Order, Place, Source, Status, bring, home, packages, supervise,
+    Cluster, DevclusterError, Order, Place, Source, Status, bring, home, packages, supervise, told,
 };
-use kdistro_formats::terminal::{printable, printable_lines};
+use kdistro_formats::terminal::printable;
 use kdistro_verify::{
     check::{TrustSource, chain},
     trust::PublicKey,
@@ -39,7 +39,7 @@ fn main() -> ExitCode {
                 )
             });
             // When even this cannot be written, the exit code still says it.
-            let _ = writeln!(io::stderr(), "error: {}", printable_lines(&chain(&*error)));
+            let _ = writeln!(io::stderr(), "error: {}", told(&*error));
             ExitCode::from(if is_no { 1 } else { 2 })
         }
     }

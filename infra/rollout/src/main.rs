@@ -16,6 +16,7 @@ use std::{
 
 use clap::{CommandFactory, Parser};
 use jiff::Timestamp;
+use kdistro_devcluster::told;
 use kdistro_formats::{
     ReleaseName,
     terminal::{printable, printable_json, printable_lines},
@@ -29,7 +30,6 @@ use kdistro_rollout::{
     receive::Heard,
     roll::Outcome,
 };
-use kdistro_verify::check::chain;
 use serde::Serialize;
 use serde_json::json;
 
@@ -47,7 +47,7 @@ fn main() -> ExitCode {
                 _ => 2,
             };
             // When even this cannot be written, the exit code still says it.
-            let _ = writeln!(io::stderr(), "error: {}", printable_lines(&chain(&*error)));
+            let _ = writeln!(io::stderr(), "error: {}", told(&*error));
             ExitCode::from(refused)
         }
     }
@@ -152,7 +152,7 @@ fn run_on(cli: &Cli, config: &Path) -> Result<ExitCode, Failure> {
     loop {
         let looked = open(cli).and_then(|history| look(cli, &history, (&subscriber, &heard)));
         if let Err(error) = looked {
-            let _ = writeln!(io::stderr(), "error: {}", printable_lines(&chain(&*error)));
+            let _ = writeln!(io::stderr(), "error: {}", told(&*error));
         }
         heard = listening.wait(pause, &mut say);
     }

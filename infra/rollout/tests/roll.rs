@@ -211,6 +211,25 @@ fn there_and_back(node: bool) {
 }
 
 #[test]
+fn etcds_content_goes_back_to_a_snapshot_and_the_cluster_is_well_again() {
+    let scene = Scene::new(false);
+    let cluster = scene.start();
+    let there = |name: &str| cluster.kubectl(&["get", "configmap", name]).is_ok();
+    cluster.kubectl(&["create", "configmap", "before"]).unwrap();
+    let snapshot = scene.folder.path().join("etcd.snapshot");
+    cluster.snapshot(&snapshot, &scene.two).unwrap();
+    cluster.kubectl(&["create", "configmap", "after"]).unwrap();
+    assert!(there("before") && there("after"));
+    cluster.restore(&snapshot, &scene.one, &scene.debian).unwrap();
+    assert!(there("before") && !there("after"));
+    Scene::assert_runs(&cluster, &scene.one);
+    fs::write(&snapshot, "no snapshot").unwrap();
+    assert!(cluster.restore(&snapshot, &scene.one, &scene.debian).is_err());
+    Scene::assert_runs(&cluster, &scene.one);
+    assert!(there("before"), "a snapshot that is none takes nothing away");
+}
+
+#[test]
 fn a_roll_out_that_is_killed_after_every_step_is_gone_on_with() {
     let scene = Scene::new(false);
     let cluster = scene.start();

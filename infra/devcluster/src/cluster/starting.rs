@@ -50,16 +50,31 @@ impl Cluster {
         let (listener, port) = port.map_err(failed)?;
         let Order { name, node, release } = order.clone();
         let cluster = Self { folder, state: State { name, node, port, release } };
-        cluster.write_state()?;
-        pki::make(&cluster.folder, port)?;
-        if node {
-            groups::make(&cluster.group())?;
-            config::write(&cluster.folder, &cluster.group(), &cluster.state.release, debian)?;
-        }
-        cluster.start_supervisor(supervisor, listener)?;
-        say("namespaces");
-        cluster.start_components(debian, say)?;
+        let begun = cluster.begin(listener, (supervisor, debian), say);
+        begun.map_err(|source| DevclusterError::Started {
+            name: cluster.state.name.clone(),
+            log: cluster.folder.join("log"),
+            source: Box::new(source),
+        })?;
         Ok(cluster)
+    }
+
+    fn begin(
+        &self,
+        listener: TcpListener,
+        (supervisor, debian): (&Path, &Path),
+        say: &mut dyn FnMut(&str),
+    ) -> Result<()> {
+        let State { node, port, release, .. } = &self.state;
+        self.write_state()?;
+        pki::make(&self.folder, *port)?;
+        if *node {
+            groups::make(&self.group())?;
+            config::write(&self.folder, &self.group(), release, debian)?;
+        }
+        self.start_supervisor(supervisor, listener)?;
+        say("namespaces");
+        self.start_components(debian, say)
     }
 
     /// Starts the first process in namespaces of its own, with the socket outside as its input.
