@@ -9,9 +9,10 @@ mod release;
 
 use std::{
     fs,
+    io::{BufRead, BufReader},
     os::unix::fs::{PermissionsExt, chown},
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Child, Command, Output, Stdio},
 };
 
 use serde_json::Value;
@@ -26,16 +27,34 @@ const NOBODY: u32 = 65534;
 struct Home {
     folder: tempfile::TempDir,
     as_nobody: bool,
+    /// Hands the store out to whoever may not read its folder.
+    server: Option<(Child, u16)>,
 }
 
 impl Home {
     fn new(as_nobody: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        if as_nobody {
-            chown(folder.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+        if !as_nobody {
+            return Self { folder, as_nobody, server: None };
         }
-        Self { folder, as_nobody }
+        // What was built and cut may lie where only its owner comes.
+        chown(folder.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+        fs::copy(DEVCLUSTER, folder.path().join("devcluster")).unwrap();
+        fs::copy(&published().key, folder.path().join("release.pub")).unwrap();
+        Self { folder, as_nobody, server: Some(serve(&published().store)) }
+    }
+
+    /// Where the key and the manifest are for whoever runs the program.
+    fn source(&self, published: &Published) -> [String; 2] {
+        match &self.server {
+            None => [&published.key, &published.manifest].map(|path| path.display().to_string()),
+            Some((_, port)) => {
+                let manifest = published.manifest.strip_prefix(&published.store).unwrap();
+                let key = self.path().join("release.pub").display().to_string();
+                [key, format!("http://127.0.0.1:{port}/{}", manifest.display())]
+            }
+        }
     }
 
     fn path(&self) -> &Path {
@@ -45,7 +64,8 @@ impl Home {
     fn run(&self, arguments: &[&str]) -> Output {
         let mut command = if self.as_nobody {
             let mut command = command("setpriv");
-            command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", DEVCLUSTER]);
+            command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
+            command.arg(self.path().join("devcluster"));
             command
         } else {
             command(DEVCLUSTER)
@@ -63,9 +83,8 @@ impl Home {
     }
 
     fn up(&self, name: &str, published: &Published, more: &[&str]) -> String {
-        let [key, manifest] =
-            [&published.key, &published.manifest].map(|path| path.to_str().unwrap());
-        let arguments = ["up", "--name", name, "--key", key, "--release", manifest];
+        let [key, manifest] = self.source(published);
+        let arguments = ["up", "--name", name, "--key", &key, "--release", &manifest];
         self.expect(0, &[&arguments[..], more].concat())
     }
 
@@ -83,7 +102,23 @@ impl Home {
 impl Drop for Home {
     fn drop(&mut self) {
         let _ = self.run(&["down", "--all"]);
+        if let Some((server, _)) = &mut self.server {
+            let _ = server.kill();
+            let _ = server.wait();
+        }
     }
+}
+
+/// Serves a folder on a free port of this machine.
+fn serve(folder: &Path) -> (Child, u16) {
+    let mut server = command("python3");
+    server.args(["-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory"]);
+    server.arg(folder).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut server = server.spawn().unwrap();
+    let mut said = String::new();
+    BufReader::new(server.stdout.take().unwrap()).read_line(&mut said).unwrap();
+    let port = said.split_whitespace().nth(5).and_then(|port| port.parse().ok());
+    (server, port.unwrap())
 }
 
 #[expect(clippy::disallowed_methods, reason = "tests start real programs")]
@@ -169,9 +204,9 @@ fn a_component_that_ends_is_started_again_then_named_and_a_supervisor_that_is_ki
     }
     until(|| wrong(1).as_str().unwrap().starts_with("ended ("));
     let status = home.status("dev", 1);
-    let again = ["up", "--control-plane-only", "--key", published.key.to_str().unwrap()];
-    let manifest = ["--release", published.manifest.to_str().unwrap()];
-    let said = home.expect(2, &[&again[..], &manifest].concat());
+    let [key, manifest] = home.source(published);
+    let again = ["up", "--control-plane-only", "--key", &key, "--release", &manifest];
+    let said = home.expect(2, &again);
     assert!(said.contains("a cluster `dev` is there\nhelp:  "), "{said}");
 
     let supervisor = status["supervisor"].as_i64().unwrap().to_string();

@@ -10,6 +10,7 @@ pub(crate) const ARCHITECTURE: &str = if cfg!(target_arch = "aarch64") { "arm64"
 /// A published release.
 pub(crate) struct Published {
     pub(crate) name: String,
+    pub(crate) store: PathBuf,
     pub(crate) key: PathBuf,
     pub(crate) manifest: PathBuf,
 }
@@ -32,6 +33,6 @@ pub(crate) fn published() -> &'static Published {
         let key = store.join("keys/release.pub");
         let manifest = store.join("kubernetes-1-20/kubernetes-1-20-1.yaml");
         assert!(manifest.is_file(), "{} is missing", manifest.display());
-        Published { name: "1-20-1".to_owned(), key, manifest }
+        Published { name: "1-20-1".to_owned(), store, key, manifest }
     })
 }
