@@ -123,8 +123,9 @@ fn settle(folder: &Path, suite: Suite) -> Result<PathBuf, TestbedError> {
         at("cache"),
         at("sources"),
     );
+    let list = format!("sources/{}.sources", suite.name());
     let files = [
-        ("sources/debian.sources", suite.sources(&sources)),
+        (list.as_str(), suite.sources(&sources)),
         ("status", String::new()),
         ("apt.conf", settings),
     ];

@@ -19,7 +19,10 @@ fn a_program_of_debians_unstable_suite_is_fetched_once_and_not_installed() {
 #[test]
 fn a_package_that_is_not_there_is_named() {
     let refused = debian_program("kdistro-no-such-package").unwrap_err().to_string();
-    assert!(refused.starts_with("cannot unpack the package kdistro-no-such-package"), "{refused}");
+    assert!(
+        refused.starts_with("cannot unpack Debian's package kdistro-no-such-package"),
+        "{refused}"
+    );
     assert!(refused.contains("`apt-get` said:\nE: "), "{refused}");
     // One without a program of its name is not taken for one.
     let refused = debian_program("base-files").unwrap_err().to_string();
