@@ -19,7 +19,6 @@ use std::{
     time::Duration,
 };
 
-use rustix::io::dup;
 use signal_hook::{consts::SIGCHLD, iterator::Signals};
 
 use self::children::Children;
@@ -59,7 +58,7 @@ pub fn run(place: &Place) -> Result<(), String> {
     });
     let outside = io::stdin().as_fd().try_clone_to_owned();
     let outside = outside.map_err(|error| format!("cannot use the socket outside: {error}"))?;
-    let outside = TcpListener::from(dup(outside).map_err(|error| error.to_string())?);
+    let outside = TcpListener::from(outside);
     thread::spawn(move || forward::accept(&outside, API_PORT));
     let listener = control::listen(&place.folder);
     let listener = listener.map_err(|error| format!("cannot listen: {error}"))?;

@@ -3,8 +3,6 @@
 mod devcluster;
 mod exec;
 
-use std::error::Error;
-
 use crate::{
     history::Target,
     plan::{SkewError, Step},
@@ -42,19 +40,6 @@ pub enum DriverError {
         /// What the system said.
         source: std::io::Error,
     },
-}
-
-impl DriverError {
-    /// The error with what caused it, in one line.
-    pub fn chain(&self) -> String {
-        let mut said = self.to_string();
-        let mut cause = self.source();
-        while let Some(error) = cause {
-            said = format!("{said}: {error}");
-            cause = error.source();
-        }
-        said
-    }
 }
 
 /// Changes a cluster.

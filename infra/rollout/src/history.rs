@@ -5,7 +5,7 @@
 use std::{fmt, path::Path};
 
 use jiff::Timestamp;
-use kdistro_formats::{Digest, ReleaseName, release::ReleaseRef};
+use kdistro_formats::{Digest, ReleaseName, layout, release::ReleaseRef};
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition, TableError};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -108,6 +108,11 @@ pub struct Target {
 }
 
 impl Target {
+    /// Where its manifest is in a store, a folder or an address.
+    pub fn manifest(&self, store: &str) -> String {
+        format!("{}/{}", store.trim_end_matches('/'), layout::manifest(&self.name))
+    }
+
     /// As the channel's index names it.
     pub fn reference(&self) -> ReleaseRef {
         ReleaseRef { number: self.name.number, digest: self.digest }

@@ -7,7 +7,7 @@ use std::{
 
 use jiff::Timestamp;
 use kdistro_devcluster::{Cluster, DevclusterError, Source, bring, packages};
-use kdistro_formats::{ReleaseName, announcement::Severity, layout, release::ReleaseRef};
+use kdistro_formats::{ReleaseName, announcement::Severity, release::ReleaseRef};
 use kdistro_verify::{
     check::TrustSource,
     store::{self, LocateError, Reader},
@@ -170,9 +170,8 @@ impl Once<'_> {
                     if releases.iter().any(|release| release.digest == target.digest) {
                         continue;
                     }
-                    let manifest = layout::manifest(&target.name);
                     let source = Source {
-                        manifest: format!("{}/{manifest}", store.trim_end_matches('/')),
+                        manifest: target.manifest(store),
                         store: None,
                         trust: trust.clone(),
                         proxy: self.proxy.clone(),

@@ -2,6 +2,7 @@
 //! begins, so that a run that is killed is gone on with.
 
 use jiff::Timestamp;
+use kdistro_verify::check::chain;
 
 use crate::{
     driver::{Driver, DriverError},
@@ -109,7 +110,7 @@ impl Roller<'_> {
         while let Some(&step) = under_way.steps.get(under_way.done) {
             let done = self.driver.carry_out(step, &under_way.to);
             if let Err(error) = done.and_then(|()| self.driver.gate(step)) {
-                return Ok(Some(format!("{step}: {}", error.chain())));
+                return Ok(Some(format!("{step}: {}", chain(&error))));
             }
             under_way.done += 1;
             let text = format!("{step} ({} of {})", under_way.done, under_way.steps.len());
@@ -117,7 +118,7 @@ impl Roller<'_> {
         }
         let to = &under_way.to;
         let checked = self.driver.check(to).and_then(|()| self.driver.keep(to));
-        Ok(checked.err().map(|error| format!("check: {}", error.chain())))
+        Ok(checked.err().map(|error| format!("check: {}", chain(&error))))
     }
 
     /// Undoes the steps that were begun, the last first, and holds the release.

@@ -31,10 +31,8 @@ impl Exec {
         command.args(arguments.unwrap_or_default()).stdin(Stdio::null());
         command.env("KDISTRO_RELEASE", to.name.to_string());
         command.env("KDISTRO_MANIFEST_DIGEST", to.digest.to_string());
-        let manifest = kdistro_formats::layout::manifest(&to.name);
-        let store = self.store.trim_end_matches('/');
-        command.env("KDISTRO_MANIFEST", format!("{store}/{manifest}"));
-        command.env("KDISTRO_STORE", store);
+        command.env("KDISTRO_MANIFEST", to.manifest(&self.store));
+        command.env("KDISTRO_STORE", self.store.trim_end_matches('/'));
         let output = command
             .output()
             .map_err(|source| DriverError::Start { command: said.clone(), source })?;
