@@ -93,13 +93,16 @@ impl Journal {
         Ok(journal)
     }
 
-    /// Writes an entry down, on disk before this returns.
+    /// Writes an entry down. It is on disk before this returns, but for what is published: whatever is forgotten of that
+    /// is looked at again.
     pub fn write(&mut self, entry: &Entry) -> Result<(), JournalError> {
         let failed = |source| JournalError::Io { path: self.path.clone(), source };
         let mut line = serde_json::to_string(entry).map_err(|error| failed(error.into()))?;
         line.push('\n');
         self.file.write_all(line.as_bytes()).map_err(failed)?;
-        self.file.sync_data().map_err(failed)?;
+        if !matches!(entry, Entry::Published { .. }) {
+            self.file.sync_data().map_err(failed)?;
+        }
         self.remember(entry);
         Ok(())
     }

@@ -1,6 +1,9 @@
 //! Images into the registry: by digest first, then what refers to them, tags last.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, PoisonError},
+};
 
 use kdistro_assemble::image::{self, Blob};
 use kdistro_border::Content;
@@ -11,7 +14,7 @@ use kdistro_formats::{
 };
 use kdistro_verify::hash::Hashes;
 
-use super::{PublishError, Publisher, Ready};
+use super::{PublishError, Publisher, Ready, at_once};
 use crate::{
     journal::{Entry, Journal},
     release::kubeadm,
@@ -91,20 +94,23 @@ pub(super) fn repositories(ready: &Ready<'_>) -> BTreeSet<String> {
 }
 
 impl Publisher<'_> {
-    /// Pushes every image to all of its places.
+    /// Pushes every image to all of its places, several images at once.
     pub(super) fn push_images(
         &self,
         ready: &Ready<'_>,
         (provenances, journal): (&BTreeMap<String, Vec<u8>>, &mut Journal),
     ) -> Result<(), PublishError> {
         let name = ready.name();
-        for (component, asset, image) in planned(ready) {
-            let Some(pushed) = pushed(ready, (component, asset), provenances) else { continue };
-            for (repository, tag) in places(image, component, &name) {
-                self.push_once(&pushed, &repository, &tag, journal)?;
-            }
-        }
-        Ok(())
+        let all = planned(ready).filter_map(|(component, asset, image)| {
+            let pushed = pushed(ready, (component, asset), provenances)?;
+            Some((pushed, places(image, component, &name)))
+        });
+        let journal = Mutex::new(journal);
+        at_once::each(&all.collect::<Vec<_>>(), self.at_once, |(pushed, places)| {
+            let mut places = places.iter();
+            places
+                .try_for_each(|(repository, tag)| self.push_once(pushed, repository, tag, &journal))
+        })
     }
 
     fn push_once(
@@ -112,7 +118,7 @@ impl Publisher<'_> {
         pushed: &Pushed<'_>,
         repository: &str,
         tag: &str,
-        journal: &mut Journal,
+        journal: &Mutex<&mut Journal>,
     ) -> Result<(), PublishError> {
         let name = format!("registry/{repository}:{tag}");
         // Tags come last: with it everything is there, whatever the journal says.
@@ -122,6 +128,7 @@ impl Publisher<'_> {
         self.reporter.progress(format!("pushing {repository}:{tag}"));
         self.push(pushed, repository)?;
         self.registry.tag(repository, tag, &pushed.index)?;
+        let mut journal = journal.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(journal.write(&Entry::Published { name, digest: pushed.index })?)
     }
 

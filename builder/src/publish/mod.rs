@@ -6,6 +6,7 @@
 
 mod abandon;
 pub mod announce;
+mod at_once;
 mod error;
 pub mod files;
 pub mod images;
@@ -80,7 +81,7 @@ pub struct Publisher<'a> {
     pub content: &'a ContentStore,
     /// Files outside of it that hold what it lacks.
     pub elsewhere: &'a BTreeMap<Digest, PathBuf>,
-    /// How many files are on their way at once. A store holds a few parts of each in memory.
+    /// How many files or images are on their way at once. A store holds a few parts of each in memory.
     pub at_once: usize,
     /// Signer and log.
     pub signing: &'a Signing<'a>,

@@ -8,16 +8,15 @@ use std::{
     collections::BTreeSet,
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
-    thread,
 };
 
 use kdistro_border::{Content, StoreError};
 use kdistro_formats::{Digest, ReleaseName, layout};
 
 use super::{
-    PublishError, Publisher, Ready,
+    PublishError, Publisher, Ready, at_once,
     files::{self, Upload},
 };
 use crate::journal::{Entry, Journal};
@@ -127,31 +126,17 @@ impl Publisher<'_> {
         Ok((missing, has))
     }
 
-    /// Uploads several files at once. After a failure nothing new is begun, and the first one is told.
+    /// Uploads several files at once.
     fn upload_some(
         &self,
         uploads: &[&Upload],
         present: &Present,
         journal: &Mutex<&mut Journal>,
     ) -> Result<(), PublishError> {
-        let next = AtomicUsize::new(0);
-        let failed = Mutex::new(None);
-        let work = || {
-            while let Some(upload) = uploads.get(next.fetch_add(1, Ordering::Relaxed)) {
-                self.reporter.progress(format!("publishing {}", upload.name()));
-                if let Err(error) = self.upload(upload, present, journal) {
-                    next.store(uploads.len(), Ordering::Relaxed);
-                    let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
-                    failed.get_or_insert(error);
-                }
-            }
-        };
-        thread::scope(|scope| {
-            for _ in 0..self.at_once.min(uploads.len()) {
-                scope.spawn(work);
-            }
-        });
-        failed.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+        at_once::each(uploads, self.at_once, |upload| {
+            self.reporter.progress(format!("publishing {}", upload.name()));
+            self.upload(upload, present, journal)
+        })
     }
 
     fn upload(

@@ -12,7 +12,7 @@ use kdistro_formats::{Digest, layout};
 use kdistro_verify::hash::{sha256, sha256_of};
 
 use crate::{
-    durable::{self, Temporary, WriteError},
+    durable::{self, Temporary, Workshop, WriteError},
     incoming::{Incoming, Received},
     store::{
         Content, Created, LARGEST_DOCUMENT, RESERVED, Store, StoreError, Stored, check_creation,
@@ -26,13 +26,16 @@ use crate::{
 #[derive(Clone)]
 pub struct Directory {
     root: PathBuf,
+    workshop: Workshop,
     received: Received,
 }
 
 impl Directory {
     /// Takes the directory, which is made when the first name is stored.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), received: Received::default() }
+        let root = root.into();
+        let workshop = Workshop::new(root.join(RESERVED));
+        Self { root, workshop, received: Received::default() }
     }
 
     /// Returns the directory.
@@ -61,13 +64,10 @@ impl Directory {
         }
     }
 
-    /// Returns the folder for what is being written, with the leftovers of dead writers removed.
-    fn workshop(&self, name: &str) -> Result<PathBuf, StoreError> {
-        let folder = self.root.join(RESERVED);
-        durable::create_directories(&folder)
-            .and_then(|()| durable::clear(&folder))
-            .map_err(|source| failed(name, "prepare", &folder, source))?;
-        Ok(folder)
+    /// Returns the folder for what is being written.
+    fn workshop(&self, name: &str) -> Result<&Path, StoreError> {
+        let folder = self.workshop.folder();
+        self.workshop.open().map_err(|source| failed(name, "prepare", folder, source))
     }
 
     fn write(&self, name: &str, content: Content<'_>) -> Result<Temporary, StoreError> {
@@ -78,7 +78,7 @@ impl Directory {
             return Ok(received);
         }
         let folder = self.workshop(name)?;
-        durable::write(&folder, content).map_err(|error| match error {
+        durable::write(folder, content).map_err(|error| match error {
             WriteError::Read(file, source) => failed(name, "read", &file, source),
             WriteError::Write(source) => failed(name, "write", &self.root.join(name), source),
             WriteError::Changed { file, expected, found } => StoreError::Changed {
@@ -217,11 +217,11 @@ impl Store for Directory {
     fn receive(&self) -> Result<Option<Incoming>, StoreError> {
         let name = "what comes in";
         let folder = self.workshop(name)?;
-        let temporary = Temporary::create(&folder, durable::FILE_MODE);
+        let temporary = Temporary::create(folder, durable::FILE_MODE);
         temporary
             .and_then(|temporary| Incoming::new(temporary, Arc::clone(&self.received)))
             .map(Some)
-            .map_err(|source| failed(name, "write", &folder, source))
+            .map_err(|source| failed(name, "write", folder, source))
     }
 
     fn place(&self) -> String {

@@ -10,7 +10,10 @@ use std::{
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     process,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
 };
 
 use kdistro_verify::hash::Hasher;
@@ -196,6 +199,36 @@ const PREFIX: &str = kdistro_formats::layout::UNFINISHED;
 /// Tells whether a file has the name of a temporary one.
 pub(crate) fn is_temporary(name: &str) -> bool {
     name.starts_with(PREFIX)
+}
+
+/// A folder for what is being written.
+#[derive(Clone, Debug)]
+pub(crate) struct Workshop {
+    folder: PathBuf,
+    /// Whether the leftovers of dead writers were looked for: once is enough, however much is written.
+    is_clear: Arc<AtomicBool>,
+}
+
+impl Workshop {
+    /// Takes the folder, which is made when it is first used.
+    pub(crate) fn new(folder: PathBuf) -> Self {
+        Self { folder, is_clear: Arc::default() }
+    }
+
+    /// Where it is.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Makes the folder where there is none, and removes what dead writers left there.
+    pub(crate) fn open(&self) -> io::Result<&Path> {
+        create_directories(&self.folder)?;
+        if !self.is_clear.load(Ordering::Relaxed) {
+            clear(&self.folder)?;
+            self.is_clear.store(true, Ordering::Relaxed);
+        }
+        Ok(&self.folder)
+    }
 }
 
 /// Removes the temporary files in `folder` whose writers are dead.

@@ -4,7 +4,7 @@ mod index;
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
+    fs::{self, File, Metadata},
     io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
@@ -19,7 +19,7 @@ use kdistro_verify::hash::{sha256, sha256_of};
 
 use self::index::Index;
 use crate::{
-    durable::{self, Temporary, WriteError},
+    durable::{self, Temporary, Workshop, WriteError},
     manifest::{Manifest, Part},
     registry::{LARGEST_MANIFEST, Referrer, Registry, RegistryError, check_repository, check_tag},
     store::{Content, Created, Stored},
@@ -38,14 +38,45 @@ const WORKSHOP: &str = ".kdistro-registry";
 #[derive(Clone, Debug)]
 pub struct OciLayouts {
     root: PathBuf,
+    workshop: Workshop,
     /// Where this registry put blobs, or found them whole, since it was opened.
-    known: Arc<Mutex<BTreeMap<Digest, PathBuf>>>,
+    known: Arc<Mutex<BTreeMap<Digest, Known>>>,
+}
+
+/// A blob that was read to its end, and found to be what it is called.
+#[derive(Clone, Debug)]
+struct Known {
+    path: PathBuf,
+    file: Identity,
+}
+
+/// A file, and when its content was changed last: whoever links it again need not read it again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Identity {
+    device: u64,
+    inode: u64,
+    size: u64,
+    /// Seconds and nanoseconds since 1970.
+    changed: (i64, i64),
+}
+
+impl Identity {
+    fn of(metadata: &Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.len(),
+            changed: (metadata.mtime(), metadata.mtime_nsec()),
+        }
+    }
 }
 
 impl OciLayouts {
     /// Takes the directory, which is made when the first blob is pushed.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), known: Arc::default() }
+        let root = root.into();
+        let workshop = Workshop::new(root.join(WORKSHOP));
+        Self { root, workshop, known: Arc::default() }
     }
 
     /// Returns the directory.
@@ -69,29 +100,28 @@ impl OciLayouts {
         Ok(self.layout(repository)?.join(layout::blob(digest)))
     }
 
-    /// Returns the folder for what is being written, with the leftovers of dead writers removed.
-    fn workshop(&self, repository: &str) -> Result<PathBuf, RegistryError> {
-        let folder = self.root.join(WORKSHOP);
-        durable::create_directories(&folder)
-            .and_then(|()| durable::clear(&folder))
-            .map_err(|source| failed(repository, "prepare", &folder, source))?;
-        Ok(folder)
+    /// Returns the folder for what is being written.
+    fn workshop(&self, repository: &str) -> Result<&Path, RegistryError> {
+        let folder = self.workshop.folder();
+        self.workshop.open().map_err(|source| failed(repository, "prepare", folder, source))
     }
 
     /// Tells whether a blob is there, by reading all of it: a damaged one is an error, not content.
     fn is_whole(&self, repository: &str, digest: &Digest) -> Result<bool, RegistryError> {
         let path = self.blob(repository, digest)?;
         let Some(file) = open(repository, &path)? else { return Ok(false) };
-        let read = sha256_of(file).map_err(|source| failed(repository, "read", &path, source))?;
+        let unread = |source| failed(repository, "read", &path, source);
+        let identity = Identity::of(&file.metadata().map_err(unread)?);
+        let read = sha256_of(file).map_err(unread)?;
         if read.0 != *digest {
             return Err(damaged(repository, format!("{} is {}", path.display(), read.0)));
         }
-        self.remember(digest, path);
+        self.remember(digest, Known { path, file: identity });
         Ok(true)
     }
 
-    fn remember(&self, digest: &Digest, path: PathBuf) {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(*digest, path);
+    fn remember(&self, digest: &Digest, known: Known) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(*digest, known);
     }
 
     /// Gives content that is known to be `digest` its name in the repository.
@@ -103,24 +133,33 @@ impl OciLayouts {
     ) -> Result<Created, RegistryError> {
         let path = self.blob(repository, digest)?;
         make_parent(repository, &path)?;
-        let published = temporary.publish(&path);
-        let is_new = published.map_err(|source| failed(repository, "write", &path, source))?;
-        self.remember(digest, path);
-        Ok(if is_new { Created::New } else { Created::Same })
+        let unwritten = |source| failed(repository, "write", &path, source);
+        let identity = Identity::of(&temporary.file.metadata().map_err(unwritten)?);
+        if !temporary.publish(&path).map_err(unwritten)? {
+            return Ok(Created::Same);
+        }
+        self.remember(digest, Known { path, file: identity });
+        Ok(Created::New)
     }
 
     /// Finds the content on this file system, in another repository or where the caller has it.
     fn link(&self, folder: &Path, wanted: &Stored, file: Option<&Path>) -> Option<Temporary> {
         let known =
             self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&wanted.digest).cloned();
+        let originals = known.as_ref().map(|known| known.path.as_path()).into_iter().chain(file);
         // Read under the name that gets published, so that nobody can put another file in its place meanwhile.
-        known.as_deref().into_iter().chain(file).find_map(|original| {
+        originals.into_iter().find_map(|original| {
             let temporary = Temporary::link(folder, original).ok()?;
             let metadata = temporary.file.metadata().ok()?;
             let is_readable = metadata.mode() & READABLE == READABLE;
-            let (digest, size) = (wanted.digest, wanted.size);
-            let is_it = is_readable && sha256_of(&temporary.file).ok()? == (digest, size);
-            is_it.then_some(temporary)
+            let was_read =
+                known.as_ref().is_some_and(|known| known.file == Identity::of(&metadata))
+                    && metadata.len() == wanted.size;
+            let is_it = || {
+                let found = sha256_of(&temporary.file).ok();
+                found == Some((wanted.digest, wanted.size))
+            };
+            (is_readable && (was_read || is_it())).then_some(temporary)
         })
     }
 
@@ -155,7 +194,7 @@ impl OciLayouts {
         }
         let layout = self.layout(repository)?;
         let put = |path: &Path, bytes: &[u8], replace: bool| {
-            let temporary = write(repository, &folder, Content::Bytes(bytes))?;
+            let temporary = write(repository, folder, Content::Bytes(bytes))?;
             let put =
                 if replace { temporary.replace(path) } else { temporary.publish(path).map(drop) };
             put.map_err(|source| failed(repository, "write", path, source))
@@ -218,12 +257,12 @@ impl Registry for OciLayouts {
             return Ok(Created::Same);
         }
         let folder = self.workshop(repository)?;
-        if let Some(linked) = self.link(&folder, &wanted, file)
+        if let Some(linked) = self.link(folder, &wanted, file)
             && let Ok(created) = self.put(repository, &digest, linked)
         {
             return Ok(created);
         }
-        let temporary = write(repository, &folder, content)?;
+        let temporary = write(repository, folder, content)?;
         self.put(repository, &digest, temporary)
     }
 

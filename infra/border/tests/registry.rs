@@ -74,6 +74,19 @@ fn a_blob_of_a_store_or_of_another_repository_is_not_copied() {
 }
 
 #[test]
+fn a_blob_that_was_changed_since_it_was_read_is_not_linked() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = OciLayouts::new(folder.path());
+    let push = |repository| registry.push_blob(repository, Content::Bytes(b"content")).unwrap();
+    push("a");
+    // File systems tell times by the tick of a clock.
+    thread::sleep(Duration::from_millis(20));
+    fs::write(blob(&registry, "a", b"content"), b"another").unwrap();
+    push("b");
+    assert_eq!(fs::read(blob(&registry, "b", b"content")).unwrap(), b"content");
+}
+
+#[test]
 fn what_is_damaged_is_neither_content_nor_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let registry = OciLayouts::new(folder.path());
