@@ -27,6 +27,7 @@ use kdistro::{
     report::Reporter,
 };
 use kdistro_assemble::gzip::gzip;
+use kdistro_devcluster::Place;
 use kdistro_formats::{Digest, canonical, plan::Plan};
 use kdistro_verify::{
     check::chain,
@@ -51,6 +52,9 @@ pub(crate) const UPLOAD: &str = "kdistro-bench:upload";
 pub(crate) const PUSH: &str = "kdistro-bench:push";
 /// First argument: be `kdistro` with the arguments that follow.
 pub(crate) const KDISTRO: &str = "kdistro-bench:kdistro";
+
+/// First argument: be the first process of a cluster; what starts one says so.
+const SUPERVISE: &str = "supervise";
 
 /// What the hashing role found.
 #[derive(Debug, Deserialize, Serialize)]
@@ -92,6 +96,7 @@ pub(crate) fn play(
         UPLOAD => Some(exit(upload(rest))),
         PUSH => Some(exit(order(rest).and_then(|order| push::push(&order)))),
         KDISTRO => Some(be_kdistro(rest, surroundings())),
+        SUPERVISE => Some(exit(supervise(rest))),
         _ => None,
     }
 }
@@ -110,6 +115,13 @@ fn exit(result: Result<(), Box<dyn Error>>) -> ExitCode {
 fn be_kdistro(arguments: &[OsString], surroundings: Surroundings) -> ExitCode {
     let words = [OsString::from("kdistro")].into_iter().chain(arguments.iter().cloned());
     commands::run(&Cli::parse_from(words), surroundings)
+}
+
+/// Source: `infra/devcluster`, `devcluster supervise --folder FOLDER [--node]`.
+fn supervise(arguments: &[OsString]) -> Result<(), Box<dyn Error>> {
+    let [_, folder, more @ ..] = arguments else { return Err("expected a folder".into()) };
+    let place = Place { folder: folder.into(), node: !more.is_empty() };
+    Ok(kdistro_devcluster::supervise(&place)?)
 }
 
 fn compress(arguments: &[OsString]) -> Result<(), Box<dyn Error>> {

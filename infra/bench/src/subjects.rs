@@ -1,6 +1,7 @@
 //! The subjects, a file each.
 
 mod build;
+mod cluster;
 mod empty_step;
 mod gzip;
 mod hash;
@@ -39,6 +40,9 @@ pub(crate) enum Subject {
     Push,
     /// The wall time of promoting a release from one local environment to another, and of copying its bytes
     Promote,
+    /// The wall time of starting a development cluster without a node, and as root with one, of rolling a release out to it, and
+    /// how long its API is away meanwhile
+    Cluster,
 }
 
 impl Subject {
@@ -60,6 +64,7 @@ impl Subject {
             Self::Upload => upload::measure(prepared, pairs.unwrap_or(3)),
             Self::Push => push::measure(prepared, pairs.unwrap_or(7)),
             Self::Promote => promote::measure(prepared, pairs.unwrap_or(5)),
+            Self::Cluster => cluster::measure(prepared, pairs.unwrap_or(3)),
         }
     }
 }

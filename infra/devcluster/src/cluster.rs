@@ -24,7 +24,7 @@ use crate::{
     DevclusterError,
     component::{CONTROL_PLANE, ComponentName, OF_NODE},
     control::{self, Answer, Process, Request},
-    pki,
+    pki, probe,
     release::Release,
 };
 
@@ -136,6 +136,13 @@ impl Cluster {
     /// The kubeconfig for programs of this machine.
     pub fn kubeconfig(&self) -> PathBuf {
         self.folder.join(pki::OUTSIDE)
+    }
+
+    /// Whether its API server says to a program of this machine that it is ready.
+    pub fn is_ready(&self) -> bool {
+        let address = format!("https://127.0.0.1:{}/readyz", self.state.port);
+        let answer = probe::ask(&address, &self.folder.join(pki::AUTHORITY));
+        answer.is_ok_and(|(code, _)| code == 200)
     }
 
     /// Its control group.

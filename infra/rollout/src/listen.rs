@@ -74,11 +74,6 @@ pub enum ListenError {
         "this kdistro-rollout was built without AWS, which `hear.sqs` needs\nhelp:  build it with `cargo build --release -p kdistro-rollout --features aws`"
     )]
     WithoutAws,
-    /// A queue by its name alone.
-    #[error(
-        "`hear.sqs.queue` is `{0}`\nhelp:  give the queue's URL, as `aws sqs get-queue-url --queue-name {0}` says it"
-    )]
-    Queue(String),
     /// AWS cannot be used.
     #[error("cannot use AWS")]
     Aws(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -200,13 +195,10 @@ fn queue(hear: &HearSqs) -> Result<Box<dyn Receiver>, ListenError> {
 
     use crate::receive::queue::Queue;
 
-    let HearSqs { queue, region, endpoint } = hear.clone();
-    if !queue.contains("://") {
-        return Err(ListenError::Queue(queue));
-    }
+    let HearSqs { queue, topics, region, endpoint } = hear.clone();
     let settings = AwsSettings { region, endpoint, ..AwsSettings::default() };
     let aws = Aws::load(&settings).map_err(|error| ListenError::Aws(Box::new(error)))?;
-    Ok(Box::new(Queue::new(SqsQueue::new(&aws, queue), Vec::new())))
+    Ok(Box::new(Queue::new(SqsQueue::new(&aws, queue), topics)))
 }
 
 #[cfg(not(feature = "aws"))]

@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[cfg(feature = "aws")]
+mod amazon;
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -30,17 +33,17 @@ impl Drop for Running {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the program is tested")]
-fn run(folder: &Path, log: &Path) -> Running {
+fn run(folder: &Path, log: &Path, variables: &[(String, String)]) -> Running {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kdistro-rollout"));
     command.arg("--state").arg(folder.join("state")).args(["run", "--config"]);
     command.arg(folder.join("rollout.yaml")).stdin(Stdio::null());
     let log = fs::File::create(log).unwrap();
-    command.stdout(log.try_clone().unwrap()).stderr(log);
+    command.stdout(log.try_clone().unwrap()).stderr(log).envs(variables.iter().cloned());
     Running(command.spawn().unwrap())
 }
 
-/// Waits until a file says something, for a minute.
-fn until(path: &Path, text: &str) -> String {
+/// Waits until a file says something, for a minute; what the program said is in `log`.
+fn until((path, log): (&Path, &Path), text: &str) -> String {
     for _ in 0..600 {
         let said = fs::read_to_string(path).unwrap_or_default();
         if said.contains(text) {
@@ -48,7 +51,8 @@ fn until(path: &Path, text: &str) -> String {
         }
         thread::sleep(Duration::from_millis(100));
     }
-    panic!("{text:?} is not in {}", fs::read_to_string(path).unwrap_or_default());
+    let [said, log] = [path, log].map(|path| fs::read_to_string(path).unwrap_or_default());
+    panic!("{text:?} is not in {said:?}; {log}");
 }
 
 fn announce(announcer: &dyn Announcer, environment: &str) {
@@ -65,7 +69,10 @@ fn announce(announcer: &dyn Announcer, environment: &str) {
 }
 
 /// Looks once in vain, as there is no store yet, then hears by `announcer` and rolls out.
-fn hears(hear: &str, announcer: impl FnOnce(&Path) -> Box<dyn Announcer>) {
+fn hears(
+    (hear, variables): (&str, &[(String, String)]),
+    announcer: impl FnOnce(&Path) -> Box<dyn Announcer>,
+) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
     let (store, done, log) = (path.join("store"), path.join("done"), path.join("log"));
@@ -79,8 +86,8 @@ fn hears(hear: &str, announcer: impl FnOnce(&Path) -> Box<dyn Announcer>) {
         store.display()
     );
     fs::write(path.join("rollout.yaml"), text).unwrap();
-    let running = run(path, &log);
-    let said = until(&log, "error: ");
+    let running = run(path, &log, variables);
+    let said = until((&log, &log), "error: ");
     assert!(!done.exists(), "{said}");
     symlink(&published, &store).unwrap();
     let announcer = announcer(path);
@@ -89,9 +96,9 @@ fn hears(hear: &str, announcer: impl FnOnce(&Path) -> Box<dyn Announcer>) {
     thread::sleep(Duration::from_secs(2));
     assert!(!done.exists(), "{}", fs::read_to_string(&log).unwrap());
     announce(&*announcer, "local");
-    let said = until(&done, "1-20-2 ");
+    let said = until((&done, &log), "1-20-2 ");
     assert!(said.trim_end().ends_with("/kubernetes-1-20/kubernetes-1-20-2.yaml"), "{said}");
-    until(&log, "1-20-2 runs");
+    until((&log, &log), "1-20-2 runs");
     drop(running);
     assert!(!fs::read_to_string(&log).unwrap().contains(SECRET));
     assert_eq!(fs::read_to_string(&done).unwrap().lines().count(), 1, "rolled out once");
@@ -102,10 +109,29 @@ fn what_our_webhook_posts_is_a_reason_to_look() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let hear = format!("webhook: {{listen: \"127.0.0.1:{port}\", secret: secret}}");
     let address = format!("http://127.0.0.1:{port}/webhook");
-    hears(&hear, |_| Box::new(WebhookAnnouncer::open(&address, SECRET.as_bytes()).unwrap()));
+    hears((&hear, &[]), |_| Box::new(WebhookAnnouncer::open(&address, SECRET.as_bytes()).unwrap()));
 }
 
 #[test]
 fn what_lies_in_a_folder_is_a_reason_to_look() {
-    hears("folder: announcements", |path| Box::new(FileAnnouncer::new(path.join("announcements"))));
+    hears(("folder: announcements", &[]), |path| {
+        Box::new(FileAnnouncer::new(path.join("announcements")))
+    });
+}
+
+#[cfg(feature = "aws")]
+#[test]
+fn what_a_topic_gives_to_a_queue_is_a_reason_to_look() {
+    use kdistro_aws::SnsAnnouncer;
+    use kdistro_testbed::{Server, Testbed};
+
+    let bed = Testbed::start(&[Server::Aws]).unwrap();
+    let topic = amazon::cli(&bed, &["sns", "create-topic", "--name", "releases"]);
+    let topic = topic["TopicArn"].as_str().unwrap().to_owned();
+    amazon::cli(&bed, &["sqs", "create-queue", "--queue-name", "dev"]);
+    let queue = topic.replace(":sns:", ":sqs:").replace(":releases", ":dev");
+    let subscribe = ["sns", "subscribe", "--protocol", "sqs", "--topic-arn", &topic];
+    amazon::cli(&bed, &[&subscribe[..], &["--notification-endpoint", &queue]].concat());
+    let hear = format!("sqs: {{queue: dev, endpoint: \"{}\"}}", bed.aws());
+    hears((&hear, &bed.environment()), |_| Box::new(SnsAnnouncer::new(&amazon::aws(&bed), topic)));
 }

@@ -1,31 +1,21 @@
 //! A release is announced to a topic, and heard by a queue that subscribes to it.
 #![cfg(test)]
 #![cfg(feature = "aws")]
-#![expect(
-    clippy::disallowed_methods,
-    reason = "Amazon's own program makes the topic and the queue"
-)]
 
-use std::{collections::BTreeMap, fs, process::Command, time::Duration};
+mod amazon;
 
-use kdistro_aws::{Aws, AwsSettings, SnsAnnouncer, SqsQueue};
+use std::{collections::BTreeMap, time::Duration};
+
+use kdistro_aws::{SnsAnnouncer, SqsQueue};
 use kdistro_border::Announcer;
 use kdistro_rollout::receive::{Heard, Ignored, Outcome, Receiver, Source, queue::Queue};
-use kdistro_testbed::{Server, Testbed, tool};
+use kdistro_testbed::{Server, Testbed};
 use kdistro_verify::hash::sha256;
 use serde_json::{Value, json};
 
-const PATIENCE: Duration = Duration::from_secs(5);
+use amazon::{aws, cli};
 
-/// Asks Amazon's own program, which prints JSON.
-fn cli(bed: &Testbed, arguments: &[&str]) -> Value {
-    let mut aws = Command::new(tool("aws").unwrap());
-    aws.args(["--output", "json", "--endpoint-url", bed.aws()]).args(arguments);
-    let output = aws.env_clear().envs(bed.environment()).output().unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{arguments:?}: {errors}");
-    serde_json::from_slice(&output.stdout).unwrap_or_default()
-}
+const PATIENCE: Duration = Duration::from_secs(5);
 
 fn arn(bed: &Testbed, queue: &str) -> String {
     let query = ["sqs", "get-queue-attributes", "--attribute-names", "QueueArn", "--queue-url"];
@@ -37,19 +27,6 @@ fn create(bed: &Testbed, name: &str, attributes: &Value) -> String {
     let attributes = attributes.to_string();
     let create = ["sqs", "create-queue", "--queue-name", name, "--attributes", &attributes];
     cli(bed, &create)["QueueUrl"].as_str().unwrap().to_owned()
-}
-
-fn aws(bed: &Testbed) -> Aws {
-    let credentials = bed.folder().join("test-credentials");
-    fs::write(&credentials, "[default]\naws_access_key_id = A\naws_secret_access_key = B\n")
-        .unwrap();
-    let settings = AwsSettings {
-        region: Some("us-east-1".to_owned()),
-        endpoint: Some(bed.aws().to_owned()),
-        credentials: Some(credentials),
-        ..AwsSettings::default()
-    };
-    Aws::load(&settings).unwrap()
 }
 
 fn announcement(number: u32) -> String {
@@ -100,6 +77,13 @@ fn an_announcement_is_heard_and_what_is_none_goes_to_the_dead_letters() {
     // Raw, as SNS delivers it where that is asked for, or somebody by hand.
     cli(&bed, &["sqs", "send-message", "--queue-url", &url, "--message-body", &announcement(8)]);
     assert_eq!(receive(&mut queue).unwrap().unwrap().number, 8);
+    // By its name, too.
+    announce(&announcement(10));
+    let mut named = Queue::new(SqsQueue::new(&aws, "queue"), Vec::new());
+    assert_eq!(receive(&mut named).unwrap().unwrap().number, 10);
+    let mut unknown = Queue::new(SqsQueue::new(&aws, "nobodys"), Vec::new());
+    let error = unknown.receive(PATIENCE, &mut |_| Outcome::Later).unwrap_err();
+    assert!(format!("{:?}", error.source).contains("nobodys"), "{:?}", error.source);
     announce("Hello");
     let ignored = receive(&mut queue).unwrap().unwrap_err();
     assert!(ignored.source.to_string().starts_with("it is not JSON"), "{}", ignored.source);

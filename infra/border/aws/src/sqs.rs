@@ -1,6 +1,10 @@
 //! Takes messages out of a queue of Amazon SQS, such as one that subscribes to a topic.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use aws_sdk_sqs::{Client, types::Message};
 use tokio::{runtime::Handle, task::JoinHandle, time::sleep};
@@ -22,7 +26,10 @@ const VISIBILITY: Duration = Duration::from_mins(1);
 pub struct SqsQueue {
     aws: Aws,
     client: Client,
-    url: String,
+    /// As the settings name it.
+    name: String,
+    /// Its URL, once it is known.
+    url: Arc<OnceLock<String>>,
     visibility: Duration,
 }
 
@@ -54,10 +61,15 @@ impl Drop for Keeping {
 }
 
 impl SqsQueue {
-    /// Takes the URL of a queue. Nothing is asked of it yet.
-    pub fn new(aws: &Aws, url: impl Into<String>) -> Self {
+    /// Takes the URL of a queue, or the name of one of the caller's own. Nothing is asked of it yet.
+    pub fn new(aws: &Aws, name: impl Into<String>) -> Self {
         let client = Client::new(aws.config());
-        Self { aws: aws.clone(), client, url: url.into(), visibility: VISIBILITY }
+        let (name, url) = (name.into(), OnceLock::new());
+        if name.contains("://") {
+            // Nobody else has it yet.
+            let _ = url.set(name.clone());
+        }
+        Self { aws: aws.clone(), client, name, url: Arc::new(url), visibility: VISIBILITY }
     }
 
     /// Lets others have a message, whose worker was lost, after this time in whole seconds; a minute by default.
@@ -75,26 +87,38 @@ impl SqsQueue {
         patience: Duration,
         work: &mut dyn FnMut(&Letter) -> Fate,
     ) -> Result<usize, AwsError> {
-        let Some(message) = self.aws.wait(self.next(patience))? else { return Ok(0) };
+        let url = self.aws.wait(self.url())?;
+        let Some(message) = self.aws.wait(self.next(&url, patience))? else { return Ok(0) };
         let letter = Letter {
             id: message.message_id.unwrap_or_default(),
             body: message.body.unwrap_or_default(),
         };
         let receipt = message.receipt_handle.unwrap_or_default();
-        let keeping = self.keep(receipt.clone());
+        let keeping = self.keep(&url, receipt.clone());
         let fate = work(&letter);
         drop(keeping);
         if fate == Fate::Deleted {
-            self.aws.wait(self.delete(&receipt))?;
+            self.aws.wait(self.delete(&url, &receipt))?;
         }
         Ok(1)
     }
 
-    async fn next(&self, patience: Duration) -> Result<Option<Message>, AwsError> {
+    /// Its URL, which is asked for when only its name is known.
+    async fn url(&self) -> Result<String, AwsError> {
+        if let Some(url) = self.url.get() {
+            return Ok(url.clone());
+        }
+        let request = self.client.get_queue_url().queue_name(&self.name);
+        let answer = request.send().await.map_err(|error| AwsError::of(self.target(), &error))?;
+        let url = answer.queue_url.unwrap_or_default();
+        Ok(self.url.get_or_init(|| url).clone())
+    }
+
+    async fn next(&self, url: &str, patience: Duration) -> Result<Option<Message>, AwsError> {
         let request = self
             .client
             .receive_message()
-            .queue_url(&self.url)
+            .queue_url(url)
             .max_number_of_messages(1)
             .visibility_timeout(seconds(self.visibility))
             .wait_time_seconds(seconds(patience.min(LONGEST_WAIT)));
@@ -102,15 +126,15 @@ impl SqsQueue {
         Ok(answer.messages.unwrap_or_default().into_iter().next())
     }
 
-    async fn delete(&self, receipt: &str) -> Result<(), AwsError> {
-        let request = self.client.delete_message().queue_url(&self.url).receipt_handle(receipt);
+    async fn delete(&self, url: &str, receipt: &str) -> Result<(), AwsError> {
+        let request = self.client.delete_message().queue_url(url).receipt_handle(receipt);
         request.send().await.map_err(|error| AwsError::of(self.target(), &error))?;
         Ok(())
     }
 
     /// Begins to keep a message from others.
-    fn keep(&self, receipt: String) -> Keeping {
-        let request = self.client.change_message_visibility().queue_url(&self.url);
+    fn keep(&self, url: &str, receipt: String) -> Keeping {
+        let request = self.client.change_message_visibility().queue_url(url);
         let request = request.receipt_handle(receipt).visibility_timeout(seconds(self.visibility));
         let pause = self.visibility / 3;
         let keep = async move {
@@ -125,7 +149,7 @@ impl SqsQueue {
     }
 
     fn target(&self) -> String {
-        format!("queue `{}`", self.url)
+        format!("queue `{}`", self.name)
     }
 }
 
@@ -136,6 +160,6 @@ fn seconds(time: Duration) -> i32 {
 /// Shows which queue, never as whom.
 impl fmt::Debug for SqsQueue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SqsQueue").field("url", &self.url).finish_non_exhaustive()
+        f.debug_struct("SqsQueue").field("name", &self.name).finish_non_exhaustive()
     }
 }

@@ -67,13 +67,19 @@ fn check_heard(hear: &Hear) -> Result<(), Wrong> {
     if poll < SignedDuration::from_secs(1) || poll > LONGEST_POLL {
         return wrong("hear.poll", format!("is {}", hear.poll), "1 second to 1 day");
     }
+    let are_topics = |topics: &[String]| topics.iter().all(|topic| is_topic(topic));
+    let other = "names another thing than topics";
     if let Some(sns) = &hear.sns
-        && (sns.topics.is_empty() || !sns.topics.iter().all(|topic| is_topic(topic)))
+        && (sns.topics.is_empty() || !are_topics(&sns.topics))
     {
         let expected = "ARNs such as `arn:aws:sns:us-east-1:123456789012:releases`, at least one";
-        return wrong("hear.sns.topics", "names another thing than topics", expected);
+        return wrong("hear.sns.topics", other, expected);
     }
     let Some(sqs) = &hear.sqs else { return Ok(()) };
+    if !are_topics(&sqs.topics) {
+        let expected = "ARNs such as `arn:aws:sns:us-east-1:123456789012:releases`, or nothing";
+        return wrong("hear.sqs.topics", other, expected);
+    }
     if sqs.queue.contains("://") {
         check_place("hear.sqs.queue", &sqs.queue)?;
     } else if !is_queue(&sqs.queue) {

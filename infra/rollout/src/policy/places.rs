@@ -60,6 +60,9 @@ pub struct HearSns {
 pub struct HearSqs {
     /// Its name or address.
     pub queue: String,
+    /// The ARNs of the topics whose messages are taken; of any, where none is given.
+    #[serde(default)]
+    pub topics: Vec<String>,
     /// Its region, where AWS's usual places do not name it.
     pub region: Option<String>,
     /// The address of another service than Amazon's.

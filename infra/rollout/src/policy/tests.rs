@@ -105,6 +105,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "`hear.sns.topics` names another thing than topics",
     ),
     ("arn:aws:sns:us-east-1", "arn:aws:sns:evil.example/", "`hear.sns.topics` names another"),
+    ("queue: releases", "queue: releases, topics: [releases]", "`hear.sqs.topics` names another"),
     ("queue: releases", "queue: a/b", "`hear.sqs.queue` is no queue; expected the address"),
     ("http://127.0.0.1:9324", "http://sqs.example", "`hear.sqs.endpoint` is not an address"),
     ("region: us-east-1", "region: evil.example/#", "`hear.sqs.region` is not a region"),

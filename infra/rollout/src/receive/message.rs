@@ -173,6 +173,10 @@ impl Envelope {
         if !topics.contains(&self.topic_arn) {
             return Err(MessageError::Topic(shown(&self.topic_arn)));
         }
+        self.content()
+    }
+
+    fn content(&self) -> Result<Announcement, MessageError> {
         if self.kind != Kind::Notification {
             return Err(MessageError::Kind(self.kind));
         }
@@ -188,13 +192,15 @@ impl Posted {
     }
 }
 
-/// Reads what lies in a queue: a notification from one of these topics, or an announcement that SNS delivered raw, of
-/// which nothing says where it comes from. Who may write to the queue is its policy's business.
+/// Reads what lies in a queue: a notification from one of these topics, or from any where none is given, or an
+/// announcement that SNS delivered raw, of which nothing says where it comes from. Who may write to the queue is its
+/// policy's business.
 pub fn queued(bytes: &[u8], topics: &[String]) -> Result<Announcement, MessageError> {
-    match read::<Probe>(bytes, "a message")?.kind {
-        Some(_) => envelope(bytes)?.announcement(topics),
-        None => announcement(bytes),
+    if read::<Probe>(bytes, "a message")?.kind.is_none() {
+        return announcement(bytes);
     }
+    let envelope = envelope(bytes)?;
+    if topics.is_empty() { envelope.content() } else { envelope.announcement(topics) }
 }
 
 fn read<T: DeserializeOwned>(bytes: &[u8], expected: &'static str) -> Result<T, MessageError> {
@@ -257,6 +263,7 @@ mod tests {
         assert_eq!(queued(text.as_bytes(), &[]).unwrap(), example(7));
         let whole = wrapped(&text).to_string();
         assert_eq!(queued(whole.as_bytes(), &topics()).unwrap(), example(7));
+        assert_eq!(queued(whole.as_bytes(), &[]).unwrap(), example(7), "from any topic");
         let texts = json!({"default": text, "email": "A text"}).to_string();
         let id = kdistro_verify::hash::sha256(b"x");
         let whole = json!({"id": id, "subject": "s", "message": texts, "attributes": {}});
