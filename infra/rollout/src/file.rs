@@ -43,3 +43,23 @@ fn write(file: &Path, bytes: &[u8]) -> io::Result<()> {
     moved?;
     File::open(folder)?.sync_all()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_or_stays_and_nothing_is_left_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a/b");
+        let beside = || fs::read_dir(folder.path().join("a")).unwrap().count();
+        replace(&file, b"one").unwrap();
+        replace(&file, b"two").unwrap();
+        assert_eq!((fs::read(&file).unwrap().as_slice(), beside()), (&b"two"[..], 1));
+        fs::remove_file(&file).unwrap();
+        fs::create_dir(&file).unwrap();
+        let error = replace(&file, b"three").unwrap_err().to_string();
+        assert_eq!(error, format!("cannot write {}", file.display()));
+        assert_eq!(beside(), 1);
+    }
+}

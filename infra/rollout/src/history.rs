@@ -104,6 +104,7 @@ impl History {
     /// How things stand, with at most so many of the last events.
     pub fn standing(&self, events: usize) -> Result<Standing, HistoryError> {
         let read = self.read()?;
+        let notices: Notices = read.fact(NOTICES)?.unwrap_or_default();
         Ok(Standing {
             follows: read.fact(FOLLOWS)?,
             running: read.fact(RUNNING)?,
@@ -115,6 +116,7 @@ impl History {
             looks: read.fact(LOOKS)?.unwrap_or_default(),
             alarms: read.fact(ALARMS)?.unwrap_or_default(),
             counts: read.fact(COUNTS)?.unwrap_or_default(),
+            notices_waiting: notices.waiting.len(),
             events: read.events(events)?,
         })
     }

@@ -190,7 +190,7 @@ fn receivers(
         desks.entry(sns.listen).or_default().insert(SNS.to_owned(), Box::new(desk));
     }
     if let Some(tell) = &subscriber.tell {
-        desks.entry(tell.listen).or_default().extend(tell::desks(history, clock));
+        desks.entry(tell.listen).or_default().extend(tell::desks(history, tell.listen, clock));
     }
     for (address, desks) in desks {
         let server = Server::start(address, desks, Known::default());

@@ -28,6 +28,8 @@ const SECRET: &str = "planted-secret-of-the-webhook";
 /// A subscriber in a folder that ends with it, whose command waits until it is told to end.
 struct Scene {
     folder: tempfile::TempDir,
+    /// The index of its channel, which a test may change.
+    index: PathBuf,
     told: SocketAddr,
     hook: Hook,
     running: Option<Child>,
@@ -36,21 +38,20 @@ struct Scene {
 impl Scene {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let store = kdistro_testbed::releases().unwrap().join("store");
+        let index = copy(&kdistro_testbed::releases().unwrap(), folder.path());
         let port = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let (told, hook) = (port(), Hook::start(SECRET));
         fs::write(folder.path().join("secret"), SECRET).unwrap();
         let text = format!(
-            "cluster: dev\nstore: {0}\nkey: {0}/keys/release.pub\nenvironment: local\nchannel: 1-20\n\
+            "cluster: dev\nstore: store\nkey: store/keys/release.pub\nenvironment: local\nchannel: 1-20\n\
              hear: {{poll: 1s}}\nstate: state\nreport: {{folder: reports}}\ntell: {{listen: \"{told}\"}}\n\
-             notify: {{webhook: {{address: \"http://{1}/\", secret: secret}}}}\n\
-             driver: {{exec: {{command: [sh, -c, \"until [ -e {2} ]; do sleep 0.1; done; test $(cat {2}) = 0\"]}}}}\n",
-            store.display(),
+             notify: {{webhook: {{address: \"http://{0}/\", secret: secret}}}}\n\
+             driver: {{exec: {{command: [sh, -c, \"until [ -e {1} ]; do sleep 0.1; done\"]}}}}\n",
             hook.address,
             folder.path().join("end").display(),
         );
         fs::write(folder.path().join("rollout.yaml"), text).unwrap();
-        Self { folder, told, hook, running: None }
+        Self { folder, index, told, hook, running: None }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -85,8 +86,12 @@ impl Scene {
 
     /// What is shown at a path; nothing while nobody listens.
     fn shown(&self, path: &str) -> String {
+        self.shown_as("localhost", path)
+    }
+
+    fn shown_as(&self, host: &str, path: &str) -> String {
         let Ok(mut stream) = TcpStream::connect(self.told) else { return String::new() };
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n").unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         answer
@@ -113,6 +118,26 @@ impl Drop for Scene {
             let _ = running.wait();
         }
     }
+}
+
+/// Copies the documents of a store, not what is built; returns the channel's index.
+fn copy(home: &Path, folder: &Path) -> PathBuf {
+    for name in ["keys", "log", "kubernetes-1-20", "releasechannels"] {
+        let mut folders = vec![Path::new("store").join(name)];
+        while let Some(inner) = folders.pop() {
+            fs::create_dir_all(folder.join(&inner)).unwrap();
+            for entry in fs::read_dir(home.join(&inner)).unwrap() {
+                let entry = entry.unwrap();
+                let path = inner.join(entry.file_name());
+                if entry.file_type().unwrap().is_file() {
+                    fs::copy(entry.path(), folder.join(path)).unwrap();
+                } else if entry.file_name() != "artifacts" {
+                    folders.push(path);
+                }
+            }
+        }
+    }
+    folder.join("store/releasechannels/1-20.yaml")
 }
 
 fn body(answer: &str) -> &str {
@@ -157,7 +182,7 @@ fn a_roll_out_is_seen_notified_and_reported() {
     let metrics = scene.shown("/metrics");
     assert!(metrics.contains("kdistro_rollout_under_way 1\n"), "{metrics}");
     assert_metrics(body(&metrics));
-    fs::write(scene.path("end"), "0").unwrap();
+    fs::write(scene.path("end"), "").unwrap();
     let metrics = scene.until("/metrics", "kdistro_rollout_outcomes_total{outcome=\"kept\"} 1\n");
     assert_metrics(body(&metrics));
     let page = scene.until("/", "all is well");
@@ -167,6 +192,9 @@ fn a_roll_out_is_seen_notified_and_reported() {
     for (path, status) in [("/no", "404 Not Found"), ("/?", "404 Not Found")] {
         assert!(scene.shown(path).starts_with(&format!("HTTP/1.1 {status}\r\n")));
     }
+    let foreign = scene.shown_as("evil.example", "/status.json");
+    assert!(foreign.starts_with("HTTP/1.1 421 Misdirected Request\r\n"), "{foreign}");
+    assert!(foreign.ends_with("\r\n\r\n"), "{foreign}");
     scene.said(0, &["page", "--out", "page.html"]);
     assert!(fs::read_to_string(scene.path("page.html")).unwrap().contains("all is well"));
     assert_notices(&scene);
@@ -213,7 +241,7 @@ fn assert_fleet(scene: &Scene) {
 fn nobody_who_takes_no_notice_hinders_a_roll_out() {
     let mut scene = Scene::new();
     scene.hook.refuse_everything();
-    fs::write(scene.path("end"), "0").unwrap();
+    fs::write(scene.path("end"), "").unwrap();
     scene.start();
     scene.until("/", "all is well");
     let text = "webhook: notice 1 (kept) is tried again later: ";
@@ -224,4 +252,27 @@ fn nobody_who_takes_no_notice_hinders_a_roll_out() {
     });
     assert!(is_said && !log().contains(SECRET), "{}", log());
     assert!(scene.shown("/status.json").contains("\"kept\": 1"), "{}", log());
+}
+
+#[test]
+fn a_forged_index_is_an_alarm_until_it_is_right_again() {
+    let scene = Scene::new();
+    fs::write(scene.path("end"), "").unwrap();
+    scene.said(0, &["once"]);
+    let right = fs::read(&scene.index).unwrap();
+    fs::write(&scene.index, [&right[..], b" "].concat()).unwrap();
+    for _ in 0..2 {
+        assert!(scene.said(1, &["once"]).contains("error: "));
+    }
+    let status = || serde_json::from_str::<Value>(&scene.said(0, &["--json", "status"])).unwrap();
+    let stands = status();
+    assert!(stands["alarms"]["channel"]["text"].is_string(), "{stands}");
+    assert_eq!(stands["looks"]["last"][1]["times"], 2, "{stands}");
+    assert_eq!(stands["looks"]["last"][1]["succeeded"], false);
+    fs::write(&scene.index, right).unwrap();
+    scene.said(0, &["once"]);
+    assert_eq!(status()["alarms"], Value::Object(serde_json::Map::new()));
+    let told = scene.hook.until(2);
+    let whats: Vec<_> = told.iter().filter_map(|it| it["what"].as_str()).collect();
+    assert_eq!(whats, ["kept", "alarm"], "once each");
 }

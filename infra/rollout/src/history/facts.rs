@@ -273,6 +273,8 @@ pub struct Standing {
     pub alarms: BTreeMap<String, Alarm>,
     /// How often what happened.
     pub counts: BTreeMap<What, u64>,
+    /// How many notices wait for somebody who is to be notified.
+    pub notices_waiting: usize,
     /// The last events, the first first.
     #[serde(skip)]
     pub events: Vec<Event>,

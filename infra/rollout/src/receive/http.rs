@@ -81,8 +81,8 @@ pub enum Taken {
     Refused(Status, Ignored),
     /// Something to see.
     Shown(Document),
-    /// There is something to see, but not now.
-    Failed,
+    /// There is something to see, but not now, or not for whoever asks.
+    Failed(Status),
 }
 
 /// What is answered to a request.
@@ -115,6 +115,7 @@ pub enum Status {
     Conflict = 409,
     LengthRequired = 411,
     ContentTooLarge = 413,
+    MisdirectedRequest = 421,
     RequestHeaderFieldsTooLarge = 431,
     ServiceUnavailable = 503,
 }
@@ -236,7 +237,7 @@ impl Shared {
                 status.into()
             }
             Taken::Shown(document) => Answer::Document(document),
-            Taken::Failed => Status::ServiceUnavailable.into(),
+            Taken::Failed(status) => status.into(),
         }
     }
 

@@ -218,6 +218,7 @@ fn reason(status: Status) -> &'static str {
         Status::Conflict => "Conflict",
         Status::LengthRequired => "Length Required",
         Status::ContentTooLarge => "Content Too Large",
+        Status::MisdirectedRequest => "Misdirected Request",
         Status::RequestHeaderFieldsTooLarge => "Request Header Fields Too Large",
         Status::ServiceUnavailable => "Service Unavailable",
     }

@@ -47,6 +47,7 @@ fn full(said: &str) -> Standing {
         looks: Looks { succeeded: None, last: vec![look] },
         alarms: [(text(), Alarm { since: at(0), text: text() })].into(),
         counts: [(What::Kept, 1)].into(),
+        notices_waiting: 0,
         events: vec![event(What::Began), event(What::Failed), event(What::RolledBack)],
     }
 }
