@@ -33,15 +33,9 @@ Exit codes:
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
-    /// The folder of the history
-    #[arg(
-        long,
-        global = true,
-        value_name = "DIR",
-        default_value = "/var/lib/kdistro-rollout",
-        env = "KDISTRO_ROLLOUT_STATE"
-    )]
-    pub(crate) state: PathBuf,
+    /// The folder of the history: where none is given, that of the subscriber's file, else /var/lib/kdistro-rollout
+    #[arg(long, global = true, value_name = "DIR", env = "KDISTRO_ROLLOUT_STATE")]
+    pub(crate) state: Option<PathBuf>,
     /// Write the result as JSON
     #[arg(long, global = true)]
     pub(crate) json: bool,

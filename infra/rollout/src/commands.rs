@@ -11,7 +11,7 @@ use std::{
     error::Error,
     fs,
     io::{self, Write},
-    path::Path,
+    path::{self, Path},
     process::ExitCode,
 };
 
@@ -26,6 +26,9 @@ use crate::{
     cli::{Cli, Command},
     log::Log,
 };
+
+/// The folder of the history where nothing names another.
+const STATE: &str = "/var/lib/kdistro-rollout";
 
 /// What a command that could not be done fails with.
 pub(crate) type Failure = Box<dyn Error>;
@@ -74,8 +77,10 @@ impl Program {
         Log { json: self.cli.log_json, cluster: None, now: self.now }
     }
 
-    fn open(&self) -> Result<History, Failure> {
-        let state = &self.cli.state;
+    /// Opens the history that was named, else that of a subscriber.
+    fn open(&self, subscriber: Option<&Subscriber>) -> Result<History, Failure> {
+        let given = self.cli.state.as_deref().or(subscriber.map(|it| it.state.as_path()));
+        let state = given.unwrap_or(Path::new(STATE));
         fs::create_dir_all(state).map_err(|error| format!("{}: {error}", state.display()))?;
         Ok(History::open(&state.join("history"))?)
     }
@@ -93,7 +98,8 @@ impl Program {
 
 fn subscriber(config: &Path) -> Result<Subscriber, Failure> {
     let bytes = fs::read(config).map_err(|error| format!("{}: {error}", config.display()))?;
-    Ok(Subscriber::read(config, &bytes)?)
+    // What it names is handed to programs that work elsewhere.
+    Ok(Subscriber::read(&path::absolute(config)?, &bytes)?)
 }
 
 fn completions(shell: clap_complete::Shell) -> Result<ExitCode, Failure> {

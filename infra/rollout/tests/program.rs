@@ -63,6 +63,22 @@ fn two_that_roll_out_are_told_so_while_others_ask_and_steer() {
 }
 
 #[test]
+fn a_subscribers_file_names_its_history_and_its_paths_begin_where_it_lies() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "cluster: dev\nstore: store\nkey: release.pub\nenvironment: local\nchannel: \"1-20\"\n\
+                driver: {exec: {command: [\"true\"]}}\nstate: state\nreport: {folder: reports}\n";
+    std::fs::write(folder.path().join("rollout.yaml"), text).unwrap();
+    #[expect(clippy::disallowed_methods, reason = "the program is tested")]
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kdistro-rollout"));
+    let output = command.arg("report").current_dir(folder.path()).output().unwrap();
+    let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert!(said.starts_with("-----BEGIN PUBLIC KEY-----\n"), "{said}");
+    for file in ["state/history", "state/report.key", "reports/dev.json"] {
+        assert!(folder.path().join(file).is_file(), "{file}");
+    }
+}
+
+#[test]
 fn wrong_usage_and_what_is_no_history_are_no_verdict() {
     let folder = tempfile::tempdir().unwrap();
     expect(folder.path(), 2, &["why", "1-20"]);

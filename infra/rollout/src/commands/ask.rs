@@ -10,21 +10,21 @@ use super::{Failure, Program};
 impl Program {
     /// Says what runs, what is under way, and what is held.
     pub(super) fn status(&self) -> Result<ExitCode, Failure> {
-        let standing = self.open()?.standing(0)?;
+        let standing = self.open(None)?.standing(0)?;
         self.print(&standing, &status(&standing))?;
         Ok(ExitCode::SUCCESS)
     }
 
     /// Lists everything that happened.
     pub(super) fn list(&self) -> Result<ExitCode, Failure> {
-        let events = self.open()?.events()?;
+        let events = self.open(None)?.events()?;
         self.print(&events, &lines(&events))?;
         Ok(ExitCode::SUCCESS)
     }
 
     /// Says what happened to a release.
     pub(super) fn why(&self, release: &ReleaseName) -> Result<ExitCode, Failure> {
-        let mut events = self.open()?.events()?;
+        let mut events = self.open(None)?.events()?;
         events.retain(|event| event.release == *release);
         if events.is_empty() {
             self.log().note(&format!("nothing is known of release {release}"));

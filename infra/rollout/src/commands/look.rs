@@ -52,7 +52,8 @@ impl Program {
     fn watch(&self, config: &Path) -> Result<Watch<'_>, Failure> {
         let subscriber = subscriber(config)?;
         let log = Log { cluster: Some(subscriber.cluster.clone()), ..self.log() };
-        Ok(Watch { program: self, subscriber, history: Arc::new(self.open()?), log })
+        let history = Arc::new(self.open(Some(&subscriber))?);
+        Ok(Watch { program: self, subscriber, history, log })
     }
 }
 

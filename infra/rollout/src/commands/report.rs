@@ -16,7 +16,7 @@ impl Program {
             return Ok(ExitCode::from(1));
         }
         let key = report::key(&subscriber)?.public_key_pem()?;
-        let written = report::write(&self.open()?, &subscriber, (self.now)())?;
+        let written = report::write(&self.open(Some(&subscriber))?, &subscriber, (self.now)())?;
         self.print(&json!({"key": key, "report": written}), &key)?;
         Ok(ExitCode::SUCCESS)
     }

@@ -10,7 +10,7 @@ use super::{Failure, Program};
 impl Program {
     /// Lets a release be rolled out that the policy asks somebody about.
     pub(super) fn approve(&self, release: &ReleaseName) -> Result<ExitCode, Failure> {
-        let history = self.open()?;
+        let history = self.open(None)?;
         let seen = history.seen()?;
         let mut offered = seen.iter().flat_map(|seen| &seen.index.status.releases);
         let Some(found) = offered.find(|one| one.number == release.number) else {
@@ -29,7 +29,7 @@ impl Program {
         release: Option<&ReleaseName>,
         reason: &str,
     ) -> Result<ExitCode, Failure> {
-        let history = self.open()?;
+        let history = self.open(None)?;
         let Some(release) = release else {
             history.pause(Some(reason))?;
             return Ok(ExitCode::SUCCESS);
@@ -43,7 +43,7 @@ impl Program {
 
     /// Lets a release that is held come after all, or all that are not held themselves.
     pub(super) fn resume(&self, release: Option<&ReleaseName>) -> Result<ExitCode, Failure> {
-        let history = self.open()?;
+        let history = self.open(None)?;
         let Some(release) = release else {
             history.pause(None)?;
             return Ok(ExitCode::SUCCESS);

@@ -3,6 +3,7 @@
 mod timeline;
 
 use jiff::Timestamp;
+use kdistro_formats::ReleaseName;
 use maud::{Markup, html};
 
 use crate::{
@@ -51,12 +52,24 @@ fn mood(standing: &Standing) -> (Mood, String) {
     if standing.paused.is_some() {
         return (Mood::Wait, "is paused".to_owned());
     }
+    if let Some(release) = prepares(standing) {
+        return (Mood::Busy, format!("prepares {release}"));
+    }
     match standing.decided.as_ref().map(|decided| decided.what) {
         Some(Intent::Approve) => (Mood::Wait, "waits for somebody's approval".to_owned()),
         Some(Intent::Wait) => (Mood::Wait, "waits for its time".to_owned()),
         _ if standing.running.is_none() => (Mood::Plain, "nothing rolled out yet".to_owned()),
         _ => (Mood::Good, "all is well".to_owned()),
     }
+}
+
+/// The release that was decided for, until its roll-out begins.
+fn prepares(standing: &Standing) -> Option<&ReleaseName> {
+    let decided = standing.decided.as_ref().filter(|decided| decided.what == Intent::RollOut)?;
+    let release = decided.release.as_ref()?;
+    let runs = standing.running.as_ref().is_some_and(|running| running.name == *release);
+    let failed = standing.held.iter().any(|held| held.release == *release);
+    (!runs && !failed).then_some(release)
 }
 
 fn header(standing: &Standing, cluster: &str, (mood, word): (Mood, &str)) -> Markup {
@@ -159,6 +172,10 @@ fn next(standing: &Standing, now: Timestamp) -> Markup {
             }
             @match &standing.decided {
                 Some(decided) if !busy && decided.what != Intent::RollOut => (decision(decided, now)),
+                Some(decided) if !busy && prepares(standing).is_some() => {
+                    p { (badge(Mood::Busy, "prepares")) }
+                    p { (text(&decided.why)) }
+                }
                 _ if busy => p class="soft" { "Decided again once what is under way has ended." },
                 _ => p class="soft" { "Decided at the next look." },
             }

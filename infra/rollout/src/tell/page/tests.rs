@@ -88,6 +88,9 @@ fn the_worst_comes_first() {
     told.push(mood(&standing).1);
     standing.decided = None;
     told.push(mood(&standing).1);
+    let decided = full("X").decided.map(|it| Decided { what: Intent::RollOut, ..it });
+    standing.decided = decided;
+    told.push(mood(&standing).1);
     standing.looks.last[0].succeeded = false;
     told.push(mood(&standing).1);
     let expected = [
@@ -96,6 +99,7 @@ fn the_worst_comes_first() {
         "is paused",
         "waits for somebody's approval",
         "all is well",
+        "prepares 1-20-2",
         "the last looks failed",
     ];
     assert_eq!(told, expected);
