@@ -22,8 +22,8 @@ pub fn page(standing: &Standing, now: Timestamp) -> String {
             @if let Some(under_way) = &standing.under_way { (under_way_now(under_way)) }
             (runs(standing, now))
             (next(standing, now))
-            (held(&standing.held, now))
-            (looks(&standing.looks.last, now))
+            @if !standing.held.is_empty() { (held(&standing.held, now)) }
+            (looks(&standing.looks.last, standing.held.is_empty(), now))
             section aria-labelledby="history" {
                 h2 id="history" { "History" }
                 (timeline::timeline(&standing.events, now))
@@ -139,9 +139,9 @@ fn stage(number: usize, done: usize, is_back: bool) -> (Option<&'static str>, &'
         return (Some(if is_back { "undo" } else { "now" }), "");
     }
     if Some(number) < now {
-        (Some("done"), "✓")
+        (Some("done"), " ✓")
     } else {
-        (None, if is_back { "↩" } else { "·" })
+        (None, if is_back { " ↩" } else { "" })
     }
 }
 
@@ -158,6 +158,7 @@ fn runs(standing: &Standing, now: Timestamp) -> Markup {
             } @else {
                 p class="soft" { "Nothing was rolled out here yet." }
             }
+            @if standing.held.is_empty() { p class="soft" { "No release is held." } }
         }
     }
 }
@@ -207,7 +208,6 @@ fn held(held: &[Held], now: Timestamp) -> Markup {
     html! {
         section class="half" aria-labelledby="held" {
             h2 id="held" { "Held" }
-            @if held.is_empty() { p class="soft" { "No release is held." } }
             ul class="lines" {
                 @for Held { release, since, why, failed } in held {
                     li {
@@ -225,9 +225,9 @@ fn held(held: &[Held], now: Timestamp) -> Markup {
     }
 }
 
-fn looks(looks: &[Look], now: Timestamp) -> Markup {
+fn looks(looks: &[Look], is_alone: bool, now: Timestamp) -> Markup {
     html! {
-        section class="half" aria-labelledby="looks" {
+        section class=[(!is_alone).then_some("half")] aria-labelledby="looks" {
             h2 id="looks" { "Last looks" }
             @if looks.is_empty() { p class="soft" { "The channel was not looked at yet." } }
             ul class="lines" {

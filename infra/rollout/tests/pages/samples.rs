@@ -158,7 +158,7 @@ fn waiting() -> Standing {
         until: None,
         since: ago(12),
     };
-    Standing { decided: Some(decided), ..calm() }
+    Standing { decided: Some(decided), held: Vec::new(), ..calm() }
 }
 
 fn fleet() -> Fleet {
