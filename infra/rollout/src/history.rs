@@ -16,7 +16,7 @@ use std::{
 use jiff::Timestamp;
 use kdistro_formats::release::ReleaseRef;
 use redb::{ConcurrencyMode, Database, DatabaseError, ReadableDatabase};
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 
 use self::tables::{Reading, Writing};
 use crate::decide::Seen;
@@ -242,7 +242,7 @@ impl History {
     }
 
     /// Keeps what was reported.
-    pub(crate) fn report<T: serde::Serialize>(&self, reported: &T) -> Result<(), HistoryError> {
+    pub(crate) fn report<T: Serialize>(&self, reported: &T) -> Result<(), HistoryError> {
         self.change(|facts| facts.put(REPORTED, reported))
     }
 

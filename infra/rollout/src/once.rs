@@ -25,6 +25,9 @@ use crate::{
     roll::{Outcome, RollError, Roller},
 };
 
+/// How much is kept of what a look came to, in bytes.
+const LONGEST_TEXT: usize = 4096;
+
 /// What one look came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Looked {
@@ -107,8 +110,7 @@ impl Once<'_> {
     /// Looks once, while nobody else does, and writes down what came of it.
     pub fn run(&mut self) -> Result<Looked, OnceError> {
         let _turn = self.history.turn()?;
-        let Subscriber { cluster, environment, channel, .. } = self.subscriber.clone();
-        self.history.follow(&Follows { cluster, environment, channel })?;
+        self.history.follow(&Follows::from(self.subscriber))?;
         let looked = self.look();
         self.remember(&looked)?;
         looked
@@ -290,10 +292,12 @@ impl Once<'_> {
     /// Keeps that this look was, and what somebody has to look at because of it.
     fn remember(&self, looked: &Result<Looked, OnceError>) -> Result<(), OnceError> {
         let at = (self.now)();
-        let text = match looked {
+        let mut text = match looked {
             Ok(looked) => looked.to_string(),
             Err(error) => chain(error),
         };
+        // What is wrong with a release may be a page a file.
+        text.truncate(text.floor_char_boundary(LONGEST_TEXT));
         self.history.looked(at, looked.is_ok(), &text)?;
         let raise = |about, alarms: bool| {
             let alarm = Alarm { since: at, text: text.clone() };

@@ -83,8 +83,10 @@ impl Watch<'_> {
         Ok(looked)
     }
 
-    /// Notifies and reports. What fails hinders nothing: it is said, and tried again after the next look.
+    /// Notifies and reports, unless another process has the turn and so will. What fails hinders nothing: it is said, and
+    /// tried again after the next look.
     fn tell(&self) {
+        let Ok(_turn) = self.history.turn() else { return };
         let Subscriber { cluster, notify, .. } = &self.subscriber;
         let proxy = self.program.proxy.as_deref();
         let mut say = |text: &str| self.log.note(text);

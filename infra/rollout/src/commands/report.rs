@@ -16,7 +16,10 @@ impl Program {
             return Ok(ExitCode::from(1));
         }
         let key = report::key(&subscriber)?.public_key_pem()?;
-        let written = report::write(&self.open(Some(&subscriber))?, &subscriber, (self.now)())?;
+        let history = self.open(Some(&subscriber))?;
+        // Reports are numbered one after the other.
+        let _turn = history.turn()?;
+        let written = report::write(&history, &subscriber, (self.now)())?;
         self.print(&json!({"key": key, "report": written}), &key)?;
         Ok(ExitCode::SUCCESS)
     }

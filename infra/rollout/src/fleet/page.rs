@@ -157,7 +157,8 @@ pub fn table(fleet: &Fleet, now: Timestamp) -> String {
         let _ = writeln!(lines, "{name:<width$}  no report of it counts");
     }
     for ignored in &fleet.ignored {
-        let _ = writeln!(lines, "not counted: {}: {}", ignored.file, ignored.why);
+        let (file, why) = (text(&ignored.file), text(&ignored.why));
+        let _ = writeln!(lines, "not counted: {file}: {why}");
     }
     lines
 }
@@ -167,7 +168,7 @@ fn notes(cluster: &Cluster) -> Vec<String> {
     match &cluster.fix {
         Some(Fix::Lacks) => notes.push("lacks the fix".to_owned()),
         Some(Fix::Has) => notes.push("has the fix".to_owned()),
-        Some(Fix::Unknown(why)) => notes.push(format!("could not tell: {why}")),
+        Some(Fix::Unknown(why)) => notes.push(format!("could not tell: {}", text(why))),
         None => {}
     }
     if cluster.silent {

@@ -7,7 +7,7 @@ use kdistro_formats::{ChannelName, Digest, ReleaseName, layout, release::Release
 use serde::{Deserialize, Serialize};
 
 use super::event::{Event, What};
-use crate::{decide::Decision, plan::Step};
+use crate::{decide::Decision, plan::Step, policy::Subscriber};
 
 /// How many looks that came to different things are remembered.
 const MOST_LOOKS: usize = 10;
@@ -87,6 +87,14 @@ pub struct Follows {
     pub environment: String,
     /// The channel whose releases it takes.
     pub channel: ChannelName,
+}
+
+impl From<&Subscriber> for Follows {
+    fn from(subscriber: &Subscriber) -> Self {
+        let Subscriber { cluster, environment, channel, .. } = subscriber;
+        let (cluster, environment) = (cluster.clone(), environment.clone());
+        Self { cluster, environment, channel: channel.clone() }
+    }
 }
 
 /// What was decided last.

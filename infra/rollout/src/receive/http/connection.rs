@@ -149,9 +149,9 @@ fn parse(bytes: &[u8]) -> Result<Head, Status> {
     let headers = headers.map(|it| (it.name.to_ascii_lowercase(), it.value.to_vec())).collect();
     let said = Request { headers, body: Vec::new() };
     let has = |name: &str| said.headers.iter().any(|(found, _)| found == name);
-    // RFC 9110, 8.6: what is posted says its length, also where it is 0; who asks to see something has none to say.
-    let is_silent = method != Method::Post && !has("content-length");
-    if has("transfer-encoding") || !(has("content-length") || is_silent) {
+    // RFC 9110, 8.6: what is posted says its length, also where it is 0; who asks to see something need not.
+    let is_silent = !has("content-length");
+    if has("transfer-encoding") || (is_silent && method == Method::Post) {
         return Err(Status::LengthRequired);
     }
     let length = if is_silent { Some("0") } else { said.header("content-length") };
