@@ -25,7 +25,7 @@ use serde_json::Value;
 
 const SECRET: &str = "planted-secret-of-the-webhook";
 
-/// A subscriber in a folder that ends with it, whose command waits until it is told to end.
+/// A subscriber in a folder that ends with it, whose command waits until there is a script that says how it ends.
 struct Scene {
     folder: tempfile::TempDir,
     /// The index of its channel, which a test may change.
@@ -46,7 +46,7 @@ impl Scene {
             "cluster: dev\nstore: store\nkey: store/keys/release.pub\nenvironment: local\nchannel: 1-20\n\
              hear: {{poll: 1s}}\nstate: state\nreport: {{folder: reports}}\ntell: {{listen: \"{told}\"}}\n\
              notify: {{webhook: {{address: \"http://{0}/\", secret: secret}}}}\n\
-             driver: {{exec: {{command: [sh, -c, \"until [ -e {1} ]; do sleep 0.1; done\"]}}}}\n",
+             driver: {{exec: {{command: [sh, -c, \"until [ -e {1} ]; do sleep 0.1; done; . {1}\"]}}}}\n",
             hook.address,
             folder.path().join("end").display(),
         );
@@ -252,6 +252,31 @@ fn nobody_who_takes_no_notice_hinders_a_roll_out() {
     });
     assert!(is_said && !log().contains(SECRET), "{}", log());
     assert!(scene.shown("/status.json").contains("\"kept\": 1"), "{}", log());
+}
+
+#[test]
+fn a_release_that_fails_is_reported_as_such_beside_the_one_that_runs_again() {
+    let scene = Scene::new();
+    scene.said(0, &["hold", "1-20-2", "--reason", "later"]);
+    fs::write(scene.path("end"), "test $KDISTRO_RELEASE = 1-20-1").unwrap();
+    assert!(scene.said(0, &["once"]).contains("1-20-1 runs\n"));
+    scene.said(0, &["resume", "1-20-2"]);
+    assert!(
+        scene.said(1, &["once"]).contains("1-20-2 failed and is held, the release before runs")
+    );
+    scene.said(0, &["once"]);
+    let told = scene.hook.until(4);
+    let whats: Vec<_> = told.iter().filter_map(|it| it["what"].as_str()).collect();
+    assert_eq!(whats, ["held", "kept", "held", "rolled-back"]);
+    fs::create_dir(scene.path("keys")).unwrap();
+    fs::write(scene.path("keys/dev.pub"), scene.said(0, &["report"])).unwrap();
+    let fleet = scene.said(0, &["fleet", "--reports", "reports", "--keys", "keys"]);
+    assert!(fleet.contains("dev      1-20-1 ") && fleet.contains("holds 1-20-2 since "), "{fleet}");
+    assert!(fleet.trim_end().ends_with(", where it failed"), "{fleet}");
+    assert!(!fs::read_to_string(scene.path("reports/dev.json")).unwrap().contains("exit status"));
+    scene.said(0, &["page", "--out", "page.html"]);
+    let page = fs::read_to_string(scene.path("page.html")).unwrap();
+    assert!(page.contains("failed here") && page.contains("rolled back"), "{page}");
 }
 
 #[test]
