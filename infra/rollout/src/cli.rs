@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use kdistro_formats::ReleaseName;
+use kdistro_rollout::policy::Length;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -16,10 +17,14 @@ Examples:
   Keep a release away, and let it come after all:
     kdistro-rollout hold 1-20-7 --reason 'breaks our ingress'
     kdistro-rollout resume 1-20-7
+  Which clusters lack a fix, and which have not been heard of for a week:
+    kdistro-rollout fleet --reports reports --keys keys --silent-for 7d \\
+        --lacks CVE-2026-1234 --store https://releases.example.org --key release.pub --environment production
 
 Exit codes:
   0  done
-  1  nothing is known of the release; it failed and the one before runs again; the index or a release is forged
+  1  nothing is known of the release; it failed and the one before runs again; the index or a release is forged;
+     a cluster lacks the fix or is silent, or a report does not count
   2  could not: the history is in use or unreadable, wrong usage";
 
 /// For subscribers: rolls verified releases out to a cluster, and back when they fail.
@@ -28,18 +33,15 @@ Exit codes:
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
-    /// The folder of the history
-    #[arg(
-        long,
-        global = true,
-        value_name = "DIR",
-        default_value = "/var/lib/kdistro-rollout",
-        env = "KDISTRO_ROLLOUT_STATE"
-    )]
-    pub(crate) state: PathBuf,
+    /// The folder of the history: where none is given, that of the subscriber's file, else /var/lib/kdistro-rollout
+    #[arg(long, global = true, value_name = "DIR", env = "KDISTRO_ROLLOUT_STATE")]
+    pub(crate) state: Option<PathBuf>,
     /// Write the result as JSON
     #[arg(long, global = true)]
     pub(crate) json: bool,
+    /// Write what happens meanwhile as one JSON object a line
+    #[arg(long, global = true)]
+    pub(crate) log_json: bool,
 }
 
 #[derive(Subcommand)]
@@ -84,9 +86,62 @@ pub(crate) enum Command {
         /// The release
         release: Option<ReleaseName>,
     },
+    /// Write the status page into a file
+    Page {
+        /// The file
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Report to the distributor how things are now, and say by which public key reports are believed
+    Report {
+        /// The subscriber's file
+        #[arg(long, value_name = "FILE", default_value = "rollout.yaml")]
+        config: PathBuf,
+    },
+    /// For distributors: say which cluster runs what, from the reports of many
+    Fleet(Asked),
     /// Write a completion script
     Completions {
         /// For which shell
         shell: Shell,
     },
+}
+
+/// What is asked of a fleet.
+#[derive(Args)]
+pub(crate) struct Asked {
+    /// The folder of reports, `<cluster>.json`
+    #[arg(long, value_name = "DIR")]
+    pub(crate) reports: PathBuf,
+    /// The folder of the clusters' public keys, `<cluster>.pub`, as `report` says them
+    #[arg(long, value_name = "DIR")]
+    pub(crate) keys: PathBuf,
+    /// Remember the newest report of each cluster in this file, so that an older one in its place does not count
+    #[arg(long, value_name = "FILE")]
+    pub(crate) seen: Option<PathBuf>,
+    /// Name clusters that have not reported for longer, such as `7d`: each reports at least once a day
+    #[arg(long, value_name = "TIME", value_parser = Length::parse)]
+    pub(crate) silent_for: Option<Length>,
+    /// Name clusters that lack the fix of a CVE
+    #[arg(long, value_name = "CVE", requires = "Releases")]
+    pub(crate) lacks: Option<String>,
+    #[command(flatten)]
+    pub(crate) releases: Option<Releases>,
+    /// Write the answer as a page, too
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+}
+
+/// Where the releases are that clusters run.
+#[derive(Args)]
+pub(crate) struct Releases {
+    /// Where they are published: an address, or a folder
+    #[arg(long, value_name = "STORE", required = false, requires_all = ["key", "environment"])]
+    pub(crate) store: String,
+    /// The file with the public key, PEM, that signs them
+    #[arg(long, value_name = "PEM", required = false)]
+    pub(crate) key: PathBuf,
+    /// The environment that the clusters follow
+    #[arg(long, value_name = "NAME", required = false)]
+    pub(crate) environment: String,
 }

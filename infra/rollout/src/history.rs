@@ -1,191 +1,124 @@
 //! What happened, and what is under way: an embedded database that a crash leaves whole.
 //!
-//! It is open in one process only; another one is told so.
+//! Any number of processes may have it open, so that others can ask and steer while a roll-out is under way. Only one
+//! looks and rolls out at a time: whoever has the [`Turn`].
 
-use std::{fmt, path::Path};
+mod event;
+mod facts;
+mod tables;
+mod turn;
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use jiff::Timestamp;
-use kdistro_formats::{Digest, ReleaseName, layout, release::ReleaseRef};
-use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition, TableError};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use kdistro_formats::release::ReleaseRef;
+use redb::{ConcurrencyMode, Database, DatabaseError, ReadableDatabase};
+use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{decide::Seen, plan::Step};
+use self::tables::{Reading, Writing};
+use crate::decide::Seen;
 
-/// Everything that happened, in its order.
-const EVENTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("events");
-/// What is so now, by name.
-const FACTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("facts");
+pub use self::{
+    event::{Event, What},
+    facts::{
+        Alarm, Change, Decided, Direction, Follows, Held, Intent, Look, Looks, Notice, Notices,
+        Sent, Standing, Target, UnderWay,
+    },
+    turn::Turn,
+};
 
 /// Names of facts.
 const RUNNING: &str = "running";
+const RUNNING_SINCE: &str = "running-since";
 const UNDER_WAY: &str = "under-way";
 const HELD: &str = "held";
 const SEEN: &str = "seen";
 const PAUSED: &str = "paused";
 const APPROVED: &str = "approved";
+const FOLLOWS: &str = "follows";
+const DECIDED: &str = "decided";
+const LOOKS: &str = "looks";
+const ALARMS: &str = "alarms";
+const COUNTS: &str = "counts";
+const NOTICES: &str = "notices";
+const REPORTED: &str = "reported";
+
+/// The memory for what was read, in bytes.
+const CACHE: usize = 1 << 20;
 
 /// A history that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum HistoryError {
-    /// Another process has it.
+    /// Another process looks or rolls out, or has it open by itself.
     #[error(
-        "{0} is in use by another kdistro-rollout\nhelp:  one serves a cluster; ask that one, or end it first"
+        "{0} is in use by another kdistro-rollout\nhelp:  one serves a cluster; wait until that one is done, or end it first"
     )]
     InUse(String),
     /// The database cannot be used.
     #[error("cannot use the history")]
     Database(#[from] redb::Error),
+    /// Whose turn it is cannot be told.
+    #[error("cannot lock {}", file.display())]
+    Lock {
+        /// The file.
+        file: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// What it holds is not what this program writes.
     #[error("the history holds something else than this program writes")]
     Content(#[from] serde_json::Error),
 }
 
-/// Something that happened.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Event {
-    /// When.
-    pub at: Timestamp,
-    /// The release that it is about.
-    pub release: ReleaseName,
-    /// What.
-    pub what: What,
-    /// A sentence about it.
-    pub text: String,
-}
-
-/// What may happen to a release.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum What {
-    /// It is rolled out from now on.
-    Began,
-    /// A step of that is done.
-    Step,
-    /// It runs and is kept.
-    Kept,
-    /// Something failed: the cluster goes back.
-    Failed,
-    /// The cluster is back.
-    RolledBack,
-    /// It is not rolled out again by itself.
-    Held,
-    /// It may be rolled out again.
-    Released,
-    /// A run began that found a roll-out under way.
-    Resumed,
-    /// Something was decided of it that was not decided before.
-    Decided,
-    /// Somebody approved it.
-    Approved,
-}
-
-impl fmt::Display for What {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Began => "began",
-            Self::Step => "step",
-            Self::Kept => "kept",
-            Self::Failed => "failed",
-            Self::RolledBack => "rolled back",
-            Self::Held => "held",
-            Self::Released => "released",
-            Self::Resumed => "resumed",
-            Self::Decided => "decided",
-            Self::Approved => "approved",
-        })
-    }
-}
-
-/// A release that a cluster runs, or is to run.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Target {
-    /// Its name.
-    pub name: ReleaseName,
-    /// The digest of its manifest.
-    pub digest: Digest,
-}
-
-impl Target {
-    /// Where its manifest is in a store, a folder or an address.
-    pub fn manifest(&self, store: &str) -> String {
-        format!("{}/{}", store.trim_end_matches('/'), layout::manifest(&self.name))
-    }
-
-    /// As the channel's index names it.
-    pub fn reference(&self) -> ReleaseRef {
-        ReleaseRef { number: self.name.number, digest: self.digest }
-    }
-}
-
-/// Whereto a roll-out goes.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Direction {
-    /// To the new release.
-    Forward,
-    /// To the one before: why.
-    Back(String),
-}
-
-/// A roll-out that has begun and not ended.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct UnderWay {
-    /// What ran before.
-    pub from: Target,
-    /// What is to run.
-    pub to: Target,
-    /// The steps, in their order.
-    pub steps: Vec<Step>,
-    /// How many of them are done; going back, how many are still to be undone.
-    pub done: usize,
-    /// Whereto it goes.
-    pub direction: Direction,
-}
-
-/// A release that is not rolled out by itself.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Held {
-    /// Which.
-    pub release: ReleaseName,
-    /// Since when.
-    pub since: Timestamp,
-    /// Why.
-    pub why: String,
-}
-
 /// What happened to a cluster.
 pub struct History {
     database: Database,
+    path: PathBuf,
 }
 
 impl History {
     /// Opens the history in a file, which is made when there is none.
     pub fn open(path: &Path) -> Result<Self, HistoryError> {
-        let database = Database::create(path).map_err(|error| match error {
+        let mut builder = Database::builder();
+        builder.set_concurrency_mode(ConcurrencyMode::MultiWriter).set_cache_size(CACHE);
+        let database = builder.create(path).map_err(|error| match error {
             DatabaseError::DatabaseAlreadyOpen => HistoryError::InUse(path.display().to_string()),
             error => HistoryError::Database(error.into()),
         })?;
-        Ok(Self { database })
+        Ok(Self { database, path: path.to_owned() })
+    }
+
+    /// Takes the turn to look and to roll out; fails while another has it.
+    pub fn turn(&self) -> Result<Turn, HistoryError> {
+        Turn::take(&self.path)
     }
 
     /// Everything that happened, the first first.
     pub fn events(&self) -> Result<Vec<Event>, HistoryError> {
-        let read = self.database.begin_read().map_err(redb::Error::from)?;
-        let table = match read.open_table(EVENTS) {
-            Ok(table) => table,
-            Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
-            Err(error) => return Err(redb::Error::from(error).into()),
-        };
-        let mut events = Vec::new();
-        for entry in table.iter().map_err(redb::Error::from)? {
-            let (_, bytes) = entry.map_err(redb::Error::from)?;
-            events.push(serde_json::from_slice(bytes.value())?);
-        }
-        Ok(events)
+        self.read()?.events(usize::MAX)
+    }
+
+    /// How things stand, with at most so many of the last events.
+    pub fn standing(&self, events: usize) -> Result<Standing, HistoryError> {
+        let read = self.read()?;
+        let notices: Notices = read.fact(NOTICES)?.unwrap_or_default();
+        Ok(Standing {
+            follows: read.fact(FOLLOWS)?,
+            running: read.fact(RUNNING)?,
+            running_since: read.fact(RUNNING_SINCE)?,
+            under_way: read.fact(UNDER_WAY)?,
+            held: read.fact(HELD)?.unwrap_or_default(),
+            paused: read.fact(PAUSED)?,
+            decided: read.fact(DECIDED)?,
+            looks: read.fact(LOOKS)?.unwrap_or_default(),
+            alarms: read.fact(ALARMS)?.unwrap_or_default(),
+            counts: read.fact(COUNTS)?.unwrap_or_default(),
+            notices_waiting: notices.waiting.len(),
+            events: read.events(events)?,
+        })
     }
 
     /// What the cluster runs, as far as it is known here.
@@ -218,159 +151,185 @@ impl History {
         Ok(self.fact(APPROVED)?.unwrap_or_default())
     }
 
+    /// What was decided last.
+    pub fn decided(&self) -> Result<Option<Decided>, HistoryError> {
+        self.fact(DECIDED)
+    }
+
+    /// What others are to be notified of.
+    pub fn notices(&self) -> Result<Notices, HistoryError> {
+        Ok(self.fact(NOTICES)?.unwrap_or_default())
+    }
+
+    /// What was reported last.
+    pub(crate) fn reported<T: DeserializeOwned>(&self) -> Result<Option<T>, HistoryError> {
+        self.fact(REPORTED)
+    }
+
     /// Keeps what was seen of the channel.
     pub fn see(&self, seen: &Seen) -> Result<(), HistoryError> {
-        self.keep(SEEN, Some(serde_json::to_vec(seen)?))
+        self.change(|facts| facts.put(SEEN, seen))
     }
 
     /// Says why nothing is rolled out for now, or that all may go on.
     pub fn pause(&self, why: Option<&str>) -> Result<(), HistoryError> {
-        self.keep(PAUSED, why.map(serde_json::to_vec).transpose()?)
+        self.change(|facts| match why {
+            Some(why) => facts.put(PAUSED, why),
+            None => facts.remove(PAUSED),
+        })
     }
 
-    fn keep(&self, name: &str, bytes: Option<Vec<u8>>) -> Result<(), HistoryError> {
-        let transaction = self.database.begin_write().map_err(redb::Error::from)?;
-        {
-            let mut facts = transaction.open_table(FACTS).map_err(redb::Error::from)?;
-            match bytes {
-                Some(bytes) => facts.insert(name, bytes.as_slice()),
-                None => facts.remove(name),
-            }
-            .map_err(redb::Error::from)?;
+    /// Keeps what the cluster was found to run, before anything was rolled out.
+    pub fn find(&self, running: &Target, at: Timestamp) -> Result<(), HistoryError> {
+        self.change(|facts| {
+            facts.put(RUNNING_SINCE, &at)?;
+            facts.put(RUNNING, running)
+        })
+    }
+
+    /// Says which cluster this is.
+    pub fn follow(&self, follows: &Follows) -> Result<(), HistoryError> {
+        if self.fact(FOLLOWS)?.as_ref() == Some(follows) {
+            return Ok(());
         }
-        transaction.commit().map_err(redb::Error::from)?;
-        Ok(())
+        self.change(|facts| facts.put(FOLLOWS, follows))
+    }
+
+    /// Keeps what was decided; with an event, where it is another than before.
+    pub fn decide(&self, decided: &Decided, event: Option<&Event>) -> Result<(), HistoryError> {
+        self.change(|facts| {
+            facts.put(DECIDED, decided)?;
+            event.map_or(Ok(()), |event| note(facts, event))
+        })
+    }
+
+    /// Keeps that a look came to an end, and to which.
+    pub fn looked(&self, at: Timestamp, succeeded: bool, text: &str) -> Result<(), HistoryError> {
+        self.change(|facts| {
+            let mut looks: Looks = facts.fact(LOOKS)?.unwrap_or_default();
+            looks.add(at, succeeded, text);
+            facts.put(LOOKS, &looks)
+        })
+    }
+
+    /// Raises an alarm about something, such as `channel`, or says with `None` that it is over. Others are notified of
+    /// what is new.
+    pub fn alarm(&self, about: &str, alarm: Option<&Alarm>) -> Result<(), HistoryError> {
+        self.change(|facts| {
+            let mut alarms: BTreeMap<String, Alarm> = facts.fact(ALARMS)?.unwrap_or_default();
+            let before = alarms.remove(about);
+            let Some(alarm) = alarm else {
+                return before.map_or(Ok(()), |_| facts.put(ALARMS, &alarms));
+            };
+            if before.is_some_and(|before| before.text == alarm.text) {
+                return Ok(());
+            }
+            alarms.insert(about.to_owned(), alarm.clone());
+            let mut notices: Notices = facts.fact(NOTICES)?.unwrap_or_default();
+            notices.add(alarm.since, ("alarm", &alarm.text), None);
+            facts.put(NOTICES, &notices)?;
+            facts.put(ALARMS, &alarms)
+        })
+    }
+
+    /// Changes what others are to be notified of, and how far each receiver is.
+    pub fn change_notices(&self, change: impl FnOnce(&mut Notices)) -> Result<(), HistoryError> {
+        self.change(|facts| {
+            let mut notices: Notices = facts.fact(NOTICES)?.unwrap_or_default();
+            change(&mut notices);
+            facts.put(NOTICES, &notices)
+        })
+    }
+
+    /// Keeps what was reported.
+    pub(crate) fn report<T: Serialize>(&self, reported: &T) -> Result<(), HistoryError> {
+        self.change(|facts| facts.put(REPORTED, reported))
     }
 
     /// Writes down what happened and what is so from now on, both or neither.
     pub fn write(&self, event: &Event, change: &Change<'_>) -> Result<(), HistoryError> {
-        let (held, mut approved) = (self.held()?, self.approved()?);
-        let transaction = self.database.begin_write().map_err(redb::Error::from)?;
-        {
-            let mut events = transaction.open_table(EVENTS).map_err(redb::Error::from)?;
-            let last = events.last().map_err(redb::Error::from)?.map_or(0, |(key, _)| key.value());
-            let bytes = serde_json::to_vec(event)?;
-            events.insert(last + 1, bytes.as_slice()).map_err(redb::Error::from)?;
-            let mut facts = transaction.open_table(FACTS).map_err(redb::Error::from)?;
-            let mut put = |name: &str, bytes: Option<Vec<u8>>| -> Result<(), HistoryError> {
-                match bytes {
-                    Some(bytes) => facts.insert(name, bytes.as_slice()),
-                    None => facts.remove(name),
-                }
-                .map_err(redb::Error::from)?;
-                Ok(())
-            };
-            match change {
-                Change::Nothing => {}
-                Change::UnderWay(under_way) => {
-                    put(UNDER_WAY, Some(serde_json::to_vec(under_way)?))?;
-                }
-                Change::Runs(target) => {
-                    put(UNDER_WAY, None)?;
-                    put(RUNNING, Some(serde_json::to_vec(target)?))?;
-                }
-                Change::Hold(one) => {
-                    let others = held.iter().filter(|other| other.release != one.release);
-                    let all: Vec<_> = others.chain([*one]).collect();
-                    put(HELD, Some(serde_json::to_vec(&all)?))?;
-                }
-                Change::Approve(release) => {
-                    approved.retain(|other| other.number != release.number);
-                    approved.push((*release).clone());
-                    put(APPROVED, Some(serde_json::to_vec(&approved)?))?;
-                }
-                Change::Release(name) => {
-                    let others: Vec<_> =
-                        held.iter().filter(|other| other.release != **name).collect();
-                    put(HELD, Some(serde_json::to_vec(&others)?))?;
-                }
-            }
-        }
-        transaction.commit().map_err(redb::Error::from)?;
-        Ok(())
+        self.change(|facts| {
+            note(facts, event)?;
+            apply(facts, change, event.at)
+        })
+    }
+
+    fn read(&self) -> Result<Reading, HistoryError> {
+        Reading::of(&self.database.begin_read().map_err(redb::Error::from)?)
     }
 
     fn fact<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, HistoryError> {
-        let read = self.database.begin_read().map_err(redb::Error::from)?;
-        let table = match read.open_table(FACTS) {
-            Ok(table) => table,
-            Err(TableError::TableDoesNotExist(_)) => return Ok(None),
-            Err(error) => return Err(redb::Error::from(error).into()),
-        };
-        let found = table.get(name).map_err(redb::Error::from)?;
-        Ok(found.map(|bytes| serde_json::from_slice(bytes.value())).transpose()?)
+        self.read()?.fact(name)
+    }
+
+    /// The one place that writes: all of a change or nothing of it.
+    fn change<T>(
+        &self,
+        change: impl FnOnce(&mut Writing<'_>) -> Result<T, HistoryError>,
+    ) -> Result<T, HistoryError> {
+        let transaction = self.database.begin_write().map_err(redb::Error::from)?;
+        let changed = change(&mut Writing::of(&transaction)?)?;
+        transaction.commit().map_err(redb::Error::from)?;
+        Ok(changed)
     }
 }
 
-/// What an event changes.
-#[derive(Clone, Copy, Debug)]
-pub enum Change<'a> {
-    /// Nothing.
-    Nothing,
-    /// A roll-out is under way, so far.
-    UnderWay(&'a UnderWay),
-    /// A roll-out has ended, and this runs.
-    Runs(&'a Target),
-    /// A release is held.
-    Hold(&'a Held),
-    /// A release is held no more.
-    Release(&'a ReleaseName),
-    /// A release is approved.
-    Approve(&'a ReleaseRef),
+/// Adds an event, counts it, and lets others be notified of it where they want to know.
+fn note(facts: &mut Writing<'_>, event: &Event) -> Result<(), HistoryError> {
+    let mut counts: BTreeMap<What, u64> = match facts.fact(COUNTS)? {
+        Some(counts) => counts,
+        // The history began before it counted.
+        None => count(&facts.events()?),
+    };
+    *counts.entry(event.what).or_default() += 1;
+    facts.put(COUNTS, &counts)?;
+    if event.what.is_notable() {
+        let mut notices: Notices = facts.fact(NOTICES)?.unwrap_or_default();
+        let what = event.what.to_string().replace(' ', "-");
+        notices.add(event.at, (&what, &event.text), Some(&event.release));
+        facts.put(NOTICES, &notices)?;
+    }
+    facts.add(event)
+}
+
+fn count(events: &[Event]) -> BTreeMap<What, u64> {
+    let mut counts = BTreeMap::new();
+    for event in events {
+        *counts.entry(event.what).or_default() += 1;
+    }
+    counts
+}
+
+fn apply(facts: &mut Writing<'_>, change: &Change<'_>, at: Timestamp) -> Result<(), HistoryError> {
+    match change {
+        Change::Nothing => Ok(()),
+        Change::UnderWay(under_way) => facts.put(UNDER_WAY, under_way),
+        Change::Runs(target) => {
+            facts.remove(UNDER_WAY)?;
+            if facts.fact::<Target>(RUNNING)?.as_ref() != Some(target) {
+                facts.put(RUNNING_SINCE, &at)?;
+            }
+            facts.put(RUNNING, target)
+        }
+        Change::Hold(one) => {
+            let mut held: Vec<Held> = facts.fact(HELD)?.unwrap_or_default();
+            held.retain(|other| other.release != one.release);
+            held.push((*one).clone());
+            facts.put(HELD, &held)
+        }
+        Change::Release(name) => {
+            let mut held: Vec<Held> = facts.fact(HELD)?.unwrap_or_default();
+            held.retain(|other| other.release != **name);
+            facts.put(HELD, &held)
+        }
+        Change::Approve(release) => {
+            let mut approved: Vec<ReleaseRef> = facts.fact(APPROVED)?.unwrap_or_default();
+            approved.retain(|other| other.number != release.number);
+            approved.push((*release).clone());
+            facts.put(APPROVED, &approved)
+        }
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn event(what: What) -> Event {
-        let at = Timestamp::UNIX_EPOCH;
-        Event { at, release: "1-20-2".parse().unwrap(), what, text: "x".to_owned() }
-    }
-
-    #[test]
-    fn what_was_written_is_there_when_it_is_opened_again_and_only_one_has_it_open() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("history");
-        let history = History::open(&path).unwrap();
-        assert_eq!((history.events().unwrap(), history.running().unwrap()), (vec![], None));
-        let target = |number| Target {
-            name: format!("1-20-{number}").parse().unwrap(),
-            digest: Digest::from_bytes([number; 32]),
-        };
-        let under_way = UnderWay {
-            from: target(1),
-            to: target(2),
-            steps: vec![Step::Snapshot],
-            done: 0,
-            direction: Direction::Forward,
-        };
-        history.write(&event(What::Began), &Change::UnderWay(&under_way)).unwrap();
-        assert!(matches!(History::open(&path), Err(HistoryError::InUse(_))));
-        drop(history);
-        let history = History::open(&path).unwrap();
-        assert_eq!(history.under_way().unwrap(), Some(under_way));
-        history.write(&event(What::Kept), &Change::Runs(&target(2))).unwrap();
-        assert_eq!(history.under_way().unwrap(), None);
-        assert_eq!(history.running().unwrap(), Some(target(2)));
-        assert_eq!(history.events().unwrap(), [event(What::Began), event(What::Kept)]);
-    }
-
-    #[test]
-    fn a_release_is_held_once_until_it_is_released() {
-        let folder = tempfile::tempdir().unwrap();
-        let history = History::open(&folder.path().join("history")).unwrap();
-        let held = |why: &str| Held {
-            release: "1-20-2".parse().unwrap(),
-            since: Timestamp::UNIX_EPOCH,
-            why: why.to_owned(),
-        };
-        for why in ["a", "b"] {
-            history.write(&event(What::Held), &Change::Hold(&held(why))).unwrap();
-        }
-        assert_eq!(history.held().unwrap(), [held("b")]);
-        let name = held("b").release;
-        history.write(&event(What::Released), &Change::Release(&name)).unwrap();
-        assert_eq!(history.held().unwrap(), []);
-    }
-}
+mod tests;

@@ -8,7 +8,10 @@ use std::{
     fs, io,
     net::SocketAddr,
     path::PathBuf,
-    sync::mpsc::{self, RecvTimeoutError, SyncSender},
+    sync::{
+        Arc,
+        mpsc::{self, RecvTimeoutError, SyncSender},
+    },
     thread,
     time::Duration,
 };
@@ -17,6 +20,7 @@ use jiff::Timestamp;
 use kdistro_verify::check::chain;
 
 use crate::{
+    history::History,
     policy::{HearSqs, Subscriber},
     receive::{
         Filter, Heard, Known, Outcome, Receiver,
@@ -25,6 +29,7 @@ use crate::{
         sns::{Https, Sns, TopicError},
         webhook::{SecretError, Webhook},
     },
+    tell,
 };
 
 /// How long a way in waits for the first message, and how long before it is tried again after an error.
@@ -92,11 +97,12 @@ pub struct Listening {
 }
 
 impl Listening {
-    /// Opens every way in of a subscriber. `clock` tells SNS's messages their age.
+    /// Opens every way in of a subscriber, and shows its history where the file says so. The clock tells SNS's messages and
+    /// the page how old things are.
     pub fn start(
         subscriber: &Subscriber,
-        proxy: Option<&str>,
-        clock: fn() -> Timestamp,
+        history: &Arc<History>,
+        outside: (Option<&str>, fn() -> Timestamp),
     ) -> Result<Self, ListenError> {
         let filter = Filter {
             environments: BTreeSet::from([subscriber.environment.clone()]),
@@ -104,7 +110,7 @@ impl Listening {
             severity: subscriber.policy.severity,
         };
         let (to, news) = mpsc::sync_channel(MOST);
-        for receiver in receivers(subscriber, proxy, clock)? {
+        for receiver in receivers(subscriber, history, outside)? {
             let (filter, to) = (filter.clone(), to.clone());
             thread::spawn(move || listen(receiver, &filter, &to));
         }
@@ -155,8 +161,8 @@ fn listen(mut receiver: Box<dyn Receiver>, filter: &Filter, to: &SyncSender<News
 
 fn receivers(
     subscriber: &Subscriber,
-    proxy: Option<&str>,
-    clock: fn() -> Timestamp,
+    history: &Arc<History>,
+    (proxy, clock): (Option<&str>, fn() -> Timestamp),
 ) -> Result<Vec<Box<dyn Receiver>>, ListenError> {
     let hear = &subscriber.hear;
     let mut receivers: Vec<Box<dyn Receiver>> = Vec::new();
@@ -177,6 +183,9 @@ fn receivers(
         let outside = Box::new(Https::new(proxy)?);
         let desk = Sns::new(&sns.topics, outside, Box::new(clock))?;
         desks.entry(sns.listen).or_default().insert(SNS.to_owned(), Box::new(desk));
+    }
+    if let Some(tell) = &subscriber.tell {
+        desks.entry(tell.listen).or_default().extend(tell::desks(history, tell.listen, clock));
     }
     for (address, desks) in desks {
         let server = Server::start(address, desks, Known::default());

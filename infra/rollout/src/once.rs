@@ -1,7 +1,7 @@
 //! One look: goes on with what is under way, reads the channel's index, decides, and rolls out what is to be.
 
 use std::{
-    fs,
+    fmt, fs,
     path::{Path, PathBuf},
 };
 
@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use kdistro_devcluster::{Cluster, DevclusterError, Source, bring, packages};
 use kdistro_formats::{ReleaseName, announcement::Severity, release::ReleaseRef};
 use kdistro_verify::{
-    check::TrustSource,
+    check::{self, TrustSource, chain},
     store::{self, LocateError, Reader},
     trust::{PublicKey, TrustError},
 };
@@ -20,10 +20,13 @@ use crate::{
         candidate, choose, demand::demands,
     },
     driver::{Devcluster, Driver, Exec},
-    history::{Change, Event, History, HistoryError, Target, What},
+    history::{Alarm, Decided, Event, Follows, History, HistoryError, Intent, Target, What},
     policy::{RollOutBy, Subscriber},
     roll::{Outcome, RollError, Roller},
 };
+
+/// How much is kept of what a look came to, in bytes.
+const LONGEST_TEXT: usize = 4096;
 
 /// What one look came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +35,18 @@ pub enum Looked {
     Rolled(ReleaseName, Outcome),
     /// Nothing was rolled out.
     Decided(Decision),
+}
+
+impl fmt::Display for Looked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rolled(name, Outcome::Kept) => write!(f, "{name} runs"),
+            Self::Rolled(name, Outcome::RolledBack(why)) => {
+                write!(f, "{name} failed and is held, the release before runs again: {why}")
+            }
+            Self::Decided(decision) => f.write_str(decision.why()),
+        }
+    }
 }
 
 /// A look that came to no end.
@@ -92,8 +107,16 @@ pub struct Once<'a> {
 }
 
 impl Once<'_> {
-    /// Looks once.
+    /// Looks once, while nobody else does, and writes down what came of it.
     pub fn run(&mut self) -> Result<Looked, OnceError> {
+        let _turn = self.history.turn()?;
+        self.history.follow(&Follows::from(self.subscriber))?;
+        let looked = self.look();
+        self.remember(&looked)?;
+        looked
+    }
+
+    fn look(&mut self) -> Result<Looked, OnceError> {
         let trust = self.trust()?;
         if let Some(under_way) = self.history.under_way()? {
             let release = under_way.to.name.clone();
@@ -148,8 +171,10 @@ impl Once<'_> {
         let RollOutBy::Devcluster(place) = &self.subscriber.driver else { return Ok(None) };
         let cluster = Cluster::open(&place.home, &place.name)?;
         let release = &cluster.state().release;
-        let name = release.name.parse().ok();
-        Ok(name.map(|name| Target { name, digest: release.digest }))
+        let Ok(name) = release.name.parse() else { return Ok(None) };
+        let found = Target { name, digest: release.digest };
+        self.history.find(&found, (self.now)())?;
+        Ok(Some(found))
     }
 
     /// Who rolls out, with the releases at hand that it goes between.
@@ -237,7 +262,7 @@ impl Once<'_> {
         Ok(held.map(|held| Held { number: held.release.number, reason: held.why }).collect())
     }
 
-    /// Writes down what was decided, unless that was decided last time too.
+    /// Keeps what was decided; it is an event where it is another than last time.
     fn note(
         &mut self,
         decision: &Decision,
@@ -245,20 +270,54 @@ impl Once<'_> {
         facts: Option<&Facts>,
     ) -> Result<(), OnceError> {
         let about = facts.map(|facts| &facts.release).or(running);
-        let Some(about) = about else { return Ok(()) };
-        let event = Event {
-            at: (self.now)(),
-            release: self.target(about).name,
-            what: What::Decided,
-            text: decision.why().to_owned(),
-        };
-        let mut before = self.history.events()?.into_iter().rev();
-        let last = before.find(|other| other.what == What::Decided);
-        if last.is_some_and(|last| last.release == event.release && last.text == event.text) {
+        let (release, why) = (about.map(|about| self.target(about).name), decision.why());
+        let last = self.history.decided()?;
+        if last.is_some_and(|last| last.release == release && last.why == why) {
             return Ok(());
         }
-        self.history.write(&event, &Change::Nothing)?;
-        (self.say)(&event);
+        let (what, at) = (Intent::from(decision), (self.now)());
+        let (why, until) = (why.to_owned(), decision.until());
+        let event = release.clone().map(|release| {
+            let text = why.clone();
+            Event { at, release, what: What::Decided, text }
+        });
+        let decided = Decided { what, release, why, until, since: at };
+        self.history.decide(&decided, event.as_ref())?;
+        if let Some(event) = event {
+            (self.say)(&event);
+        }
+        Ok(())
+    }
+
+    /// Keeps that this look was, and what somebody has to look at because of it.
+    fn remember(&self, looked: &Result<Looked, OnceError>) -> Result<(), OnceError> {
+        let at = (self.now)();
+        let mut text = match looked {
+            Ok(looked) => looked.to_string(),
+            Err(error) => chain(error),
+        };
+        // What is wrong with a release may be a page a file.
+        text.truncate(text.floor_char_boundary(LONGEST_TEXT));
+        self.history.looked(at, looked.is_ok(), &text)?;
+        let raise = |about, alarms: bool| {
+            let alarm = Alarm { since: at, text: text.clone() };
+            self.history.alarm(about, alarms.then_some(&alarm))
+        };
+        match looked {
+            Err(OnceError::Roll(RollError::Stuck { .. })) => raise("roll-out", true)?,
+            Err(OnceError::Refused(refused)) => {
+                // A store that cannot be read says nothing about what it holds.
+                if refused.outcome() == check::Outcome::Differs {
+                    raise("channel", true)?;
+                }
+            }
+            Err(_) => {}
+            Ok(Looked::Rolled(..)) => raise("roll-out", false)?,
+            Ok(Looked::Decided(decision)) => {
+                raise("roll-out", false)?;
+                raise("channel", matches!(decision, Decision::Alarm { .. }))?;
+            }
+        }
         Ok(())
     }
 }

@@ -5,6 +5,7 @@
 mod length;
 mod names;
 mod places;
+mod telling;
 mod windows;
 
 use std::path::{Path, PathBuf};
@@ -18,9 +19,8 @@ use kdistro_formats::{
 use serde::Deserialize;
 
 pub use length::Length;
-pub use places::{
-    Check, Devcluster, Exec, Gitops, Hear, HearSns, HearSqs, HearWebhook, Reports, RollOutBy,
-};
+pub use places::{Check, Devcluster, Exec, Gitops, Hear, HearSns, HearSqs, HearWebhook, RollOutBy};
+pub use telling::{Notify, NotifySns, NotifyWebhook, Reports, Tell};
 pub use windows::{Window, Zone, opens};
 
 /// A subscriber: which cluster follows which channel, and how.
@@ -55,6 +55,11 @@ pub struct Subscriber {
     pub checks: Vec<Check>,
     /// Where reports go, if the subscriber gives any.
     pub report: Option<Reports>,
+    /// Where it is shown how things stand, if anywhere.
+    pub tell: Option<Tell>,
+    /// Who is notified of what happened.
+    #[serde(default)]
+    pub notify: Notify,
     /// The folder that remembers.
     pub state: PathBuf,
 }

@@ -142,7 +142,8 @@ impl Roller<'_> {
         let well = self.driver.restore(&from, to).and_then(|()| self.driver.check(&from));
         well.and_then(|()| self.driver.keep(&from))
             .map_err(|source| stuck(Step::Snapshot, &from, source))?;
-        let held = Held { release: to.name.clone(), since: (self.now)(), why: why.clone() };
+        let (release, since) = (to.name.clone(), (self.now)());
+        let held = Held { release, since, why: why.clone(), failed: true };
         self.write(to, (What::Held, why.clone()), &Change::Hold(&held))?;
         let text = format!("{} runs again", from.name);
         self.write(to, (What::RolledBack, text), &Change::Runs(&from))?;

@@ -44,16 +44,59 @@ fn a_release_is_held_and_resumed_and_all_of_it_is_history() {
 }
 
 #[test]
-fn two_at_once_are_told_so_and_wrong_usage_is_no_verdict() {
+fn two_that_roll_out_are_told_so_while_others_ask_and_steer() {
     let folder = tempfile::tempdir().unwrap();
-    let open = History::open(&folder.path().join("history")).unwrap();
-    let said = expect(folder.path(), 2, &["status"]);
+    let (state, config) = (folder.path(), folder.path().join("rollout.yaml"));
+    let text = "cluster: dev\nstore: store\nkey: release.pub\nenvironment: local\nchannel: \"1-20\"\n\
+                driver: {exec: {command: [\"true\"]}}\nstate: state\n";
+    std::fs::write(&config, text).unwrap();
+    let history = History::open(&state.join("history")).unwrap();
+    let turn = history.turn().unwrap();
+    let said = expect(state, 2, &["once", "--config", &config.display().to_string()]);
     assert!(said.contains("is in use by another kdistro-rollout\nhelp:  "), "{said}");
-    drop(open);
+    expect(state, 0, &["hold", "1-20-7", "--reason", "breaks"]);
+    assert!(expect(state, 0, &["status"]).contains("held       1-20-7 since "));
+    assert_eq!(history.held().unwrap().len(), 1, "who has the turn sees it");
+    drop(turn);
+    let said = expect(state, 2, &["once", "--config", &config.display().to_string()]);
+    assert!(said.contains("release.pub"), "{said}");
+}
+
+#[test]
+fn a_subscribers_file_names_its_history_and_its_paths_begin_where_it_lies() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "cluster: dev\nstore: store\nkey: release.pub\nenvironment: local\nchannel: \"1-20\"\n\
+                driver: {exec: {command: [\"true\"]}}\nstate: state\nreport: {folder: reports}\n";
+    std::fs::write(folder.path().join("rollout.yaml"), text).unwrap();
+    #[expect(clippy::disallowed_methods, reason = "the program is tested")]
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kdistro-rollout"));
+    let output = command.arg("report").current_dir(folder.path()).output().unwrap();
+    let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert!(said.starts_with("-----BEGIN PUBLIC KEY-----\n"), "{said}");
+    for file in ["state/history", "state/report.key", "reports/dev.json"] {
+        assert!(folder.path().join(file).is_file(), "{file}");
+    }
+}
+
+#[test]
+fn wrong_usage_and_what_is_no_history_are_no_verdict() {
+    let folder = tempfile::tempdir().unwrap();
     expect(folder.path(), 2, &["why", "1-20"]);
     std::fs::write(folder.path().join("history"), "no database").unwrap();
     let said = expect(folder.path(), 2, &["status"]);
     assert!(said.starts_with("error: cannot use the history: "), "{said}");
+}
+
+#[test]
+fn what_happens_is_said_as_json_where_that_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = run(folder.path(), &["--log-json", "resume", "1-20-7"]);
+    let line: Value = serde_json::from_slice(&output.stderr).unwrap();
+    assert_eq!(
+        (&line["what"], &line["text"]),
+        (&"note".into(), &"release 1-20-7 is not held".into())
+    );
+    assert!(line["time"].is_string() && line["cluster"].is_null(), "{line}");
 }
 
 #[test]

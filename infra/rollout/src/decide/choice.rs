@@ -107,6 +107,11 @@ impl Decision {
             | Self::Alarm { why } => why,
         }
     }
+
+    /// When to decide again, where that is known.
+    pub fn until(&self) -> Option<Timestamp> {
+        if let Self::Wait { until, .. } = self { *until } else { None }
+    }
 }
 
 impl Facts {

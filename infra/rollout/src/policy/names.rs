@@ -7,7 +7,7 @@ use kdistro_border::is_address;
 use kdistro_formats::{announcement::Severity, layout};
 use serde::{Deserialize, Deserializer, de};
 
-use super::{Attestation, Check, Hear, RollOutBy, Subscriber};
+use super::{Attestation, Check, Hear, Notify, RollOutBy, Subscriber};
 
 /// A field that does not hold what it should.
 pub(super) struct Wrong {
@@ -33,6 +33,8 @@ pub(super) fn check(file: &Subscriber) -> Result<(), Wrong> {
         ("trustedRoot", file.trusted_root.as_ref()),
         ("state", Some(&file.state)),
         ("report.folder", file.report.as_ref().map(|report| &report.folder)),
+        ("report.key", file.report.as_ref().and_then(|report| report.key.as_ref())),
+        ("notify.webhook.secret", file.notify.webhook.as_ref().map(|it| &it.secret)),
         ("hear.folder", file.hear.folder.as_ref()),
         ("hear.webhook.secret", file.hear.webhook.as_ref().map(|it| &it.secret)),
     ];
@@ -40,6 +42,7 @@ pub(super) fn check(file: &Subscriber) -> Result<(), Wrong> {
         path.map_or(Ok(()), |path| check_path(field, path))?;
     }
     check_heard(&file.hear)?;
+    check_notified(&file.notify)?;
     check_driver(&file.driver)?;
     for (number, check) in file.checks.iter().enumerate() {
         let field = |kind| format!("checks[{number}].{kind}");
@@ -95,6 +98,21 @@ fn check_heard(hear: &Hear) -> Result<(), Wrong> {
     Ok(())
 }
 
+fn check_notified(notify: &Notify) -> Result<(), Wrong> {
+    if notify.webhook.as_ref().is_some_and(|webhook| !is_address(&webhook.address)) {
+        return wrong("notify.webhook.address", "is not an address that can be used", ADDRESS);
+    }
+    let Some(sns) = &notify.sns else { return Ok(()) };
+    if !is_topic(&sns.topic) {
+        let expected = "an ARN such as `arn:aws:sns:us-east-1:123456789012:clusters`";
+        return wrong("notify.sns.topic", "is no topic", expected);
+    }
+    if sns.endpoint.as_ref().is_some_and(|endpoint| !is_address(endpoint)) {
+        return wrong("notify.sns.endpoint", "is not an address that can be used", ADDRESS);
+    }
+    Ok(())
+}
+
 fn check_driver(driver: &RollOutBy) -> Result<(), Wrong> {
     match driver {
         RollOutBy::Devcluster(it) => {
@@ -139,9 +157,13 @@ impl Subscriber {
             RollOutBy::Devcluster(it) => Some(&mut it.home),
             RollOutBy::Exec(_) | RollOutBy::Gitops(_) => None,
         };
+        let report = self.report.as_mut();
+        let (report, key) = report.map(|it| (&mut it.folder, it.key.as_mut())).unzip();
         let optional = [
             self.trusted_root.as_mut(),
-            self.report.as_mut().map(|report| &mut report.folder),
+            report,
+            key.flatten(),
+            self.notify.webhook.as_mut().map(|it| &mut it.secret),
             hear.folder.as_mut(),
             hear.webhook.as_mut().map(|it| &mut it.secret),
             home,

@@ -1,4 +1,4 @@
-//! What a subscriber's file names outside of itself: what is heard, what rolls out, what checks, where reports go.
+//! What a subscriber's file names outside of itself: what is heard, what rolls out, what checks.
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -123,15 +123,7 @@ pub enum Check {
     Job(PathBuf),
 }
 
-/// Where reports go.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct Reports {
-    /// A folder, with one file a report.
-    pub folder: PathBuf,
-}
-
-fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+pub(super) fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
     let text = String::deserialize(deserializer)?;
     text.parse().map_err(|_| {
         let expected = "expected an IP address and a port, such as `127.0.0.1:8443` or `[::]:8443`";

@@ -27,7 +27,9 @@ policy:
 wave: {after: 24h}
 driver: {devcluster: {name: one, home: clusters}}
 checks: [{builtin: true}, {command: [./mine, --fast]}, {job: job.yaml}]
-report: {folder: reports}
+report: {folder: reports, key: report.key}
+tell: {listen: "127.0.0.1:9464"}
+notify: {webhook: {address: "https://hooks.example.org/a", secret: notify.secret}}
 state: state
 "#;
 const SMALL: &str = "cluster: dev\nstore: store\nkey: release.pub\nenvironment: local\nchannel: 1-20\ndriver: {exec: {command: [deploy]}}\nstate: state\n";
@@ -61,6 +63,14 @@ fn everything_that_can_be_said_is_read() {
     assert_eq!(file.checks[2], Check::Job("/etc/kdistro/job.yaml".into()));
     let RollOutBy::Devcluster(driver) = file.driver else { panic!("another driver") };
     assert_eq!(driver.home, Path::new("/etc/kdistro/clusters"));
+}
+
+#[test]
+fn who_is_told_is_read() {
+    let file = read(WHOLE).unwrap();
+    assert_eq!(file.report.unwrap().key.as_deref(), Some(Path::new("/etc/kdistro/report.key")));
+    assert_eq!(file.notify.webhook.unwrap().secret, Path::new("/etc/kdistro/notify.secret"));
+    assert_eq!(file.tell.unwrap().listen.port(), 9464);
 }
 
 #[test]
@@ -106,6 +116,17 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ),
     ("arn:aws:sns:us-east-1", "arn:aws:sns:evil.example/", "`hear.sns.topics` names another"),
     ("queue: releases", "queue: releases, topics: [releases]", "`hear.sqs.topics` names another"),
+    (
+        "https://hooks.example.org/a",
+        "https://me:secret@hooks.example.org/a",
+        "`notify.webhook.address` is not an address that can be used",
+    ),
+    (
+        "notify: {",
+        "notify: {sns: {topic: releases}, ",
+        "`notify.sns.topic` is no topic; expected an ARN such as",
+    ),
+    ("127.0.0.1:9464", "9464", "at `tell.listen`: `9464` is nothing to listen on"),
     ("queue: releases", "queue: a/b", "`hear.sqs.queue` is no queue; expected the address"),
     ("http://127.0.0.1:9324", "http://sqs.example", "`hear.sqs.endpoint` is not an address"),
     ("region: us-east-1", "region: evil.example/#", "`hear.sqs.region` is not a region"),

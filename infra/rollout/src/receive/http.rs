@@ -1,4 +1,5 @@
-//! A small HTTP/1.1 server for what is posted: one request a connection, and none may take long, be large, or be many.
+//! A small HTTP/1.1 server for what is posted, and for what is shown: one request a connection, and none may take long,
+//! be large, or be many.
 //!
 //! It speaks no TLS: it listens on an address of this machine, behind whatever ends TLS there. The kept servers are
 //! asynchronous, and `tiny_http` (unchanged since 2022) bounds neither time nor connections; so only the head is read by
@@ -31,8 +32,33 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// What takes the requests of one path.
 pub trait Desk: Send + Sync {
-    /// Reads a request that was posted.
+    /// Reads a request of its method.
     fn take(&self, request: &Request) -> Taken;
+
+    /// The method of the requests that it takes; others are refused.
+    fn method(&self) -> Method {
+        Method::Post
+    }
+}
+
+/// What is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// To see something.
+    Get,
+    /// To take something.
+    Post,
+    /// What no desk does.
+    Other,
+}
+
+/// What is shown to whoever asks to see it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Document {
+    /// Its media type.
+    pub kind: &'static str,
+    /// Its content.
+    pub content: String,
 }
 
 /// A request that was read to its end.
@@ -53,6 +79,24 @@ pub enum Taken {
     Nothing,
     /// It is not right.
     Refused(Status, Ignored),
+    /// Something to see.
+    Shown(Document),
+    /// There is something to see, but not now, or not for whoever asks.
+    Failed(Status),
+}
+
+/// What is answered to a request.
+enum Answer {
+    Status(Status),
+    /// Another method is right.
+    NotAllowed(Method),
+    Document(Document),
+}
+
+impl From<Status> for Answer {
+    fn from(status: Status) -> Self {
+        Self::Status(status)
+    }
 }
 
 /// What is answered.
@@ -61,6 +105,7 @@ pub enum Taken {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are those of the standard")]
 pub enum Status {
+    Ok = 200,
     NoContent = 204,
     BadRequest = 400,
     Unauthorized = 401,
@@ -70,6 +115,7 @@ pub enum Status {
     Conflict = 409,
     LengthRequired = 411,
     ContentTooLarge = 413,
+    MisdirectedRequest = 421,
     RequestHeaderFieldsTooLarge = 431,
     ServiceUnavailable = 503,
 }
@@ -177,16 +223,21 @@ impl fmt::Debug for Server {
 
 impl Shared {
     /// Decides what is answered to a request that came to its end.
-    fn answer(&self, path: &str, request: &Request) -> Status {
-        let Some(desk) = self.desks.get(path) else { return Status::NotFound };
+    fn answer(&self, (method, path): (Method, &str), request: &Request) -> Answer {
+        let Some(desk) = self.desks.get(path) else { return Status::NotFound.into() };
+        if method != desk.method() {
+            return Answer::NotAllowed(desk.method());
+        }
         match desk.take(request) {
-            Taken::News(heard) => self.tell(heard),
-            Taken::Nothing => Status::NoContent,
+            Taken::News(heard) => self.tell(heard).into(),
+            Taken::Nothing => Status::NoContent.into(),
             Taken::Refused(status, ignored) => {
                 // Strangers may send more than anybody wants to read.
                 let _ = self.ignored.try_send(ignored);
-                status
+                status.into()
             }
+            Taken::Shown(document) => Answer::Document(document),
+            Taken::Failed(status) => status.into(),
         }
     }
 

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{super::message::LARGEST_MESSAGE, Request, Shared, Status};
+use super::{super::message::LARGEST_MESSAGE, Answer, Document, Method, Request, Shared, Status};
 
 /// How long a whole request may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -20,6 +20,7 @@ const MOST_HEADERS: usize = 64;
 /// The head of a request.
 #[derive(Debug, PartialEq, Eq)]
 struct Head {
+    method: Method,
     /// The path with its query.
     target: String,
     headers: Vec<(String, Vec<u8>)>,
@@ -45,23 +46,38 @@ impl Read for Timed<'_> {
     }
 }
 
+impl Write for Timed<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let left = self.end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        self.stream.set_write_timeout(Some(left))?;
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}
+
 /// Serves a connection to its end.
 pub(super) fn serve(stream: &TcpStream, shared: &Shared) {
-    let status = match read(stream) {
-        Ok((target, request)) => shared.answer(&target, &request),
-        Err(status) => status,
+    let answer = match read(stream) {
+        Ok((method, target, request)) => shared.answer((method, &target), &request),
+        Err(status) => status.into(),
     };
-    answer(stream, status);
+    send(stream, &answer);
 }
 
 /// Answers one that is too many.
 pub(super) fn refuse(mut stream: &TcpStream) {
     // The answer is small enough for the buffer of any connection, and nobody waits for more.
     let _ = stream.set_nonblocking(true);
-    let _ = stream.write_all(text(Status::ServiceUnavailable).as_bytes());
+    let _ = stream.write_all(text(&Status::ServiceUnavailable.into()).as_bytes());
 }
 
-fn read(stream: &TcpStream) -> Result<(String, Request), Status> {
+fn read(stream: &TcpStream) -> Result<(Method, String, Request), Status> {
     let mut timed = Timed { stream, end: Instant::now() + PATIENCE };
     let (head, mut body) = read_head(&mut timed)?;
     // More than one request is not read; what follows the body belongs to nobody.
@@ -71,11 +87,12 @@ fn read(stream: &TcpStream) -> Result<(String, Request), Status> {
         stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").map_err(|_| Status::BadRequest)?;
     }
     let missing = head.length - body.len();
-    timed.by_ref().take(missing as u64).read_to_end(&mut body).map_err(|error| late(&error))?;
+    let mut rest = Read::by_ref(&mut timed).take(missing as u64);
+    rest.read_to_end(&mut body).map_err(|error| late(&error))?;
     if body.len() < head.length {
         return Err(Status::BadRequest);
     }
-    Ok((head.target, Request { headers: head.headers, body }))
+    Ok((head.method, head.target, Request { headers: head.headers, body }))
 }
 
 fn late(error: &io::Error) -> Status {
@@ -123,17 +140,22 @@ fn parse(bytes: &[u8]) -> Result<Head, Status> {
         Err(httparse::Error::TooManyHeaders) => return Err(Status::RequestHeaderFieldsTooLarge),
         _ => return Err(Status::BadRequest),
     }
-    if request.method != Some("POST") {
-        return Err(Status::MethodNotAllowed);
-    }
+    let method = match request.method {
+        Some("GET") => Method::Get,
+        Some("POST") => Method::Post,
+        _ => Method::Other,
+    };
     let headers = request.headers.iter();
     let headers = headers.map(|it| (it.name.to_ascii_lowercase(), it.value.to_vec())).collect();
     let said = Request { headers, body: Vec::new() };
     let has = |name: &str| said.headers.iter().any(|(found, _)| found == name);
-    if has("transfer-encoding") || !has("content-length") {
+    // RFC 9110, 8.6: what is posted says its length, also where it is 0; who asks to see something need not.
+    let is_silent = !has("content-length");
+    if has("transfer-encoding") || (is_silent && method == Method::Post) {
         return Err(Status::LengthRequired);
     }
-    let length = said.header("content-length").filter(|text| {
+    let length = if is_silent { Some("0") } else { said.header("content-length") };
+    let length = length.filter(|text| {
         !text.is_empty() && text.len() < 16 && text.bytes().all(|byte| byte.is_ascii_digit())
     });
     let length: usize = length.and_then(|text| text.parse().ok()).ok_or(Status::BadRequest)?;
@@ -142,12 +164,13 @@ fn parse(bytes: &[u8]) -> Result<Head, Status> {
     }
     let waits = said.header("expect").is_some_and(|it| it.eq_ignore_ascii_case("100-continue"));
     let target = request.path.unwrap_or_default().to_owned();
-    Ok(Head { target, headers: said.headers, length, waits })
+    Ok(Head { method, target, headers: said.headers, length, waits })
 }
 
-fn answer(mut stream: &TcpStream, status: Status) {
-    let _ = stream.set_write_timeout(Some(FAREWELL));
-    if stream.write_all(text(status).as_bytes()).is_err()
+fn send(stream: &TcpStream, answer: &Answer) {
+    let patience = if matches!(answer, Answer::Document(_)) { PATIENCE } else { FAREWELL };
+    let mut timed = Timed { stream, end: Instant::now() + patience };
+    if timed.write_all(text(answer).as_bytes()).is_err()
         || stream.shutdown(Shutdown::Write).is_err()
     {
         return;
@@ -157,9 +180,35 @@ fn answer(mut stream: &TcpStream, status: Status) {
     let _ = io::copy(&mut rest.take(LARGEST_REST), &mut io::sink());
 }
 
-/// The whole answer. It says nothing but the status: whoever asks may be a stranger.
-fn text(status: Status) -> String {
-    let reason = match status {
+/// The whole answer. Without a document it says nothing but the status: whoever asks may be a stranger.
+fn text(answer: &Answer) -> String {
+    let (status, headers, content) = match answer {
+        // RFC 9110, 8.6: no length with 204.
+        Answer::Status(Status::NoContent) => (Status::NoContent, String::new(), ""),
+        Answer::Status(status) => (*status, "Content-Length: 0\r\n".to_owned(), ""),
+        Answer::NotAllowed(right) => {
+            let right = if *right == Method::Get { "GET" } else { "POST" };
+            let headers = format!("Content-Length: 0\r\nAllow: {right}\r\n");
+            (Status::MethodNotAllowed, headers, "")
+        }
+        Answer::Document(document) => (Status::Ok, headers(document), document.content.as_str()),
+    };
+    let reason = reason(status);
+    format!("HTTP/1.1 {} {reason}\r\n{headers}Connection: close\r\n\r\n{content}", status as u16)
+}
+
+/// The headers of a document that is another at every look, and that no browser shall take for anything else.
+fn headers(Document { kind, content }: &Document) -> String {
+    let length = content.len();
+    format!(
+        "Content-Type: {kind}\r\nContent-Length: {length}\r\nCache-Control: no-store\r\n\
+         X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n"
+    )
+}
+
+fn reason(status: Status) -> &'static str {
+    match status {
+        Status::Ok => "OK",
         Status::NoContent => "No Content",
         Status::BadRequest => "Bad Request",
         Status::Unauthorized => "Unauthorized",
@@ -169,13 +218,10 @@ fn text(status: Status) -> String {
         Status::Conflict => "Conflict",
         Status::LengthRequired => "Length Required",
         Status::ContentTooLarge => "Content Too Large",
+        Status::MisdirectedRequest => "Misdirected Request",
         Status::RequestHeaderFieldsTooLarge => "Request Header Fields Too Large",
         Status::ServiceUnavailable => "Service Unavailable",
-    };
-    // RFC 9110, 8.6: none with 204.
-    let length = if status == Status::NoContent { "" } else { "Content-Length: 0\r\n" };
-    let allow = if status == Status::MethodNotAllowed { "Allow: POST\r\n" } else { "" };
-    format!("HTTP/1.1 {} {reason}\r\n{length}{allow}Connection: close\r\n\r\n", status as u16)
+    }
 }
 
 #[cfg(test)]
@@ -193,10 +239,17 @@ mod tests {
         let read = head("POST /hook?a=b HTTP/1.1\r\nHost: x\r\nContent-Length: 7\r\n\r\n").unwrap();
         assert_eq!((read.target.as_str(), read.length, read.waits), ("/hook?a=b", 7, false));
         assert_eq!(read.headers[0], ("host".to_owned(), b"x".to_vec()));
+        for (text, method) in
+            [("GET", Method::Get), ("HEAD", Method::Other), ("get", Method::Other)]
+        {
+            let read = head(&format!("{text} / HTTP/1.1\r\n\r\n")).unwrap();
+            assert_eq!((read.method, read.length), (method, 0));
+        }
         let long = "POST / HTTP/1.1\r\nContent-Length: 1048577\r\n\r\n";
         let many = format!("POST / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(65));
         for (text, status) in [
-            ("GET / HTTP/1.1\r\n\r\n", Status::MethodNotAllowed),
+            ("GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", Status::LengthRequired),
+            ("GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n", Status::BadRequest),
             ("POST / HTTP/1.1\r\n\r\n", Status::LengthRequired),
             ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", Status::LengthRequired),
             (

@@ -1,0 +1,111 @@
+//! The commands, a file each or a few that belong together, and what they share.
+
+mod ask;
+mod fleet;
+mod look;
+mod page;
+mod report;
+mod steer;
+
+use std::{
+    error::Error,
+    fs,
+    io::{self, Write},
+    path::{self, Path},
+    process::ExitCode,
+};
+
+use clap::CommandFactory;
+use jiff::Timestamp;
+use kdistro_devcluster::told;
+use kdistro_formats::terminal::{printable_json, printable_lines};
+use kdistro_rollout::{history::History, once::OnceError, policy::Subscriber};
+use serde::Serialize;
+
+use crate::{
+    cli::{Cli, Command},
+    log::Log,
+};
+
+/// The folder of the history where nothing names another.
+const STATE: &str = "/var/lib/kdistro-rollout";
+
+/// What a command that could not be done fails with.
+pub(crate) type Failure = Box<dyn Error>;
+
+/// The program as it was called, and the outside that only `main.rs` sees.
+pub(crate) struct Program {
+    /// The command line.
+    pub(crate) cli: Cli,
+    /// Tells the time.
+    pub(crate) now: fn() -> Timestamp,
+    /// A proxy for https.
+    pub(crate) proxy: Option<String>,
+}
+
+impl Program {
+    /// Does what was asked; what could not be done is said.
+    pub(crate) fn run(&self) -> ExitCode {
+        self.dispatch().unwrap_or_else(|error| {
+            self.log().error(&told(&*error));
+            match error.downcast_ref::<OnceError>() {
+                Some(OnceError::Refused(refused)) => ExitCode::from(refused.outcome().exit_code()),
+                _ => ExitCode::from(2),
+            }
+        })
+    }
+
+    fn dispatch(&self) -> Result<ExitCode, Failure> {
+        match &self.cli.command {
+            Command::Once { config } => self.once(config),
+            Command::Run { config } => self.run_on(config),
+            Command::Approve { release } => self.approve(release),
+            Command::Status => self.status(),
+            Command::History => self.list(),
+            Command::Why { release } => self.why(release),
+            Command::Hold { release, reason } => self.hold(release.as_ref(), reason),
+            Command::Resume { release } => self.resume(release.as_ref()),
+            Command::Page { out } => self.page(out),
+            Command::Report { config } => self.report(config),
+            Command::Fleet(question) => self.fleet(question),
+            Command::Completions { shell } => completions(*shell),
+        }
+    }
+
+    /// Who is told what happens meanwhile.
+    fn log(&self) -> Log {
+        Log { json: self.cli.log_json, cluster: None, now: self.now }
+    }
+
+    /// Opens the history that was named, else that of a subscriber.
+    fn open(&self, subscriber: Option<&Subscriber>) -> Result<History, Failure> {
+        let given = self.cli.state.as_deref().or(subscriber.map(|it| it.state.as_path()));
+        let state = given.unwrap_or(Path::new(STATE));
+        fs::create_dir_all(state).map_err(|error| format!("{}: {error}", state.display()))?;
+        Ok(History::open(&state.join("history"))?)
+    }
+
+    /// Writes a result: as JSON where that was asked for.
+    fn print<T: Serialize>(&self, value: &T, text: &str) -> Result<(), Failure> {
+        let text = if self.cli.json {
+            format!("{}\n", printable_json(&serde_json::to_string_pretty(value)?))
+        } else {
+            printable_lines(text)
+        };
+        Ok(io::stdout().write_all(text.as_bytes())?)
+    }
+}
+
+fn subscriber(config: &Path) -> Result<Subscriber, Failure> {
+    let bytes = fs::read(config).map_err(|error| format!("{}: {error}", config.display()))?;
+    // What it names is handed to programs that work elsewhere.
+    Ok(Subscriber::read(&path::absolute(config)?, &bytes)?)
+}
+
+fn completions(shell: clap_complete::Shell) -> Result<ExitCode, Failure> {
+    // Into memory first: the library panics where a pipe is closed.
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "kdistro-rollout", &mut script);
+    io::stdout().write_all(&script)?;
+    Ok(ExitCode::SUCCESS)
+}

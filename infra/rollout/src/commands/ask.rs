@@ -1,0 +1,75 @@
+//! `status`, `history` and `why`: how things stand, and how they came to be so.
+
+use std::{fmt::Write, process::ExitCode};
+
+use kdistro_formats::{ReleaseName, terminal::printable};
+use kdistro_rollout::history::{Direction, Event, Standing};
+
+use super::{Failure, Program};
+
+impl Program {
+    /// Says what runs, what is under way, and what is held.
+    pub(super) fn status(&self) -> Result<ExitCode, Failure> {
+        let standing = self.open(None)?.standing(0)?;
+        self.print(&standing, &status(&standing))?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Lists everything that happened.
+    pub(super) fn list(&self) -> Result<ExitCode, Failure> {
+        let events = self.open(None)?.events()?;
+        self.print(&events, &lines(&events))?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Says what happened to a release.
+    pub(super) fn why(&self, release: &ReleaseName) -> Result<ExitCode, Failure> {
+        let mut events = self.open(None)?.events()?;
+        events.retain(|event| event.release == *release);
+        if events.is_empty() {
+            self.log().note(&format!("nothing is known of release {release}"));
+            return Ok(ExitCode::from(1));
+        }
+        self.print(&events, &lines(&events))?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn status(standing: &Standing) -> String {
+    let running = standing.running.as_ref();
+    let running = running.map_or("nothing yet".to_owned(), |target| target.name.to_string());
+    let mut text = format!("runs       {running}\n");
+    // Writing into memory cannot fail.
+    if let Some(under_way) = &standing.under_way {
+        let (done, all) = (under_way.done, under_way.steps.len());
+        let way = match &under_way.direction {
+            Direction::Forward => format!("{done} of {all} steps are done"),
+            Direction::Back(why) => format!("going back, because {why}"),
+        };
+        let _ = writeln!(text, "under way  {}: {way}", under_way.to.name);
+    }
+    if let Some(why) = &standing.paused {
+        let _ = writeln!(text, "paused     {}", printable(why));
+    }
+    for held in &standing.held {
+        let why = printable(&held.why);
+        let _ = writeln!(text, "held       {} since {}: {why}", held.release, held.since);
+    }
+    if let Some(decided) = &standing.decided {
+        let _ = writeln!(text, "decided    {}", printable(&decided.why));
+    }
+    for (about, alarm) in &standing.alarms {
+        let said = printable(&alarm.text);
+        let _ = writeln!(text, "alarm      {about} since {}: {said}", alarm.since);
+    }
+    text
+}
+
+fn lines(events: &[Event]) -> String {
+    let mut lines = String::new();
+    for Event { at, release, what, text } in events {
+        let what = what.to_string();
+        let _ = writeln!(lines, "{at}  {release:<10} {what:<12} {}", printable(text));
+    }
+    lines
+}

@@ -1,0 +1,56 @@
+//! `fleet`: what the reports of many clusters say.
+
+use std::{fs, path::Path, process::ExitCode};
+
+use kdistro_rollout::{
+    file,
+    fleet::{self, Fleet, Seen, fixes::Published, page},
+};
+use kdistro_verify::{check::TrustSource, store, trust::PublicKey};
+
+use super::{Failure, Program};
+use crate::cli::{Asked, Releases};
+
+impl Program {
+    /// Reads the reports, answers, and remembers what was seen.
+    pub(super) fn fleet(&self, asked: &Asked) -> Result<ExitCode, Failure> {
+        let now = (self.now)();
+        let seen = asked.seen.as_deref().map_or(Ok(Seen::default()), recall)?;
+        let mut fleet = fleet::gather(&asked.reports, &fleet::keys(&asked.keys)?, &seen)?;
+        if let Some(most) = asked.silent_for {
+            fleet.mark_silent(most, now);
+        }
+        if let (Some(cve), Some(releases)) = (&asked.lacks, &asked.releases) {
+            self.mark(&mut fleet, cve, releases)?;
+        }
+        if let Some(out) = &asked.html {
+            let written = page::page(&fleet, asked.lacks.as_deref(), now);
+            file::replace(out, written.as_bytes())?;
+        }
+        self.print(&fleet, &page::table(&fleet, now))?;
+        if let Some(file) = &asked.seen {
+            file::replace(file, &serde_json::to_vec(&seen.with(&fleet))?)?;
+        }
+        Ok(ExitCode::from(fleet.outcome().exit_code()))
+    }
+
+    fn mark(&self, fleet: &mut Fleet, cve: &str, releases: &Releases) -> Result<(), Failure> {
+        let Releases { store, key, environment } = releases;
+        let pem = fs::read_to_string(key).map_err(|error| format!("{}: {error}", key.display()))?;
+        let key = PublicKey::from_pem(&pem)?;
+        let reader = store::open(store, self.proxy.as_deref())?;
+        let source = TrustSource { key, trusted_root: None };
+        let published = Published { reader: &*reader, source: &source, environment };
+        Ok(published.mark(fleet, cve)?)
+    }
+}
+
+/// Reads what was seen before: nothing, where there is no such file yet.
+fn recall(file: &Path) -> Result<Seen, Failure> {
+    match fs::read(file) {
+        Ok(bytes) => serde_json::from_slice(&bytes)
+            .map_err(|error| format!("{}: {error}", file.display()).into()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Seen::default()),
+        Err(error) => Err(format!("{}: {error}", file.display()).into()),
+    }
+}

@@ -1,0 +1,113 @@
+//! `once` and `run`: look, and roll out what is to be; then tell whoever wants to know.
+
+use std::{path::Path, process::ExitCode, sync::Arc};
+
+use kdistro_devcluster::told;
+use kdistro_rollout::{
+    decide::Decision,
+    history::{Event, History},
+    listen::Listening,
+    once::{Looked, Once},
+    policy::Subscriber,
+    receive::Heard,
+    report,
+    roll::Outcome,
+    tell::notify,
+};
+use serde_json::json;
+
+use super::{Failure, Program, subscriber};
+use crate::log::Log;
+
+/// One cluster, its history, and who is told of it.
+struct Watch<'a> {
+    program: &'a Program,
+    subscriber: Subscriber,
+    history: Arc<History>,
+    log: Log,
+}
+
+impl Program {
+    /// Looks once.
+    pub(super) fn once(&self, config: &Path) -> Result<ExitCode, Failure> {
+        self.watch(config)?.look(&[]).map(|looked| code(&looked))
+    }
+
+    /// Looks whenever something is heard, and as often as the subscriber's file says. What fails is said, and tried again at
+    /// the next look.
+    pub(super) fn run_on(&self, config: &Path) -> Result<ExitCode, Failure> {
+        let watch = self.watch(config)?;
+        let Watch { subscriber, history, log, .. } = &watch;
+        let pause = subscriber.hear.poll.as_duration().unsigned_abs();
+        let listening = Listening::start(subscriber, history, (self.proxy.as_deref(), self.now))?;
+        let mut heard = Vec::new();
+        loop {
+            if let Err(error) = watch.look(&heard) {
+                log.error(&told(&*error));
+            }
+            heard = listening.wait(pause, &mut |text| log.note(text));
+        }
+    }
+
+    fn watch(&self, config: &Path) -> Result<Watch<'_>, Failure> {
+        let subscriber = subscriber(config)?;
+        let log = Log { cluster: Some(subscriber.cluster.clone()), ..self.log() };
+        let history = Arc::new(self.open(Some(&subscriber))?);
+        Ok(Watch { program: self, subscriber, history, log })
+    }
+}
+
+impl Watch<'_> {
+    /// Looks once, says what came of it, and tells others; `heard` is the reason, where there is one.
+    fn look(&self, heard: &[Heard]) -> Result<Looked, Failure> {
+        let mut say = |event: &Event| self.log.event(event);
+        let mut once = Once {
+            subscriber: &self.subscriber,
+            history: &self.history,
+            now: &self.program.now,
+            say: &mut say,
+            proxy: self.program.proxy.clone(),
+            heard: heard.iter().map(|heard| (heard.number, heard.severity)).collect(),
+        };
+        let looked = once.run();
+        self.tell();
+        let looked = looked?;
+        let why = looked.to_string();
+        let (outcome, release) = match &looked {
+            Looked::Rolled(name, Outcome::Kept) => ("kept", Some(name.to_string())),
+            Looked::Rolled(name, Outcome::RolledBack(_)) => ("rolled-back", Some(name.to_string())),
+            Looked::Decided(_) => ("decided", None),
+        };
+        let value = json!({"outcome": outcome, "release": release, "why": why});
+        self.program.print(&value, &format!("{why}\n"))?;
+        Ok(looked)
+    }
+
+    /// Notifies and reports, unless another process has the turn and so will. What fails hinders nothing: it is said, and
+    /// tried again after the next look.
+    fn tell(&self) {
+        let Ok(_turn) = self.history.turn() else { return };
+        let Subscriber { cluster, notify, .. } = &self.subscriber;
+        let proxy = self.program.proxy.as_deref();
+        let mut say = |text: &str| self.log.note(text);
+        let sent = notify::receivers(notify, proxy).map_err(|error| told(&error)).and_then(|to| {
+            notify::send(&self.history, cluster, &to, &mut say).map_err(|error| told(&error))
+        });
+        if let Err(error) = sent {
+            say(&format!("nobody was notified: {error}"));
+        }
+        let reported = report::report(&self.history, &self.subscriber, (self.program.now)());
+        if let Err(error) = reported {
+            say(&format!("there is no new report: {}", told(&error)));
+        }
+    }
+}
+
+fn code(looked: &Looked) -> ExitCode {
+    match looked {
+        Looked::Rolled(_, Outcome::RolledBack(_)) | Looked::Decided(Decision::Alarm { .. }) => {
+            ExitCode::from(1)
+        }
+        _ => ExitCode::SUCCESS,
+    }
+}

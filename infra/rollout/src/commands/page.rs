@@ -1,0 +1,16 @@
+//! `page`: the status page as a file.
+
+use std::{path::Path, process::ExitCode};
+
+use kdistro_rollout::{file, tell};
+
+use super::{Failure, Program};
+
+impl Program {
+    /// Writes the status page into a file.
+    pub(super) fn page(&self, out: &Path) -> Result<ExitCode, Failure> {
+        let standing = self.open(None)?.standing(tell::EVENTS)?;
+        file::replace(out, tell::page::page(&standing, (self.now)()).as_bytes())?;
+        Ok(ExitCode::SUCCESS)
+    }
+}

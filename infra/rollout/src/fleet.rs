@@ -1,0 +1,214 @@
+//! Reads the reports of many clusters and answers: which one runs what, which lacks a fix, which holds what since when, and
+//! which has not been heard of.
+//!
+//! A report counts only when it is signed by the key that is known for its cluster. What does not count is said.
+
+pub mod fixes;
+pub mod page;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use jiff::Timestamp;
+use kdistro_verify::{
+    check::{Outcome, chain},
+    store,
+    trust::{PublicKey, TrustError},
+};
+use serde::{Deserialize, Serialize};
+
+use self::fixes::Fix;
+use crate::{
+    policy::Length,
+    report::{LARGEST, Report, Reported, Verdict},
+};
+
+/// How the files of reports and of keys end.
+const REPORT: &str = ".json";
+const KEY: &str = ".pub";
+
+/// A folder of reports or keys that cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum FleetError {
+    /// The system refused.
+    #[error("cannot read {}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What it said.
+        source: io::Error,
+    },
+    /// A key is none.
+    #[error("{}", file.display())]
+    Key {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong.
+        source: TrustError,
+    },
+}
+
+/// All clusters of which a key is known, and what does not count.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Fleet {
+    /// Clusters whose report is believed, by name.
+    pub clusters: Vec<Cluster>,
+    /// Clusters whose key is known, and that have no report that counts.
+    pub missing: Vec<String>,
+    /// Reports that do not count.
+    pub ignored: Vec<Ignored>,
+}
+
+/// A cluster as it reported.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Cluster {
+    /// Its name.
+    pub name: String,
+    /// The number of its report.
+    pub number: u64,
+    /// When it reported.
+    pub reported: Timestamp,
+    /// Whether that is longer ago than asked for.
+    pub silent: bool,
+    /// What it runs.
+    pub runs: Option<Reported>,
+    /// What it holds.
+    pub holds: Vec<Reported>,
+    /// Whether it has the fix that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fix: Option<Fix>,
+}
+
+/// A report that does not count.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Ignored {
+    /// Its file.
+    pub file: String,
+    /// Why.
+    pub why: String,
+}
+
+/// The number of the newest report that was seen of each cluster.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Seen(BTreeMap<String, u64>);
+
+impl Seen {
+    /// What was seen and what is there now, whichever is newer.
+    #[must_use]
+    pub fn with(mut self, fleet: &Fleet) -> Self {
+        for cluster in &fleet.clusters {
+            let seen = self.0.entry(cluster.name.clone()).or_default();
+            *seen = cluster.number.max(*seen);
+        }
+        self
+    }
+}
+
+/// Reads the public keys of clusters from a folder: `<cluster>.pub`, PEM.
+pub fn keys(folder: &Path) -> Result<BTreeMap<String, PublicKey>, FleetError> {
+    let mut keys = BTreeMap::new();
+    for cluster in names(folder, KEY)? {
+        let file = folder.join(format!("{cluster}{KEY}"));
+        let pem = fs::read_to_string(&file)
+            .map_err(|source| FleetError::Io { path: file.clone(), source })?;
+        let key = PublicKey::from_pem(&pem).map_err(|source| FleetError::Key { file, source })?;
+        keys.insert(cluster, key);
+    }
+    Ok(keys)
+}
+
+/// Reads the reports in a folder: `<cluster>.json`, one reading a cluster. `seen` is what was there before.
+pub fn gather(
+    folder: &Path,
+    keys: &BTreeMap<String, PublicKey>,
+    seen: &Seen,
+) -> Result<Fleet, FleetError> {
+    let (mut fleet, reports) = (Fleet::default(), store::Directory::new(folder));
+    for name in names(folder, REPORT)? {
+        let file = format!("{name}{REPORT}");
+        let read = store::read(&reports, &file, LARGEST).map_err(|error| chain(&error));
+        let bytes = read.map(Option::unwrap_or_default);
+        match bytes.and_then(|bytes| judge(&name, &bytes, (keys.get(&name), seen))) {
+            Ok(report) => fleet.clusters.push(Cluster::of(report)),
+            Err(why) => fleet.ignored.push(Ignored { file, why }),
+        }
+    }
+    let heard: BTreeSet<_> = fleet.clusters.iter().map(|cluster| &cluster.name).collect();
+    fleet.missing = keys.keys().filter(|name| !heard.contains(name)).cloned().collect();
+    Ok(fleet)
+}
+
+/// Believes a report, or says why not.
+fn judge(
+    name: &str,
+    bytes: &[u8],
+    (key, seen): (Option<&PublicKey>, &Seen),
+) -> Result<Report, String> {
+    let key = key.ok_or_else(|| "the key of this cluster is not known".to_owned())?;
+    let report = Report::open(bytes, key).map_err(|error| chain(&error))?;
+    if report.cluster != name {
+        return Err(format!("it is a report of another cluster, {}", report.cluster));
+    }
+    match seen.0.get(name) {
+        Some(newest) if report.number < *newest => {
+            Err(format!("it is report {}, and report {newest} was seen before", report.number))
+        }
+        _ => Ok(report),
+    }
+}
+
+impl Cluster {
+    fn of(report: Report) -> Self {
+        let runs = report.running().cloned();
+        let Report { cluster: name, number, time: reported, mut releases, .. } = report;
+        releases.retain(|it| it.verdict != Verdict::Kept);
+        Self { name, number, reported, silent: false, runs, holds: releases, fix: None }
+    }
+}
+
+impl Fleet {
+    /// Marks the clusters that have been silent for longer than `most`.
+    pub fn mark_silent(&mut self, most: Length, now: Timestamp) {
+        for cluster in &mut self.clusters {
+            cluster.silent = now.duration_since(cluster.reported) > most.as_duration();
+        }
+    }
+
+    /// Whether everything counts, nobody is silent, and everybody has what was asked for.
+    pub fn outcome(&self) -> Outcome {
+        let is_wrong = |it: &Cluster| it.silent || it.fix == Some(Fix::Lacks);
+        let is_unknown = |it: &Cluster| matches!(it.fix, Some(Fix::Unknown(_)));
+        let counts = self.ignored.is_empty() && self.missing.is_empty();
+        if !counts || self.clusters.iter().any(is_wrong) {
+            Outcome::Differs
+        } else if self.clusters.iter().any(is_unknown) {
+            Outcome::Unknown
+        } else {
+            Outcome::Verified
+        }
+    }
+}
+
+/// The names in a folder that have this ending, without it, sorted.
+fn names(folder: &Path, ending: &str) -> Result<Vec<String>, FleetError> {
+    let failed = |source| FleetError::Io { path: folder.to_owned(), source };
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name().to_string_lossy().into_owned();
+        // What begins with a dot is being written.
+        let name = name.strip_suffix(ending).filter(|name| !name.starts_with('.'));
+        names.extend(name.map(str::to_owned));
+    }
+    names.sort();
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests;
