@@ -2,13 +2,18 @@
 
 mod devcluster;
 mod exec;
+mod gitops;
 
 use crate::{
     history::Target,
     plan::{SkewError, Step},
 };
 
-pub use self::{devcluster::Devcluster, exec::Exec};
+pub use self::{
+    devcluster::Devcluster,
+    exec::Exec,
+    gitops::{COMPONENT, Gitops, GitopsError},
+};
 
 /// A step that was not done, or after which the cluster is not well.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +24,9 @@ pub enum DriverError {
     /// The cluster refused, or is not well.
     #[error(transparent)]
     Cluster(#[from] kdistro_devcluster::DevclusterError),
+    /// The repository cannot be used, or the cluster does not follow it.
+    #[error(transparent)]
+    Gitops(#[from] GitopsError),
     /// A release that the driver was not given.
     #[error("release {0} was not brought here")]
     Unknown(String),

@@ -7,7 +7,7 @@ use std::{
 
 use jiff::Timestamp;
 use kdistro_devcluster::{Cluster, DevclusterError, Source, bring, packages};
-use kdistro_formats::{ReleaseName, announcement::Severity, release::ReleaseRef};
+use kdistro_formats::{ReleaseName, announcement::Severity, layout, release::ReleaseRef};
 use kdistro_verify::{
     check::TrustSource,
     store::{self, LocateError, Reader},
@@ -17,9 +17,9 @@ use kdistro_verify::{
 use crate::{
     decide::{
         Decision, Facts, Held, Publication, Refused, Situation, VerifiedChannel, VerifiedRelease,
-        candidate, choose, demand::demands,
+        candidate, choose, demand::demands, prove,
     },
-    driver::{Devcluster, Driver, Exec},
+    driver::{Devcluster, Driver, Exec, Gitops},
     history::{Change, Event, History, HistoryError, Target, What},
     policy::{RollOutBy, Subscriber},
     roll::{Outcome, RollError, Roller},
@@ -68,11 +68,6 @@ pub enum OnceError {
         /// What is wrong.
         source: TrustError,
     },
-    /// A way to roll out that this program does not know yet.
-    #[error(
-        "`driver.gitops` is not known to this version\nhelp:  let `driver.exec` run a command that writes the commit"
-    )]
-    Gitops,
 }
 
 /// A subscriber's cluster, its history, and the outside.
@@ -125,14 +120,7 @@ impl Once<'_> {
     }
 
     fn trust(&self) -> Result<TrustSource, OnceError> {
-        let read = |file: &Path| {
-            fs::read(file).map_err(|source| OnceError::File { file: file.to_owned(), source })
-        };
-        let file = &self.subscriber.key;
-        let key = PublicKey::from_pem(&String::from_utf8_lossy(&read(file)?))
-            .map_err(|source| OnceError::Key { file: file.clone(), source })?;
-        let root = self.subscriber.trusted_root.as_deref().map(read).transpose()?;
-        Ok(TrustSource { key, trusted_root: root })
+        trust(&self.subscriber.key, self.subscriber.trusted_root.as_deref())
     }
 
     fn target(&self, release: &ReleaseRef) -> Target {
@@ -161,7 +149,15 @@ impl Once<'_> {
         let store = &self.subscriber.store;
         match &self.subscriber.driver {
             RollOutBy::Exec(exec) => Ok(Box::new(Exec::new(exec.command.clone(), store.clone()))),
-            RollOutBy::Gitops(_) => Err(OnceError::Gitops),
+            RollOutBy::Gitops(place) => {
+                let reader = store::open(store, self.proxy.as_deref())?;
+                let mut releases = Vec::new();
+                for target in targets {
+                    let asked = (&*layout::manifest(&target.name), Some(target.digest));
+                    releases.push((target.digest, prove(&*reader, trust, asked)?.manifest));
+                }
+                Ok(Box::new(Gitops::new(place.clone(), releases, &self.subscriber.state)))
+            }
             RollOutBy::Devcluster(place) => {
                 let cluster = Cluster::open(&place.home, &place.name)?;
                 let node = cluster.state().node;
@@ -261,4 +257,15 @@ impl Once<'_> {
         (self.say)(&event);
         Ok(())
     }
+}
+
+/// Reads whom to believe: the release key, and the trusted root where one is given.
+pub fn trust(key: &Path, trusted_root: Option<&Path>) -> Result<TrustSource, OnceError> {
+    let read = |file: &Path| {
+        fs::read(file).map_err(|source| OnceError::File { file: file.to_owned(), source })
+    };
+    let pem = read(key)?;
+    let public = PublicKey::from_pem(&String::from_utf8_lossy(&pem));
+    let public = public.map_err(|source| OnceError::Key { file: key.to_owned(), source })?;
+    Ok(TrustSource { key: public, trusted_root: trusted_root.map(read).transpose()? })
 }

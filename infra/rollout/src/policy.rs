@@ -19,7 +19,8 @@ use serde::Deserialize;
 
 pub use length::Length;
 pub use places::{
-    Check, Devcluster, Exec, Gitops, Hear, HearSns, HearSqs, HearWebhook, Reports, RollOutBy,
+    Author, Check, Devcluster, Exec, Gitops, Hear, HearSns, HearSqs, HearWebhook, Reports,
+    RollOutBy,
 };
 pub use windows::{Window, Zone, opens};
 

@@ -145,18 +145,53 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ),
     (
         "{devcluster: {name: one, home: clusters}}",
-        "{gitops: {repository: r, path: a/../../b, branch: main}}",
+        "{gitops: {repository: r, path: a/../../b, branch: main, wait: [a]}}",
         "`driver.gitops.path` leads elsewhere",
     ),
     (
         "{devcluster: {name: one, home: clusters}}",
-        "{gitops: {repository: r, path: a, branch: --force}}",
+        "{gitops: {repository: r, path: a, branch: --force, wait: [a]}}",
         "`driver.gitops.branch` is no branch",
     ),
     (
         "{devcluster: {name: one, home: clusters}}",
-        "{gitops: {repository: --upload-pack=x, path: a, branch: b}}",
+        "{gitops: {repository: --upload-pack=x, path: a, branch: b, wait: [a]}}",
         "`driver.gitops.repository` is none",
+    ),
+    (
+        "{devcluster: {name: one, home: clusters}}",
+        "{gitops: {repository: \"ext::sh -c x\", path: a, branch: b, wait: [a]}}",
+        "`driver.gitops.repository` is none",
+    ),
+    (
+        "{devcluster: {name: one, home: clusters}}",
+        "{gitops: {repository: \"https://me:secret@host/r\", path: a, branch: b, wait: [a]}}",
+        "`driver.gitops.repository` is none",
+    ),
+    (
+        "{devcluster: {name: one, home: clusters}}",
+        "{gitops: {repository: r, path: a, branch: \"b:refs/heads/c\", wait: [a]}}",
+        "`driver.gitops.branch` is no branch",
+    ),
+    (
+        "{devcluster: {name: one, home: clusters}}",
+        "{gitops: {repository: r, path: a, branch: b}}",
+        "missing field `wait`",
+    ),
+    (
+        "{devcluster: {name: one, home: clusters}}",
+        "{gitops: {repository: r, path: a, branch: b, wait: [a], timeout: 2d}}",
+        "`driver.gitops.timeout` is 48h; expected 1 second to 1 day",
+    ),
+    (
+        "{devcluster: {name: one, home: clusters}}",
+        "{gitops: {repository: r, path: a, branch: b, wait: [a], author: {name: \"a<b\", email: c}}}",
+        "`driver.gitops.author` names nobody",
+    ),
+    (
+        "{devcluster: {name: one, home: clusters}}",
+        "{gitops: {repository: r, path: a, branch: b, wait: [a], registry: \"https://r\"}}",
+        "`driver.gitops.registry` is no registry",
     ),
     ("{builtin: true}", "{builtin: false}", "`checks[0].builtin` is false; expected true"),
     ("[./mine, --fast]", "['']", "`checks[1].command` is no command"),
