@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
-use kdistro_formats::ReleaseName;
+use kdistro_formats::{Digest, ReleaseName};
+use kdistro_rollout::policy::Length;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -16,10 +17,14 @@ Examples:
   Keep a release away, and let it come after all:
     kdistro-rollout hold 1-20-7 --reason 'breaks our ingress'
     kdistro-rollout resume 1-20-7
+  Whether what runs on this machine is the release, byte for byte:
+    kdistro-rollout inspect --config rollout.yaml
+    kdistro-rollout inspect --key release.pub --release https://…/kubernetes-1-20-7.yaml --every 10m
 
 Exit codes:
   0  done
-  1  nothing is known of the release; it failed and the one before runs again; the index or a release is forged
+  1  nothing is known of the release; it failed and the one before runs again; the index or a release is forged;
+     something strange runs
   2  could not: the history is in use or unreadable, wrong usage";
 
 /// For subscribers: rolls verified releases out to a cluster, and back when they fail.
@@ -84,9 +89,43 @@ pub(crate) enum Command {
         /// The release
         release: Option<ReleaseName>,
     },
+    /// Compare what really runs on this machine with the release
+    Inspect(Inspect),
     /// Write a completion script
     Completions {
         /// For which shell
         shell: Shell,
     },
+}
+
+/// What is to be compared with what.
+#[derive(Args)]
+pub(crate) struct Inspect {
+    /// The subscriber's file: its cluster, and the release that runs there as far as the history says
+    #[arg(long, value_name = "FILE", default_value = "rollout.yaml")]
+    pub(crate) config: PathBuf,
+    /// Instead: the manifest of the release, a path or an address; with --store also its bare name
+    #[arg(long, value_name = "URL|FILE", requires = "key", conflicts_with = "config")]
+    pub(crate) release: Option<String>,
+    /// The release key: a P-256 public key, PEM
+    #[arg(long, value_name = "FILE", requires = "release")]
+    pub(crate) key: Option<PathBuf>,
+    /// The trusted root; without it the store's own, which the release key must have signed
+    #[arg(long, value_name = "FILE", requires = "release")]
+    pub(crate) trusted_root: Option<PathBuf>,
+    /// The store; without it the manifest's path less its layout suffix
+    #[arg(long, value_name = "URL|DIR", requires = "release")]
+    pub(crate) store: Option<String>,
+    /// Only this process and what it has started
+    #[arg(long, value_name = "PID")]
+    pub(crate) below: Option<u32>,
+    /// Where containerd listens; without it where it usually does, if it is there
+    #[arg(long, value_name = "SOCKET")]
+    pub(crate) containerd: Option<PathBuf>,
+    /// The digest of a program or image that is called as one of the release, is none, and is meant to run
+    #[arg(long, value_name = "DIGEST")]
+    pub(crate) known: Vec<Digest>,
+    /// Again and again, such as every 10m
+    #[arg(long, value_name = "LENGTH", value_parser = Length::parse)]
+    pub(crate) every: Option<Length>,
 }

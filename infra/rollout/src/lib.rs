@@ -9,6 +9,7 @@
 pub mod decide;
 pub mod driver;
 pub mod history;
+pub mod inspect;
 pub mod limited;
 pub mod listen;
 pub mod once;

@@ -4,6 +4,7 @@
 //! 2 could not.
 
 mod cli;
+mod commands;
 
 use std::{
     env,
@@ -44,7 +45,7 @@ fn main() -> ExitCode {
         Err(error) => {
             let refused = match error.downcast_ref::<OnceError>() {
                 Some(OnceError::Refused(refused)) => refused.outcome().exit_code(),
-                _ => 2,
+                _ => commands::inspect::exit_code(&*error),
             };
             // When even this cannot be written, the exit code still says it.
             let _ = writeln!(io::stderr(), "error: {}", told(&*error));
@@ -60,6 +61,9 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         clap_complete::generate(*shell, &mut Cli::command(), "kdistro-rollout", &mut script);
         io::stdout().write_all(&script)?;
         return Ok(ExitCode::SUCCESS);
+    }
+    if let Command::Inspect(inspect) = &cli.command {
+        return commands::inspect::run(cli, inspect);
     }
     fs::create_dir_all(&cli.state).map_err(|error| format!("{}: {error}", cli.state.display()))?;
     if let Command::Run { config } = &cli.command {
@@ -78,7 +82,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Hold { release: Some(release), reason } => hold(&history, release, reason)?,
         Command::Resume { release: None } => history.pause(None)?,
         Command::Resume { release: Some(release) } => return resume(&history, release),
-        Command::Run { .. } | Command::Completions { .. } => {}
+        Command::Run { .. } | Command::Inspect(_) | Command::Completions { .. } => {}
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,0 +1,3 @@
+//! Sub-commands, a file each.
+
+pub(crate) mod inspect;
