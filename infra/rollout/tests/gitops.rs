@@ -221,6 +221,18 @@ fn a_repository_that_would_not_use_the_release_is_refused_before_anything_is_wri
 }
 
 #[test]
+fn a_release_with_an_older_kubernetes_is_not_begun() {
+    let (remote, [one, mut two]) = (Remote::new(), [1, 2].map(proven));
+    for component in &mut two.manifest.status.components {
+        component.git_tag = component.git_tag.replace("v1.20.2", "v1.20.1");
+    }
+    let releases = [one, two].map(|one| (one.digest, one.manifest));
+    let driver = Gitops::new(remote.place(&["true"]), releases, remote.folder.path());
+    let error = chain(&driver.steps(&target(1), &target(2)).unwrap_err());
+    assert!(error.starts_with("Kubernetes would go back from 1.20.2 to 1.20.1\n"), "{error}");
+}
+
+#[test]
 fn links_attributes_and_hooks_of_a_repository_lead_nowhere_and_run_nothing() {
     let remote = Remote::new();
     let (work, outside) = (remote.work(), remote.folder.path().join("outside"));

@@ -9,7 +9,7 @@
 
 use std::{
     fs,
-    io::Write,
+    io::{BufRead, BufReader, Write},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -103,7 +103,12 @@ fn store() -> PathBuf {
 
 fn inspect(arguments: &[&str]) -> (i32, Value) {
     let mut program = command(Path::new(env!("CARGO_BIN_EXE_kdistro-rollout")));
-    let output = program.args(arguments).output().unwrap();
+    result(program.args(arguments))
+}
+
+/// The exit code, and the report, or else what was complained of.
+fn result(program: &mut Command) -> (i32, Value) {
+    let output = program.output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     let report = serde_json::from_slice(&output.stdout).unwrap_or(Value::from(said));
     (output.status.code().unwrap(), report)
@@ -143,13 +148,14 @@ const CONTROL_PLANE: [&str; 4] =
     ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"];
 
 #[test]
-fn a_control_plane_is_the_release_until_one_byte_is_strange() {
+fn a_control_plane_is_the_release_and_not_the_next_until_one_byte_is_strange() {
     use kdistro_devcluster::ComponentName::KubeScheduler;
     let scene = Scene::new(false);
     let (code, report) = scene.inspect(&[]);
     assert_eq!((code, verdicts(&report)), (0, expected(&CONTROL_PLANE, &[])), "{report}");
     assert_eq!(report["report"]["release"], "1-20-1");
     assert_eq!(report["outcome"], "verified");
+    what_the_release_before_left_behind_is_named(&scene);
 
     scene.replace(KubeScheduler, &scene.strange("kube-scheduler"));
     let (code, report) = scene.inspect(&[]);
@@ -162,21 +168,17 @@ fn a_control_plane_is_the_release_until_one_byte_is_strange() {
     assert_eq!((code, verdicts(&report)), (0, known), "{report}");
 }
 
-#[test]
-fn what_a_release_before_or_after_left_behind_is_named() {
-    let scene = Scene::new(false);
-    let (store, id) = (store(), supervisor(&scene));
-    let key = store.join("keys/release.pub").display().to_string();
-    let release = store.join("kubernetes-1-20/kubernetes-1-20-2.yaml").display().to_string();
+/// Compares a cluster of the first release with the second.
+fn what_the_release_before_left_behind_is_named(scene: &Scene) {
+    let store = store();
+    let [key, release] = ["keys/release.pub", "kubernetes-1-20/kubernetes-1-20-2.yaml"]
+        .map(|file| store.join(file).display().to_string());
+    let id = scene.cluster.status().supervisor.unwrap().to_string();
     let look = ["--json", "inspect", "--key", &key, "--release", &release, "--below", &id];
     // Only etcd has a patch more in the second: everything else is the same in both.
     let (code, report) = inspect(&look);
     let before = expected(&CONTROL_PLANE, &[("etcd", "of-other-release 1-20-1")]);
     assert_eq!((code, verdicts(&report)), (1, before), "{report}");
-}
-
-fn supervisor(scene: &Scene) -> String {
-    scene.cluster.status().supervisor.unwrap().to_string()
 }
 
 /// A process that runs, until it is dropped, a program that this is given the path of.
@@ -189,11 +191,20 @@ impl Runs {
     }
 
     fn look(&self, more: &[&str]) -> (i32, Value) {
-        let (store, id) = (store(), self.0.id().to_string());
-        let key = store.join("keys/release.pub").display().to_string();
-        let release = store.join("kubernetes-1-20/kubernetes-1-20-1.yaml").display().to_string();
-        let look = ["--json", "inspect", "--key", &key, "--release", &release, "--below", &id];
-        inspect(&[&look[..], more].concat())
+        self.look_in(&store(), more)
+    }
+
+    fn look_in(&self, store: &Path, more: &[&str]) -> (i32, Value) {
+        result(&mut self.command(store, more))
+    }
+
+    /// Compares it with the first release of a store.
+    fn command(&self, store: &Path, more: &[&str]) -> Command {
+        let mut look = command(Path::new(env!("CARGO_BIN_EXE_kdistro-rollout")));
+        look.args(["--json", "inspect", "--key"]).arg(store.join("keys/release.pub"));
+        look.arg("--release").arg(store.join("kubernetes-1-20/kubernetes-1-20-1.yaml"));
+        look.arg("--below").arg(self.0.id().to_string()).args(more);
+        look
     }
 }
 
@@ -228,6 +239,60 @@ fn a_program_that_was_deleted_while_it_runs_is_still_read() {
     assert_eq!((code, verdicts(&report)), (1, expected(&["bridge"], &[("bridge", "strange")])));
 }
 
+/// A copy of the store in which one byte of a file is another.
+fn changed_store(file: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for part in ["keys", "kubernetes-1-20", "log", "releasechannels"] {
+        let mut copy = command(Path::new("cp"));
+        copy.args(["--recursive", "--link"]).arg(store().join(part)).arg(folder.path());
+        assert!(copy.status().unwrap().success());
+    }
+    let path = folder.path().join(file);
+    let mut bytes = fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, bytes).unwrap();
+    folder
+}
+
+#[test]
+fn nothing_is_compared_with_what_its_key_did_not_sign() {
+    let folder = tempfile::tempdir().unwrap();
+    let etcd = folder.path().join("etcd");
+    fs::copy("/usr/bin/sleep", &etcd).unwrap();
+    let runs = Runs::start(&etcd);
+    let archive =
+        "kubernetes-1-20/releases/1/artifacts/etcd/v3.4.23/etcd-linux-amd64-v3.4.23.tar.gz";
+    for (file, expected) in [
+        ("kubernetes-1-20/kubernetes-1-20-1.yaml", "is not verified: "),
+        ("kubernetes-1-20/releases/1/plan.json", "is not verified: "),
+        (archive, "of the store is sha256:"),
+    ] {
+        let store = changed_store(file);
+        let (code, said) = runs.look_in(store.path(), &[]);
+        assert_eq!(code, 1, "{said}");
+        assert!(said.as_str().unwrap().contains(expected), "{said}");
+    }
+}
+
+#[test]
+fn it_is_looked_again_and_again_and_each_look_is_a_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let kubelet = folder.path().join("kubelet");
+    fs::copy("/usr/bin/sleep", &kubelet).unwrap();
+    let runs = Runs::start(&kubelet);
+    let mut look = runs.command(&store(), &["--every", "1s"]);
+    let mut child = look.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut next = || serde_json::from_str::<Value>(&lines.next().unwrap().unwrap()).unwrap();
+    let (first, second) = (next(), next());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!([&first["outcome"], &second["outcome"]], ["differs", "differs"]);
+    assert_ne!(first["at"], second["at"]);
+}
+
 #[test]
 fn whoever_may_not_look_at_a_process_cannot_tell() {
     if !rustix::process::geteuid().is_root() {
@@ -256,7 +321,6 @@ fn whoever_may_not_look_at_a_process_cannot_tell() {
 
 /// Serves a folder on a free port of this machine, for as long as the first one lives.
 fn serve(folder: &Path) -> (Runs, u16) {
-    use std::io::{BufRead, BufReader};
     let mut server = command(Path::new("python3"));
     server.args(["-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory"]);
     let mut server =

@@ -8,7 +8,7 @@ use std::{
 };
 
 use kdistro_devcluster::{Cluster, packages, told};
-use kdistro_formats::{Digest, Platform, ReleaseName};
+use kdistro_formats::{Digest, Platform, ReleaseName, terminal::printable_json};
 use kdistro_rollout::{
     history::{History, Target},
     inspect::{Image, InspectError, Inspector, Report, Running, images},
@@ -24,7 +24,7 @@ use serde_json::json;
 use crate::{
     Failure,
     cli::{Cli, Inspect},
-    now, print, print_json, proxy, subscriber,
+    now, print, proxy, subscriber,
 };
 
 /// Where containerd usually listens.
@@ -40,7 +40,7 @@ struct Subject {
     cluster: Option<Cluster>,
 }
 
-/// Looks once, or again and again; returns what came of the last look.
+/// Looks once, or again and again; returns what came of the only look.
 pub(crate) fn run(cli: &Cli, inspect: &Inspect) -> Result<ExitCode, Failure> {
     let Some(every) = inspect.every else { return look(cli, inspect) };
     loop {
@@ -161,10 +161,11 @@ fn platform() -> Result<Platform, Failure> {
 
 fn show(cli: &Cli, report: &Report, has_containers: bool) -> Result<(), Failure> {
     if cli.json {
-        let outcome = report.outcome();
-        return print_json(
-            &json!({"at": now(), "outcome": outcome, "containers": has_containers, "report": report}),
-        );
+        // One line, so that many looks are a log.
+        let (at, outcome) = (now(), report.outcome());
+        let line =
+            json!({"at": at, "outcome": outcome, "containers": has_containers, "report": report});
+        return print(&format!("{}\n", printable_json(&line.to_string())));
     }
     let mut text = format!("at         {}\n{report}", now());
     if !has_containers {

@@ -1,4 +1,4 @@
-//! The program is killed while it pushes, before and after that is taken, and run again.
+//! The program as a whole: killed while it pushes, before and after that is taken, and run again; and overtaken.
 
 use std::{fs, path::Path};
 
@@ -20,9 +20,11 @@ fn config(remote: &Remote) -> String {
     file.display().to_string()
 }
 
-/// Runs the program; its id lies in the file `id` while it runs.
+/// Runs the program; its id lies in the file `id` while it runs. Programs are found in `bin` first.
 fn once(remote: &Remote) -> (Option<i32>, String) {
     let mut once = command(env!("CARGO_BIN_EXE_kdistro-rollout"));
+    let path = [remote.folder.path().join("bin").display().to_string(), path()].join(":");
+    once.env("PATH", path);
     once.args(["--json", "once", "--config", &config(remote), "--state"]);
     once.arg(remote.folder.path().join("state")).stdout(std::process::Stdio::piped());
     let child = once.spawn().unwrap();
@@ -31,6 +33,30 @@ fn once(remote: &Remote) -> (Option<i32>, String) {
     fs::rename(id, remote.folder.path().join("id")).unwrap();
     let output = child.wait_with_output().unwrap();
     (output.status.code(), String::from_utf8(output.stdout).unwrap())
+}
+
+#[expect(clippy::disallowed_methods, reason = "programs are where the user has them")]
+fn path() -> String {
+    std::env::var("PATH").unwrap()
+}
+
+#[test]
+fn what_others_push_after_the_branch_was_fetched_is_not_lost() {
+    let remote = Remote::new();
+    let folder = remote.folder.path().display().to_string();
+    fs::create_dir(remote.folder.path().join("bin")).unwrap();
+    // When a push is about to begin, somebody else's is done.
+    let overtake = format!(
+        "export PATH='{}'\nwork() {{ env -u GIT_DIR git -C {folder}/work \"$@\"; }}\n\
+         for word; do if [ \"$word\" = push ] && mkdir {folder}/overtaken 2>/dev/null; then\n\
+         work -c user.name=o -c user.email=o@o commit --quiet --allow-empty --message overtaken\n\
+         work push --quiet origin HEAD:main\nfi; done\nexec git \"$@\"",
+        path()
+    );
+    remote.script(Path::new("bin/git"), &overtake);
+    let (code, text) = once(&remote);
+    assert_eq!((code, &json(&text)["outcome"]), (Some(0), &"kept".into()), "{text}");
+    assert_eq!(remote.log(), ["kdistro-release: 1-20-2", "overtaken", "by hand"]);
 }
 
 #[test]
