@@ -3,9 +3,11 @@
 mod devcluster;
 mod exec;
 mod gitops;
+mod leased;
 
 use crate::{
     history::Target,
+    lease::LeaseError,
     plan::{SkewError, Step},
 };
 
@@ -13,6 +15,7 @@ pub use self::{
     devcluster::Devcluster,
     exec::Exec,
     gitops::{COMPONENT, Gitops, GitopsError},
+    leased::Leased,
 };
 
 /// A step that was not done, or after which the cluster is not well.
@@ -27,6 +30,9 @@ pub enum DriverError {
     /// The repository cannot be used, or the cluster does not follow it.
     #[error(transparent)]
     Gitops(#[from] GitopsError),
+    /// Somebody else changes the cluster.
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
     /// A release that the driver was not given.
     #[error("release {0} was not brought here")]
     Unknown(String),

@@ -23,6 +23,7 @@ const HELD: &str = "held";
 const SEEN: &str = "seen";
 const PAUSED: &str = "paused";
 const APPROVED: &str = "approved";
+const IDENTITY: &str = "identity";
 
 /// A history that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -216,6 +217,15 @@ impl History {
     /// The releases that somebody approved.
     pub fn approved(&self) -> Result<Vec<ReleaseRef>, HistoryError> {
         Ok(self.fact(APPROVED)?.unwrap_or_default())
+    }
+
+    /// What tells this history from all others: `fresh`, where it was not asked for before.
+    pub fn identity(&self, fresh: &str) -> Result<String, HistoryError> {
+        if let Some(kept) = self.fact(IDENTITY)? {
+            return Ok(kept);
+        }
+        self.keep(IDENTITY, Some(serde_json::to_vec(fresh)?))?;
+        Ok(fresh.to_owned())
     }
 
     /// Keeps what was seen of the channel.

@@ -10,6 +10,7 @@ pub mod decide;
 pub mod driver;
 pub mod history;
 pub mod inspect;
+pub mod lease;
 pub mod limited;
 pub mod listen;
 pub mod once;

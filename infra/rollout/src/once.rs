@@ -19,8 +19,9 @@ use crate::{
         Decision, Facts, Held, Publication, Refused, Situation, VerifiedChannel, VerifiedRelease,
         candidate, choose, demand::demands, prove,
     },
-    driver::{Devcluster, Driver, Exec, Gitops},
+    driver::{Devcluster, Driver, Exec, Gitops, Leased},
     history::{Change, Event, History, HistoryError, Target, What},
+    lease::{Lease, LeaseError},
     policy::{RollOutBy, Subscriber},
     roll::{Outcome, RollError, Roller},
 };
@@ -49,6 +50,12 @@ pub enum OnceError {
     /// The cluster cannot be used, or a release not be brought to it.
     #[error(transparent)]
     Cluster(#[from] DevclusterError),
+    /// Somebody else changes the cluster.
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
+    /// The machine gives no random numbers.
+    #[error("the machine gives no random numbers")]
+    Random,
     /// The store's address is none.
     #[error(transparent)]
     Store(#[from] LocateError),
@@ -86,7 +93,7 @@ pub struct Once<'a> {
     pub heard: Vec<(u32, Severity)>,
 }
 
-impl Once<'_> {
+impl<'a> Once<'a> {
     /// Looks once.
     pub fn run(&mut self) -> Result<Looked, OnceError> {
         let trust = self.trust()?;
@@ -142,6 +149,35 @@ impl Once<'_> {
 
     /// Who rolls out, with the releases at hand that it goes between.
     fn driver(
+        &self,
+        targets: &[&Target],
+        trust: &TrustSource,
+    ) -> Result<Box<dyn Driver + 'a>, OnceError> {
+        let driver = self.bare_driver(targets, trust)?;
+        match self.lease()? {
+            Some(lease) => Ok(Box::new(Leased::new(driver, lease, self.now)?)),
+            None => Ok(driver),
+        }
+    }
+
+    /// What keeps others from changing the cluster meanwhile.
+    fn lease(&self) -> Result<Option<Lease>, OnceError> {
+        let Subscriber { cluster, driver, lease, .. } = self.subscriber;
+        let mut random = [0; 8];
+        aws_lc_rs::rand::fill(&mut random).map_err(|_| OnceError::Random)?;
+        let random = u64::from_le_bytes(random);
+        let identity = self.history.identity(&format!("{random:016x}"))?;
+        let holder = format!("{cluster}-{identity}");
+        Ok(match (driver, lease) {
+            (_, Some(place)) => Some(Lease::of_cluster(place, holder)),
+            (RollOutBy::Devcluster(place), None) => {
+                Some(Lease::of_devcluster(Cluster::open(&place.home, &place.name)?, holder))
+            }
+            _ => None,
+        })
+    }
+
+    fn bare_driver(
         &self,
         targets: &[&Target],
         trust: &TrustSource,

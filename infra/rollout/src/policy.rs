@@ -19,8 +19,8 @@ use serde::Deserialize;
 
 pub use length::Length;
 pub use places::{
-    Author, Check, Devcluster, Exec, Gitops, Hear, HearSns, HearSqs, HearWebhook, Reports,
-    RollOutBy,
+    Author, Check, Devcluster, Exec, Gitops, Hear, HearSns, HearSqs, HearWebhook, InCluster,
+    Reports, RollOutBy,
 };
 pub use windows::{Window, Zone, opens};
 
@@ -51,6 +51,8 @@ pub struct Subscriber {
     pub wave: Wave,
     /// What rolls out.
     pub driver: RollOutBy,
+    /// Where the lease is that keeps others from changing the cluster meanwhile; a devcluster always has one.
+    pub lease: Option<InCluster>,
     /// What is checked before and after, in order.
     #[serde(default)]
     pub checks: Vec<Check>,

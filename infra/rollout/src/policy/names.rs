@@ -34,10 +34,14 @@ pub(super) fn check(file: &Subscriber) -> Result<(), Wrong> {
         ("state", Some(&file.state)),
         ("report.folder", file.report.as_ref().map(|report| &report.folder)),
         ("hear.folder", file.hear.folder.as_ref()),
+        ("lease.kubeconfig", file.lease.as_ref().and_then(|it| it.kubeconfig.as_ref())),
         ("hear.webhook.secret", file.hear.webhook.as_ref().map(|it| &it.secret)),
     ];
     for (field, path) in paths {
         path.map_or(Ok(()), |path| check_path(field, path))?;
+    }
+    if let Some(lease) = &file.lease {
+        named("lease.namespace", &lease.namespace)?;
     }
     check_heard(&file.hear)?;
     check_driver(&file.driver)?;
@@ -158,6 +162,7 @@ impl Subscriber {
             self.trusted_root.as_mut(),
             self.report.as_mut().map(|report| &mut report.folder),
             hear.folder.as_mut(),
+            self.lease.as_mut().and_then(|lease| lease.kubeconfig.as_mut()),
             hear.webhook.as_mut().map(|it| &mut it.secret),
             home,
         ];

@@ -140,6 +140,21 @@ fn patience() -> Length {
     Length::from_secs(PATIENCE)
 }
 
+/// A namespace of a cluster that kubectl reaches.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct InCluster {
+    /// The file that says where the cluster is; without it kubectl finds it as it usually does.
+    pub kubeconfig: Option<PathBuf>,
+    /// The namespace.
+    #[serde(default = "system")]
+    pub namespace: String,
+}
+
+fn system() -> String {
+    "kube-system".to_owned()
+}
+
 /// Something that must hold after a roll-out as it did before.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]

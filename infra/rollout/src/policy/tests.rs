@@ -26,6 +26,7 @@ policy:
   approval: manual
 wave: {after: 24h}
 driver: {devcluster: {name: one, home: clusters}}
+lease: {kubeconfig: admin.conf}
 checks: [{builtin: true}, {command: [./mine, --fast]}, {job: job.yaml}]
 report: {folder: reports}
 state: state
@@ -61,6 +62,30 @@ fn everything_that_can_be_said_is_read() {
     assert_eq!(file.checks[2], Check::Job("/etc/kdistro/job.yaml".into()));
     let RollOutBy::Devcluster(driver) = file.driver else { panic!("another driver") };
     assert_eq!(driver.home, Path::new("/etc/kdistro/clusters"));
+}
+
+#[test]
+fn a_lease_and_a_repository_begin_where_the_file_lies_too() {
+    let lease = read(WHOLE).unwrap().lease.unwrap();
+    assert_eq!(lease.kubeconfig.as_deref(), Some(Path::new("/etc/kdistro/admin.conf")));
+    assert_eq!(lease.namespace, "kube-system");
+    for (repository, expected) in [
+        ("clusters.git", "/etc/kdistro/clusters.git"),
+        ("/srv/clusters.git", "/srv/clusters.git"),
+        ("git@git.example:clusters.git", "git@git.example:clusters.git"),
+        ("ssh://git.example/clusters.git", "ssh://git.example/clusters.git"),
+    ] {
+        let gitops = format!(
+            "{{gitops: {{repository: \"{repository}\", path: ., branch: a/b, wait: [a]}}}}"
+        );
+        let RollOutBy::Gitops(place) =
+            read(&SMALL.replace("{exec: {command: [deploy]}}", &gitops)).unwrap().driver
+        else {
+            panic!("another driver")
+        };
+        assert_eq!(place.repository, expected);
+        assert_eq!(place.timeout, Length::from_secs(1800));
+    }
 }
 
 #[test]
@@ -193,6 +218,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "{gitops: {repository: r, path: a, branch: b, wait: [a], registry: \"https://r\"}}",
         "`driver.gitops.registry` is no registry",
     ),
+    ("kubeconfig: admin.conf", "namespace: --all", "`lease.namespace` is not a name"),
     ("{builtin: true}", "{builtin: false}", "`checks[0].builtin` is false; expected true"),
     ("[./mine, --fast]", "['']", "`checks[1].command` is no command"),
     ("state: state", "state: state\nstate: other", "duplicate"),
