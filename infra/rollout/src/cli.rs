@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
-use kdistro_formats::ReleaseName;
+use kdistro_formats::{Digest, ReleaseName};
 use kdistro_rollout::policy::Length;
 
 const EXAMPLES: &str = "\
@@ -20,11 +20,14 @@ Examples:
   Which clusters lack a fix, and which have not been heard of for a week:
     kdistro-rollout fleet --reports reports --keys keys --silent-for 7d \\
         --lacks CVE-2026-1234 --store https://releases.example.org --key release.pub --environment production
+  Whether what runs on this machine is the release, byte for byte:
+    kdistro-rollout inspect --config rollout.yaml
+    kdistro-rollout inspect --key release.pub --release https://…/kubernetes-1-20-7.yaml --every 10m
 
 Exit codes:
   0  done
   1  nothing is known of the release; it failed and the one before runs again; the index or a release is forged;
-     a cluster lacks the fix or is silent, or a report does not count
+     a cluster lacks the fix or is silent, or a report does not count; something strange runs
   2  could not: the history is in use or unreadable, wrong usage";
 
 /// For subscribers: rolls verified releases out to a cluster, and back when they fail.
@@ -100,6 +103,8 @@ pub(crate) enum Command {
     },
     /// For distributors: say which cluster runs what, from the reports of many
     Fleet(Asked),
+    /// Compare what really runs on this machine with the release
+    Inspect(Inspect),
     /// Write a completion script
     Completions {
         /// For which shell
@@ -144,4 +149,36 @@ pub(crate) struct Releases {
     /// The environment that the clusters follow
     #[arg(long, value_name = "NAME", required = false)]
     pub(crate) environment: String,
+}
+
+/// What is to be compared with what.
+#[derive(Args)]
+pub(crate) struct Inspect {
+    /// The subscriber's file: its cluster, and the release that runs there as far as the history says
+    #[arg(long, value_name = "FILE", default_value = "rollout.yaml")]
+    pub(crate) config: PathBuf,
+    /// Instead: the manifest of the release, a path or an address; with --store also its bare name
+    #[arg(long, value_name = "URL|FILE", requires = "key", conflicts_with = "config")]
+    pub(crate) release: Option<String>,
+    /// The release key: a P-256 public key, PEM
+    #[arg(long, value_name = "FILE", requires = "release")]
+    pub(crate) key: Option<PathBuf>,
+    /// The trusted root; without it the store's own, which the release key must have signed
+    #[arg(long, value_name = "FILE", requires = "release")]
+    pub(crate) trusted_root: Option<PathBuf>,
+    /// The store; without it the manifest's path less its layout suffix
+    #[arg(long, value_name = "URL|DIR", requires = "release")]
+    pub(crate) store: Option<String>,
+    /// Only this process and what it has started
+    #[arg(long, value_name = "PID")]
+    pub(crate) below: Option<u32>,
+    /// Where containerd listens; without it where it usually does, if it is there
+    #[arg(long, value_name = "SOCKET")]
+    pub(crate) containerd: Option<PathBuf>,
+    /// The digest of a program or image that is called as one of the release, is none, and is meant to run
+    #[arg(long, value_name = "DIGEST")]
+    pub(crate) known: Vec<Digest>,
+    /// Again and again, such as every 10m
+    #[arg(long, value_name = "LENGTH", value_parser = Length::parse)]
+    pub(crate) every: Option<Length>,
 }

@@ -2,6 +2,7 @@
 
 mod ask;
 mod fleet;
+mod inspect;
 mod look;
 mod page;
 mod report;
@@ -50,7 +51,7 @@ impl Program {
             self.log().error(&told(&*error));
             match error.downcast_ref::<OnceError>() {
                 Some(OnceError::Refused(refused)) => ExitCode::from(refused.outcome().exit_code()),
-                _ => ExitCode::from(2),
+                _ => ExitCode::from(inspect::exit_code(&*error)),
             }
         })
     }
@@ -68,6 +69,7 @@ impl Program {
             Command::Page { out } => self.page(out),
             Command::Report { config } => self.report(config),
             Command::Fleet(question) => self.fleet(question),
+            Command::Inspect(wanted) => self.inspect(wanted),
             Command::Completions { shell } => completions(*shell),
         }
     }
@@ -77,10 +79,15 @@ impl Program {
         Log { json: self.cli.log_json, cluster: None, now: self.now }
     }
 
+    /// The folder of the history that was named, else that of a subscriber.
+    fn state<'a>(&'a self, subscriber: Option<&'a Subscriber>) -> &'a Path {
+        let given = self.cli.state.as_deref().or(subscriber.map(|it| it.state.as_path()));
+        given.unwrap_or(Path::new(STATE))
+    }
+
     /// Opens the history that was named, else that of a subscriber.
     fn open(&self, subscriber: Option<&Subscriber>) -> Result<History, Failure> {
-        let given = self.cli.state.as_deref().or(subscriber.map(|it| it.state.as_path()));
-        let state = given.unwrap_or(Path::new(STATE));
+        let state = self.state(subscriber);
         fs::create_dir_all(state).map_err(|error| format!("{}: {error}", state.display()))?;
         Ok(History::open(&state.join("history"))?)
     }

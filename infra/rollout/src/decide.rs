@@ -5,11 +5,13 @@
 
 mod choice;
 pub mod demand;
+mod documents;
 mod refused;
 mod seen;
 mod verified;
 
 pub use choice::{Decision, Facts, Held, Situation, candidate, choose};
+pub use documents::{Proven, prove};
 pub use refused::Refused;
 pub use seen::Seen;
 pub use verified::{Publication, VerifiedChannel, VerifiedRelease};

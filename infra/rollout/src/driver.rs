@@ -2,13 +2,21 @@
 
 mod devcluster;
 mod exec;
+mod gitops;
+mod leased;
 
 use crate::{
     history::Target,
+    lease::LeaseError,
     plan::{SkewError, Step},
 };
 
-pub use self::{devcluster::Devcluster, exec::Exec};
+pub use self::{
+    devcluster::Devcluster,
+    exec::Exec,
+    gitops::{COMPONENT, Gitops, GitopsError},
+    leased::Leased,
+};
 
 /// A step that was not done, or after which the cluster is not well.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +27,12 @@ pub enum DriverError {
     /// The cluster refused, or is not well.
     #[error(transparent)]
     Cluster(#[from] kdistro_devcluster::DevclusterError),
+    /// The repository cannot be used, or the cluster does not follow it.
+    #[error(transparent)]
+    Gitops(#[from] GitopsError),
+    /// Somebody else changes the cluster.
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
     /// A release that the driver was not given.
     #[error("release {0} was not brought here")]
     Unknown(String),

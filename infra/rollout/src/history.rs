@@ -43,6 +43,7 @@ const DECIDED: &str = "decided";
 const LOOKS: &str = "looks";
 const ALARMS: &str = "alarms";
 const COUNTS: &str = "counts";
+const IDENTITY: &str = "identity";
 const NOTICES: &str = "notices";
 const REPORTED: &str = "reported";
 
@@ -164,6 +165,15 @@ impl History {
     /// What was reported last.
     pub(crate) fn reported<T: DeserializeOwned>(&self) -> Result<Option<T>, HistoryError> {
         self.fact(REPORTED)
+    }
+
+    /// What tells this history from all others: `fresh`, where it was not asked for before.
+    pub fn identity(&self, fresh: &str) -> Result<String, HistoryError> {
+        if let Some(kept) = self.fact(IDENTITY)? {
+            return Ok(kept);
+        }
+        self.change(|facts| facts.put(IDENTITY, fresh))?;
+        Ok(fresh.to_owned())
     }
 
     /// Keeps what was seen of the channel.

@@ -7,7 +7,7 @@ use std::{
 
 use jiff::Timestamp;
 use kdistro_devcluster::{Cluster, DevclusterError, Source, bring, packages};
-use kdistro_formats::{ReleaseName, announcement::Severity, release::ReleaseRef};
+use kdistro_formats::{ReleaseName, announcement::Severity, layout, release::ReleaseRef};
 use kdistro_verify::{
     check::{self, TrustSource, chain},
     store::{self, LocateError, Reader},
@@ -17,10 +17,11 @@ use kdistro_verify::{
 use crate::{
     decide::{
         Decision, Facts, Held, Publication, Refused, Situation, VerifiedChannel, VerifiedRelease,
-        candidate, choose, demand::demands,
+        candidate, choose, demand::demands, prove,
     },
-    driver::{Devcluster, Driver, Exec},
+    driver::{Devcluster, Driver, Exec, Gitops, Leased},
     history::{Alarm, Decided, Event, Follows, History, HistoryError, Intent, Target, What},
+    lease::{Lease, LeaseError},
     policy::{RollOutBy, Subscriber},
     roll::{Outcome, RollError, Roller},
 };
@@ -64,6 +65,12 @@ pub enum OnceError {
     /// The cluster cannot be used, or a release not be brought to it.
     #[error(transparent)]
     Cluster(#[from] DevclusterError),
+    /// Somebody else changes the cluster.
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
+    /// The machine gives no random numbers.
+    #[error("the machine gives no random numbers")]
+    Random,
     /// The store's address is none.
     #[error(transparent)]
     Store(#[from] LocateError),
@@ -83,11 +90,6 @@ pub enum OnceError {
         /// What is wrong.
         source: TrustError,
     },
-    /// A way to roll out that this program does not know yet.
-    #[error(
-        "`driver.gitops` is not known to this version\nhelp:  let `driver.exec` run a command that writes the commit"
-    )]
-    Gitops,
 }
 
 /// A subscriber's cluster, its history, and the outside.
@@ -106,7 +108,7 @@ pub struct Once<'a> {
     pub heard: Vec<(u32, Severity)>,
 }
 
-impl Once<'_> {
+impl<'a> Once<'a> {
     /// Looks once, while nobody else does, and writes down what came of it.
     pub fn run(&mut self) -> Result<Looked, OnceError> {
         let _turn = self.history.turn()?;
@@ -148,14 +150,7 @@ impl Once<'_> {
     }
 
     fn trust(&self) -> Result<TrustSource, OnceError> {
-        let read = |file: &Path| {
-            fs::read(file).map_err(|source| OnceError::File { file: file.to_owned(), source })
-        };
-        let file = &self.subscriber.key;
-        let key = PublicKey::from_pem(&String::from_utf8_lossy(&read(file)?))
-            .map_err(|source| OnceError::Key { file: file.clone(), source })?;
-        let root = self.subscriber.trusted_root.as_deref().map(read).transpose()?;
-        Ok(TrustSource { key, trusted_root: root })
+        trust(&self.subscriber.key, self.subscriber.trusted_root.as_deref())
     }
 
     fn target(&self, release: &ReleaseRef) -> Target {
@@ -182,11 +177,48 @@ impl Once<'_> {
         &self,
         targets: &[&Target],
         trust: &TrustSource,
+    ) -> Result<Box<dyn Driver + 'a>, OnceError> {
+        let driver = self.bare_driver(targets, trust)?;
+        match self.lease()? {
+            Some(lease) => Ok(Box::new(Leased::new(driver, lease, self.now)?)),
+            None => Ok(driver),
+        }
+    }
+
+    /// What keeps others from changing the cluster meanwhile.
+    fn lease(&self) -> Result<Option<Lease>, OnceError> {
+        let Subscriber { cluster, driver, lease, .. } = self.subscriber;
+        let mut random = [0; 8];
+        aws_lc_rs::rand::fill(&mut random).map_err(|_| OnceError::Random)?;
+        let random = u64::from_le_bytes(random);
+        let identity = self.history.identity(&format!("{random:016x}"))?;
+        let holder = format!("{cluster}-{identity}");
+        Ok(match (driver, lease) {
+            (_, Some(place)) => Some(Lease::of_cluster(place, holder)),
+            (RollOutBy::Devcluster(place), None) => {
+                Some(Lease::of_devcluster(Cluster::open(&place.home, &place.name)?, holder))
+            }
+            _ => None,
+        })
+    }
+
+    fn bare_driver(
+        &self,
+        targets: &[&Target],
+        trust: &TrustSource,
     ) -> Result<Box<dyn Driver>, OnceError> {
         let store = &self.subscriber.store;
         match &self.subscriber.driver {
             RollOutBy::Exec(exec) => Ok(Box::new(Exec::new(exec.command.clone(), store.clone()))),
-            RollOutBy::Gitops(_) => Err(OnceError::Gitops),
+            RollOutBy::Gitops(place) => {
+                let reader = store::open(store, self.proxy.as_deref())?;
+                let mut releases = Vec::new();
+                for target in targets {
+                    let asked = (&*layout::manifest(&target.name), Some(target.digest));
+                    releases.push((target.digest, prove(&*reader, trust, asked)?.manifest));
+                }
+                Ok(Box::new(Gitops::new(place.clone(), releases, &self.subscriber.state)))
+            }
             RollOutBy::Devcluster(place) => {
                 let cluster = Cluster::open(&place.home, &place.name)?;
                 let node = cluster.state().node;
@@ -320,4 +352,15 @@ impl Once<'_> {
         }
         Ok(())
     }
+}
+
+/// Reads whom to believe: the release key, and the trusted root where one is given.
+pub fn trust(key: &Path, trusted_root: Option<&Path>) -> Result<TrustSource, OnceError> {
+    let read = |file: &Path| {
+        fs::read(file).map_err(|source| OnceError::File { file: file.to_owned(), source })
+    };
+    let pem = read(key)?;
+    let public = PublicKey::from_pem(&String::from_utf8_lossy(&pem));
+    let public = public.map_err(|source| OnceError::Key { file: key.to_owned(), source })?;
+    Ok(TrustSource { key: public, trusted_root: trusted_root.map(read).transpose()? })
 }

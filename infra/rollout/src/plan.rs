@@ -26,6 +26,8 @@ pub enum Step {
     Open,
     /// Let somebody else do all of it.
     Command,
+    /// Write the release into a git repository.
+    Commit,
 }
 
 impl std::fmt::Display for Step {
@@ -38,6 +40,7 @@ impl std::fmt::Display for Step {
             Self::Drain => f.write_str("drain"),
             Self::Open => f.write_str("uncordon"),
             Self::Command => f.write_str("command"),
+            Self::Commit => f.write_str("commit"),
         }
     }
 }
@@ -134,7 +137,7 @@ pub fn steps(node: bool) -> Vec<Step> {
 pub fn undo(step: Step) -> Option<Step> {
     match step {
         Step::Replace(component) => Some(Step::Replace(component)),
-        Step::Command => Some(Step::Command),
+        Step::Command | Step::Commit => Some(step),
         // Whatever becomes of the kubelet, pods may come again.
         Step::Close => Some(Step::Open),
         Step::Snapshot | Step::Images | Step::Drain | Step::Open => None,

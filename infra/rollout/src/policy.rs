@@ -19,7 +19,10 @@ use kdistro_formats::{
 use serde::Deserialize;
 
 pub use length::Length;
-pub use places::{Check, Devcluster, Exec, Gitops, Hear, HearSns, HearSqs, HearWebhook, RollOutBy};
+pub use places::{
+    Author, Check, Devcluster, Exec, Gitops, Hear, HearSns, HearSqs, HearWebhook, InCluster,
+    RollOutBy,
+};
 pub use telling::{Notify, NotifySns, NotifyWebhook, Reports, Tell};
 pub use windows::{Window, Zone, opens};
 
@@ -50,6 +53,8 @@ pub struct Subscriber {
     pub wave: Wave,
     /// What rolls out.
     pub driver: RollOutBy,
+    /// Where the lease is that keeps others from changing the cluster meanwhile; a devcluster always has one.
+    pub lease: Option<InCluster>,
     /// What is checked before and after, in order.
     #[serde(default)]
     pub checks: Vec<Check>,

@@ -11,11 +11,12 @@ use std::{
 use crate::TestbedError;
 
 /// The Debian package that has a program.
-const PACKAGES: [(&str, &str); 7] = [
+const PACKAGES: [(&str, &str); 8] = [
     ("apt-get", "apt"),
     ("dpkg-deb", "dpkg"),
     ("docker-registry", "docker-registry"),
     ("git", "git"),
+    ("go", "golang-go"),
     ("openssl", "openssl"),
     ("python3", "python3-venv"),
     ("setpriv", "util-linux"),

@@ -21,7 +21,8 @@
 //!
 //! Besides, openssl makes the certificate, Python 3 (with `venv`) and `setpriv` of util-linux run the servers. What
 //! `requirements.txt` lists is installed once, beside what cargo builds; so are the programs that judge in tests and are
-//! not of this machine, those of Python ([`tool_of`]) and those of Debian's unstable suite ([`debian_program`]).
+//! not of this machine, those of Python ([`tool_of`]), those of Debian's unstable suite ([`debian_program`]) and those that
+//! are Go modules ([`go_program`]).
 //!
 //! Each server asks the system for a port, so any number of testbeds run at once, and listens on 127.0.0.1 only. A
 //! process of its own, the keeper, is the parent of the servers. It ends them and removes their folder as soon as
@@ -32,6 +33,7 @@
 mod certificate;
 mod debian;
 mod error;
+mod golang;
 mod host;
 mod keeper;
 mod proxy;
@@ -43,6 +45,7 @@ mod testbed;
 
 pub use debian::{debian_packages, debian_program};
 pub use error::TestbedError;
+pub use golang::go_program;
 pub use proxy::{Fault, Proxy, ProxyError, Request};
 pub use python::{tool, tool_of};
 pub use released::releases;

@@ -2,7 +2,7 @@
 
 use std::{io, string::FromUtf8Error};
 
-use kdistro_formats::{Digest, release::ManifestError};
+use kdistro_formats::{Digest, canonical::CanonicalError, release::ManifestError};
 use kdistro_verify::{
     bundle::BundleError,
     check::{Outcome, Report},
@@ -92,6 +92,14 @@ pub enum Refused {
         file: String,
         /// What is wrong.
         source: ManifestError,
+    },
+    /// Not a plan.
+    #[error("`{file}` cannot be read as a plan")]
+    Plan {
+        /// The file.
+        file: String,
+        /// What is wrong.
+        source: CanonicalError,
     },
     /// What a document says of itself is not what was asked for.
     #[error("`{field}` of `{file}` is `{found}`, expected `{expected}`")]

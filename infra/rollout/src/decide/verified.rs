@@ -22,6 +22,7 @@ use kdistro_verify::{
 
 use super::{
     demand::{Demand, Place},
+    documents::read_manifest,
     refused::Refused,
     seen::Seen,
 };
@@ -132,7 +133,7 @@ impl Publication<'_> {
         if report.outcome != Outcome::Verified {
             return Err(Refused::Release { release: name.to_string(), report: Box::new(report) });
         }
-        let manifest = self.read_manifest(&file, digest)?;
+        let manifest = read_manifest(self.reader, &file, digest)?;
         check_previous(&channel.index, &manifest, &file)?;
         let date = manifest.status.date.clone().unwrap_or_default();
         let date = date.parse().map_err(|_| Refused::Other {
@@ -223,24 +224,8 @@ impl Publication<'_> {
         Refused::Log { store: self.reader.place(), by, source }
     }
 
-    /// Reads the manifest again that was verified; the index says which bytes it has.
-    fn read_manifest(&self, file: &str, digest: Digest) -> Result<Release, Refused> {
-        let bytes = self.read_up_to(file, layout::LARGEST_DOCUMENT, true)?;
-        let found = hash::sha256(&bytes);
-        if found != digest {
-            let (found, expected) = (found.to_string(), digest.to_string());
-            return Err(Refused::Other { file: file.to_owned(), field: "sha256", found, expected });
-        }
-        let text = text(file, bytes)?;
-        Release::from_yaml(&text).map_err(|source| Refused::Form { file: file.to_owned(), source })
-    }
-
     fn read(&self, file: &str, was_there: bool) -> Result<Vec<u8>, Refused> {
-        self.read_up_to(file, SMALL, was_there)
-    }
-
-    fn read_up_to(&self, file: &str, limit: u64, was_there: bool) -> Result<Vec<u8>, Refused> {
-        let read = self.try_read(file, limit)?;
+        let read = self.try_read(file, SMALL)?;
         let (store, file) = (self.reader.place(), file.to_owned());
         read.ok_or(Refused::Missing { store, file, was_there })
     }

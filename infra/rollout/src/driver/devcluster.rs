@@ -69,7 +69,7 @@ impl Driver for Devcluster {
             Step::Close => cluster.cordon(true)?,
             Step::Drain => cluster.drain(DRAIN)?,
             Step::Open => cluster.cordon(false)?,
-            Step::Command => {}
+            Step::Command | Step::Commit => {}
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use kdistro_border::is_address;
 use kdistro_formats::{announcement::Severity, layout};
 use serde::{Deserialize, Deserializer, de};
 
-use super::{Attestation, Check, Hear, Notify, RollOutBy, Subscriber};
+use super::{Attestation, Check, Gitops, Hear, Notify, RollOutBy, Subscriber};
 
 /// A field that does not hold what it should.
 pub(super) struct Wrong {
@@ -36,10 +36,14 @@ pub(super) fn check(file: &Subscriber) -> Result<(), Wrong> {
         ("report.key", file.report.as_ref().and_then(|report| report.key.as_ref())),
         ("notify.webhook.secret", file.notify.webhook.as_ref().map(|it| &it.secret)),
         ("hear.folder", file.hear.folder.as_ref()),
+        ("lease.kubeconfig", file.lease.as_ref().and_then(|it| it.kubeconfig.as_ref())),
         ("hear.webhook.secret", file.hear.webhook.as_ref().map(|it| &it.secret)),
     ];
     for (field, path) in paths {
         path.map_or(Ok(()), |path| check_path(field, path))?;
+    }
+    if let Some(lease) = &file.lease {
+        named("lease.namespace", &lease.namespace)?;
     }
     check_heard(&file.hear)?;
     check_notified(&file.notify)?;
@@ -120,26 +124,41 @@ fn check_driver(driver: &RollOutBy) -> Result<(), Wrong> {
             check_path("driver.devcluster.home", &it.home)
         }
         RollOutBy::Exec(it) => check_command("driver.exec.command", &it.command),
-        RollOutBy::Gitops(it) => {
-            let is_option = |text: &String| !is_line(text) || text.starts_with('-');
-            if is_option(&it.repository) {
-                return wrong(
-                    "driver.gitops.repository",
-                    "is none that git can clone",
-                    "an address or a folder",
-                );
-            }
-            if is_option(&it.branch) {
-                return wrong("driver.gitops.branch", "is no branch", "one such as `main`");
-            }
-            let mut parts = Path::new(&it.path).components();
-            if !is_line(&it.path) || !parts.all(|part| matches!(part, Component::Normal(_))) {
-                let expected = "a folder in the repository, without `.` and `..`";
-                return wrong("driver.gitops.path", "leads elsewhere", expected);
-            }
-            Ok(())
-        }
+        RollOutBy::Gitops(it) => check_gitops(it),
     }
+}
+
+fn check_gitops(gitops: &Gitops) -> Result<(), Wrong> {
+    let Gitops { repository, path, branch, author, .. } = gitops;
+    if !is_repository(repository) {
+        let expected = "a folder, `user@host:folder`, or an address without a password in it";
+        return wrong("driver.gitops.repository", "is none that git can fetch", expected);
+    }
+    if !is_branch(branch) {
+        return wrong("driver.gitops.branch", "is no branch", "one such as `main`");
+    }
+    let mut parts = Path::new(path).components();
+    let is_inside = parts.all(|part| matches!(part, Component::Normal(_)));
+    if path != "." && !(is_line(path) && is_inside) {
+        let expected = "a folder in the repository, without `..`; `.` is its top";
+        return wrong("driver.gitops.path", "leads elsewhere", expected);
+    }
+    check_command("driver.gitops.wait", &gitops.wait)?;
+    let timeout = gitops.timeout.as_duration();
+    if timeout < SignedDuration::from_secs(1) || timeout > LONGEST_POLL {
+        let found = format!("is {}", gitops.timeout);
+        return wrong("driver.gitops.timeout", found, "1 second to 1 day");
+    }
+    let is_plain = |text: &str| is_line(text) && !text.contains(['<', '>']);
+    if !is_plain(&author.name) || !is_plain(&author.email) {
+        let expected = "a name and an address, without `<`, `>` and control characters";
+        return wrong("driver.gitops.author", "names nobody", expected);
+    }
+    if gitops.registry.as_ref().is_some_and(|registry| !is_registry(registry)) {
+        let expected = "a registry such as `mirror.example:5000/kdistro`, without `https:`";
+        return wrong("driver.gitops.registry", "is no registry", expected);
+    }
+    Ok(())
 }
 
 impl Subscriber {
@@ -155,7 +174,13 @@ impl Subscriber {
         };
         let home = match &mut self.driver {
             RollOutBy::Devcluster(it) => Some(&mut it.home),
-            RollOutBy::Exec(_) | RollOutBy::Gitops(_) => None,
+            RollOutBy::Gitops(it) => {
+                if !is_remote(&it.repository) {
+                    it.repository = folder.join(&it.repository).to_string_lossy().into_owned();
+                }
+                None
+            }
+            RollOutBy::Exec(_) => None,
         };
         let report = self.report.as_mut();
         let (report, key) = report.map(|it| (&mut it.folder, it.key.as_mut())).unzip();
@@ -165,6 +190,7 @@ impl Subscriber {
             key.flatten(),
             self.notify.webhook.as_mut().map(|it| &mut it.secret),
             hear.folder.as_mut(),
+            self.lease.as_mut().and_then(|lease| lease.kubeconfig.as_mut()),
             hear.webhook.as_mut().map(|it| &mut it.secret),
             home,
         ];
@@ -258,6 +284,46 @@ fn is_queue(name: &str) -> bool {
     let plain = name.strip_suffix(".fifo").unwrap_or(name);
     let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
     !plain.is_empty() && name.len() <= 80 && plain.bytes().all(is_letter)
+}
+
+/// True for a repository on another machine.
+///
+/// Source: gitglossary and git-clone(1), "GIT URLS": a colon before the first slash ends the name of a host.
+fn is_remote(repository: &str) -> bool {
+    repository.split('/').next().is_some_and(|first| first.contains(':'))
+}
+
+/// True for what git can fetch without another program of its own: `ext::` and the like name one.
+fn is_repository(repository: &str) -> bool {
+    let is_web = ["http:", "https:"].iter().any(|scheme| repository.starts_with(scheme));
+    is_line(repository)
+        && !repository.starts_with('-')
+        && !repository.contains("::")
+        && (!is_web || is_address(repository))
+}
+
+/// True for what git accepts as a branch, and nothing but letters, digits and a few signs.
+///
+/// Source: git-check-ref-format(1).
+fn is_branch(branch: &str) -> bool {
+    let is_letter = |c: char| c.is_ascii_alphanumeric() || "-_.+#@=".contains(c);
+    let is_part = |part: &str| {
+        !part.is_empty()
+            && part.chars().all(is_letter)
+            && !part.starts_with(['.', '-'])
+            && !part.ends_with('.')
+            && part.strip_suffix(".lock").is_none()
+            && !part.contains("..")
+    };
+    branch != "@" && branch.split('/').all(is_part)
+}
+
+/// True for a registry's host, with a port and folders where there are some.
+fn is_registry(registry: &str) -> bool {
+    let is_letter = |c: char| c.is_ascii_alphanumeric() || "-._:/".contains(c);
+    registry.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && registry.chars().all(is_letter)
+        && !registry.contains("//")
 }
 
 /// True for a region: a part of a host's name, since that is what it becomes.

@@ -8,6 +8,8 @@ use super::Length;
 
 /// How often the channel's index is looked at where nothing else is said, in seconds.
 const POLL: u32 = 300;
+/// How long a cluster may take to follow a git repository where nothing else is said, in seconds.
+const PATIENCE: u32 = 1800;
 
 /// What is listened to. The channel's index is looked at in any case, so that no lost message is lost for long.
 #[derive(Clone, Debug, Deserialize)]
@@ -103,12 +105,57 @@ pub struct Exec {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Gitops {
-    /// Where it is cloned from and pushed to.
+    /// Where it is fetched from and pushed to.
     pub repository: String,
-    /// The kustomization's folder in it.
+    /// The kustomization's folder in it; `.` is its top.
     pub path: String,
     /// The branch.
     pub branch: String,
+    /// A program, with its arguments, that says by its exit code 0 that the cluster is there; no shell reads them.
+    pub wait: Vec<String>,
+    /// How long that may take: 1 second to 1 day, 30 minutes where nothing is said.
+    #[serde(default = "patience")]
+    pub timeout: Length,
+    /// Whom commits name.
+    #[serde(default)]
+    pub author: Author,
+    /// The registry, or a folder of one, that images are pulled from, if not from where the manifest says.
+    pub registry: Option<String>,
+}
+
+/// Whom commits name.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Author {
+    /// A name.
+    pub name: String,
+    /// An address.
+    pub email: String,
+}
+
+impl Default for Author {
+    fn default() -> Self {
+        Self { name: "kdistro-rollout".to_owned(), email: "kdistro-rollout@localhost".to_owned() }
+    }
+}
+
+fn patience() -> Length {
+    Length::from_secs(PATIENCE)
+}
+
+/// A namespace of a cluster that kubectl reaches.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct InCluster {
+    /// The file that says where the cluster is; without it kubectl finds it as it usually does.
+    pub kubeconfig: Option<PathBuf>,
+    /// The namespace.
+    #[serde(default = "system")]
+    pub namespace: String,
+}
+
+fn system() -> String {
+    "kube-system".to_owned()
 }
 
 /// Something that must hold after a roll-out as it did before.

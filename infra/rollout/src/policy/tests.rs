@@ -26,6 +26,7 @@ policy:
   approval: manual
 wave: {after: 24h}
 driver: {devcluster: {name: one, home: clusters}}
+lease: {kubeconfig: admin.conf}
 checks: [{builtin: true}, {command: [./mine, --fast]}, {job: job.yaml}]
 report: {folder: reports, key: report.key}
 tell: {listen: "127.0.0.1:9464"}
@@ -71,6 +72,30 @@ fn who_is_told_is_read() {
     assert_eq!(file.report.unwrap().key.as_deref(), Some(Path::new("/etc/kdistro/report.key")));
     assert_eq!(file.notify.webhook.unwrap().secret, Path::new("/etc/kdistro/notify.secret"));
     assert_eq!(file.tell.unwrap().listen.port(), 9464);
+}
+
+#[test]
+fn a_lease_and_a_repository_begin_where_the_file_lies_too() {
+    let lease = read(WHOLE).unwrap().lease.unwrap();
+    assert_eq!(lease.kubeconfig.as_deref(), Some(Path::new("/etc/kdistro/admin.conf")));
+    assert_eq!(lease.namespace, "kube-system");
+    for (repository, expected) in [
+        ("clusters.git", "/etc/kdistro/clusters.git"),
+        ("/srv/clusters.git", "/srv/clusters.git"),
+        ("git@git.example:clusters.git", "git@git.example:clusters.git"),
+        ("ssh://git.example/clusters.git", "ssh://git.example/clusters.git"),
+    ] {
+        let gitops = format!(
+            "{{gitops: {{repository: \"{repository}\", path: ., branch: a/b, wait: [a]}}}}"
+        );
+        let RollOutBy::Gitops(place) =
+            read(&SMALL.replace("{exec: {command: [deploy]}}", &gitops)).unwrap().driver
+        else {
+            panic!("another driver")
+        };
+        assert_eq!(place.repository, expected);
+        assert_eq!(place.timeout, Length::from_secs(1800));
+    }
 }
 
 #[test]
@@ -167,19 +192,55 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ),
     (
         "{devcluster: {name: one, home: clusters}}",
-        "{gitops: {repository: r, path: a/../../b, branch: main}}",
+        "{gitops: {repository: r, path: a/../../b, branch: main, wait: [a]}}",
         "`driver.gitops.path` leads elsewhere",
     ),
     (
         "{devcluster: {name: one, home: clusters}}",
-        "{gitops: {repository: r, path: a, branch: --force}}",
+        "{gitops: {repository: r, path: a, branch: --force, wait: [a]}}",
         "`driver.gitops.branch` is no branch",
     ),
     (
         "{devcluster: {name: one, home: clusters}}",
-        "{gitops: {repository: --upload-pack=x, path: a, branch: b}}",
+        "{gitops: {repository: --upload-pack=x, path: a, branch: b, wait: [a]}}",
         "`driver.gitops.repository` is none",
     ),
+    (
+        "{devcluster: {name: one, home: clusters}}",
+        "{gitops: {repository: \"ext::sh -c x\", path: a, branch: b, wait: [a]}}",
+        "`driver.gitops.repository` is none",
+    ),
+    (
+        "{devcluster: {name: one, home: clusters}}",
+        "{gitops: {repository: \"https://me:secret@host/r\", path: a, branch: b, wait: [a]}}",
+        "`driver.gitops.repository` is none",
+    ),
+    (
+        "{devcluster: {name: one, home: clusters}}",
+        "{gitops: {repository: r, path: a, branch: \"b:refs/heads/c\", wait: [a]}}",
+        "`driver.gitops.branch` is no branch",
+    ),
+    (
+        "{devcluster: {name: one, home: clusters}}",
+        "{gitops: {repository: r, path: a, branch: b}}",
+        "missing field `wait`",
+    ),
+    (
+        "{devcluster: {name: one, home: clusters}}",
+        "{gitops: {repository: r, path: a, branch: b, wait: [a], timeout: 2d}}",
+        "`driver.gitops.timeout` is 48h; expected 1 second to 1 day",
+    ),
+    (
+        "{devcluster: {name: one, home: clusters}}",
+        "{gitops: {repository: r, path: a, branch: b, wait: [a], author: {name: \"a<b\", email: c}}}",
+        "`driver.gitops.author` names nobody",
+    ),
+    (
+        "{devcluster: {name: one, home: clusters}}",
+        "{gitops: {repository: r, path: a, branch: b, wait: [a], registry: \"https://r\"}}",
+        "`driver.gitops.registry` is no registry",
+    ),
+    ("kubeconfig: admin.conf", "namespace: --all", "`lease.namespace` is not a name"),
     ("{builtin: true}", "{builtin: false}", "`checks[0].builtin` is false; expected true"),
     ("[./mine, --fast]", "['']", "`checks[1].command` is no command"),
     ("state: state", "state: state\nstate: other", "duplicate"),

@@ -7,6 +7,7 @@ use kdistro_rollout::{
     decide::{
         Publication, Refused, VerifiedRelease,
         demand::{Attested, Demand, NotOlderThan, demands},
+        prove,
     },
     policy::{Attestation, Policy},
 };
@@ -222,4 +223,25 @@ fn a_policy_demands_what_it_names_and_no_downgrade_in_any_case() {
     policy.required_attestations = vec![Attestation::File("gate.sigstore.json".to_owned())];
     let (_, text) = refused(take(&reader, &publisher, 3, &demands(&policy, None)));
     assert!(text.contains("`attested by gate.sigstore.json`"), "{text}");
+}
+
+#[test]
+fn a_release_that_is_known_is_proven_by_itself_and_is_no_other_of_its_name() {
+    let publisher = Publisher::with_releases();
+    let (source, file) = (publisher.source(), layout::manifest(&name(3)));
+    let proven = prove(&Watched::new(&publisher), &source, (&file, None)).unwrap();
+    let again = (&*file, Some(proven.digest));
+    assert_eq!(prove(&Watched::new(&publisher), &source, again).unwrap().name, proven.name);
+    let other = Digest::from_bytes([7; 32]);
+    let (error, said) = refused(prove(&Watched::new(&publisher), &source, (&file, Some(other))));
+    assert!(said.starts_with("`sha256` of `kubernetes-1-20/"), "{said}");
+    assert_eq!(error.outcome(), Outcome::Differs);
+    // What is read again after it was verified is not believed for that.
+    let mut changing = Watched::new(&publisher);
+    changing.later = Some((file.clone(), 3, b"kind: Release".to_vec()));
+    assert!(matches!(prove(&changing, &source, (&file, None)), Err(Refused::Other { .. })));
+    let mut changing = Watched::new(&publisher);
+    changing.later = Some((layout::plan(&proven.name), 1, b"{}".to_vec()));
+    assert!(matches!(proven.plan(&changing), Err(Refused::Other { .. })));
+    assert!(proven.plan(&Watched::new(&publisher)).is_ok());
 }

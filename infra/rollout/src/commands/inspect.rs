@@ -1,0 +1,179 @@
+//! `inspect`: what really runs here, compared with the release that should.
+
+use std::{
+    io::{self, Write},
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+    thread,
+};
+
+use kdistro_devcluster::{Cluster, packages, told};
+use kdistro_formats::{
+    Digest, Platform, ReleaseName,
+    terminal::{printable_json, printable_lines},
+};
+use kdistro_rollout::{
+    history::{History, Target},
+    inspect::{Image, InspectError, Inspector, Report, Running, images},
+    once::{OnceError, trust},
+    policy::{RollOutBy, Subscriber},
+};
+use kdistro_verify::{
+    check::TrustSource,
+    store::{self, Reader},
+};
+use serde_json::json;
+
+use super::{Failure, Program, subscriber};
+use crate::cli::Inspect;
+
+/// Where containerd usually listens.
+const CONTAINERD: &str = "/run/containerd/containerd.sock";
+
+/// What is compared with what.
+struct Subject {
+    reader: Box<dyn Reader>,
+    trust: TrustSource,
+    release: ReleaseName,
+    digest: Option<Digest>,
+    /// The small cluster of this machine that it is about.
+    cluster: Option<Cluster>,
+}
+
+impl Program {
+    /// Looks once, or again and again; returns what came of the only look.
+    pub(super) fn inspect(&self, inspect: &Inspect) -> Result<ExitCode, Failure> {
+        let Some(every) = inspect.every else { return self.compare(inspect) };
+        loop {
+            if let Err(error) = self.compare(inspect) {
+                // It is tried again.
+                self.log().error(&told(&*error));
+            }
+            thread::sleep(every.as_duration().unsigned_abs());
+        }
+    }
+
+    fn compare(&self, inspect: &Inspect) -> Result<ExitCode, Failure> {
+        let subject = match (&inspect.release, &inspect.key) {
+            (Some(release), Some(key)) => self.named(inspect, (release, key))?,
+            _ => self.configured(&subscriber(&inspect.config)?)?,
+        };
+        let below = match &subject.cluster {
+            Some(cluster) => Some(supervisor(cluster)?),
+            None => inspect.below,
+        };
+        let images = containers(inspect, subject.cluster.as_ref())?;
+        let inspector = Inspector {
+            reader: &*subject.reader,
+            source: &subject.trust,
+            platform: platform()?,
+            known: &inspect.known,
+        };
+        let running = Running { below, images: images.as_deref() };
+        let report = inspector.inspect((&subject.release, subject.digest), running)?;
+        self.show(&report, images.is_some())?;
+        Ok(ExitCode::from(report.outcome().exit_code()))
+    }
+
+    /// The release of the command line, on the whole machine.
+    fn named(&self, inspect: &Inspect, (release, key): (&str, &Path)) -> Result<Subject, Failure> {
+        let (reader, name) =
+            store::locate(release, inspect.store.as_deref(), self.proxy.as_deref())?;
+        let resource = name.rsplit('/').next().unwrap_or(&name);
+        let name = resource.strip_prefix("kubernetes-").and_then(|name| name.strip_suffix(".yaml"));
+        Ok(Subject {
+            reader,
+            trust: trust(key, inspect.trusted_root.as_deref())?,
+            release: name.unwrap_or(resource).parse()?,
+            digest: None,
+            cluster: None,
+        })
+    }
+
+    /// The cluster of a subscriber, and what it runs as far as is known.
+    fn configured(&self, subscriber: &Subscriber) -> Result<Subject, Failure> {
+        let cluster = match &subscriber.driver {
+            RollOutBy::Devcluster(place) => Some(Cluster::open(&place.home, &place.name)?),
+            RollOutBy::Exec(_) | RollOutBy::Gitops(_) => None,
+        };
+        let history = self.state(Some(subscriber)).join("history");
+        let running = if history.is_file() { History::open(&history)?.running()? } else { None };
+        let Target { name, digest } = target(running, cluster.as_ref())?;
+        let reader = store::open(&subscriber.store, self.proxy.as_deref());
+        Ok(Subject {
+            reader: reader.map_err(OnceError::from)?,
+            trust: trust(&subscriber.key, subscriber.trusted_root.as_deref())?,
+            release: name,
+            digest: Some(digest),
+            cluster,
+        })
+    }
+
+    fn show(&self, report: &Report, has_containers: bool) -> Result<(), Failure> {
+        let at = (self.now)();
+        let text = if self.cli.json {
+            // One line, so that many looks are a log.
+            let outcome = report.outcome();
+            let line = json!({"at": at, "outcome": outcome, "containers": has_containers, "report": report});
+            format!("{}\n", printable_json(&line.to_string()))
+        } else {
+            let silent = "no containerd answers here: images were not looked at\n";
+            let silent = if has_containers { "" } else { silent };
+            printable_lines(&format!("at         {at}\n{report}{silent}"))
+        };
+        Ok(io::stdout().write_all(text.as_bytes())?)
+    }
+}
+
+/// What an error of a look says: evidence, or that it could not be told.
+pub(super) fn exit_code(error: &(dyn std::error::Error + 'static)) -> u8 {
+    error.downcast_ref::<InspectError>().map_or(2, |error| error.outcome().exit_code())
+}
+
+fn target(running: Option<Target>, cluster: Option<&Cluster>) -> Result<Target, Failure> {
+    if let Some(running) = running {
+        return Ok(running);
+    }
+    let Some(cluster) = cluster else {
+        let help = "name the release with --release and --key";
+        return Err(format!("nothing is known to run yet\nhelp:  {help}").into());
+    };
+    let release = &cluster.state().release;
+    Ok(Target { name: release.name.parse()?, digest: release.digest })
+}
+
+fn supervisor(cluster: &Cluster) -> Result<u32, Failure> {
+    let id = cluster.status().supervisor.and_then(|id| u32::try_from(id).ok());
+    id.ok_or_else(|| format!("cluster {} does not run", cluster.state().name).into())
+}
+
+/// The images of the containers that run; none where there are no containers.
+fn containers(inspect: &Inspect, cluster: Option<&Cluster>) -> Result<Option<Vec<Image>>, Failure> {
+    if let Some(cluster) = cluster {
+        if !cluster.state().node {
+            return Ok(None);
+        }
+        let ctr = packages()?.join("usr/bin/ctr").display().to_string();
+        let inside = || {
+            let command = cluster.command_inside(&ctr);
+            command.map_err(|error| InspectError::Unable(error.to_string()))
+        };
+        return Ok(Some(images(&inside)?));
+    }
+    let usual = || Some(PathBuf::from(CONTAINERD)).filter(|socket| socket.exists());
+    let Some(socket) = inspect.containerd.clone().or_else(usual) else { return Ok(None) };
+    Ok(Some(images(&|| Ok(ctr(&socket)))?))
+}
+
+#[expect(clippy::disallowed_methods, reason = "containerd answers to its own client")]
+fn ctr(socket: &Path) -> Command {
+    let mut ctr = Command::new("ctr");
+    ctr.arg("--address").arg(socket);
+    ctr
+}
+
+/// The platform that this program was built for, which is that of the node.
+fn platform() -> Result<Platform, Failure> {
+    let arch = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+    Ok(format!("linux/{arch}").parse()?)
+}

@@ -1,0 +1,263 @@
+//! What really runs on a node, compared with what a release is: a strange byte is an alarm.
+//!
+//! Judged is what is called as a program or an image of the release. Whoever is root on the node can hide from this; what is
+//! found is what was replaced, left over, damaged, or started by mistake.
+
+mod containers;
+mod content;
+mod processes;
+mod programs;
+mod report;
+
+use std::io;
+
+use kdistro_formats::{Digest, Platform, ReleaseName, layout, oci::OciError};
+use kdistro_verify::{
+    check::{Outcome, TrustSource},
+    store::Reader,
+};
+
+pub use self::{
+    containers::{Image, images},
+    processes::{Process, processes},
+    programs::Programs,
+    report::{Finding, Report, Subject, Verdict},
+};
+use crate::{
+    decide::{Proven, Refused, prove},
+    limited::LimitedError,
+};
+
+/// How many releases before and after the one that should run are asked whether something is theirs.
+const NEIGHBOURS: u32 = 5;
+
+/// A node that could not be looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum InspectError {
+    /// The release cannot be believed, or not be read.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// A file of the store that cannot be read.
+    #[error("cannot read `{file}` of the store")]
+    Unread {
+        /// The file.
+        file: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file of the store that is not what the release says.
+    #[error("`{name}` of the store is {found}, but the release has {expected}")]
+    Differs {
+        /// The file.
+        name: String,
+        /// What it is.
+        found: Digest,
+        /// What it should be.
+        expected: Digest,
+    },
+    /// An image of the store that is none.
+    #[error("`{name}` of the store is no image")]
+    Image {
+        /// The blob.
+        name: String,
+        /// What is wrong.
+        source: OciError,
+    },
+    /// Something that is not there for this platform.
+    #[error("`{name}` of the release has nothing for {platform}")]
+    Lacks {
+        /// What.
+        name: String,
+        /// The platform.
+        platform: String,
+    },
+    /// Processes cannot be listed.
+    #[error("cannot list processes")]
+    Processes(#[source] io::Error),
+    /// A program did not come to its end.
+    #[error(transparent)]
+    Program(#[from] LimitedError),
+    /// containerd's client failed.
+    #[error("`ctr {what}` failed: {said}")]
+    Containerd {
+        /// What it was asked.
+        what: String,
+        /// What it said.
+        said: String,
+    },
+    /// A container's image that nobody knows.
+    #[error("a container runs image `{0}`, which containerd does not have any more")]
+    Gone(String),
+    /// Something else is in the way.
+    #[error("{0}")]
+    Unable(String),
+}
+
+impl InspectError {
+    /// Tells evidence, [`Outcome::Differs`], from what could not be told, [`Outcome::Unknown`].
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::Refused(refused) => refused.outcome(),
+            Self::Differs { .. } => Outcome::Differs,
+            _ => Outcome::Unknown,
+        }
+    }
+}
+
+/// Where releases are, whom to believe, and for which platform.
+pub struct Inspector<'a> {
+    /// The store.
+    pub reader: &'a dyn Reader,
+    /// Whom to believe.
+    pub source: &'a TrustSource,
+    /// The platform of the node.
+    pub platform: Platform,
+    /// What is not of the release and known to the subscriber.
+    pub known: &'a [Digest],
+}
+
+/// What runs on a node.
+#[derive(Clone, Copy, Debug)]
+pub struct Running<'a> {
+    /// The process below which all others are judged; none for the whole machine.
+    pub below: Option<u32>,
+    /// The images of its containers; none where they are not known.
+    pub images: Option<&'a [Image]>,
+}
+
+/// A release by name, and what of its documents is needed here.
+struct Neighbour {
+    proven: Proven,
+    plan: kdistro_formats::plan::Plan,
+}
+
+impl Inspector<'_> {
+    /// Compares what runs with a release, which is proven first: the one with this `digest` of its manifest, where it is
+    /// given.
+    pub fn inspect(
+        &self,
+        (release, digest): (&ReleaseName, Option<Digest>),
+        running: Running<'_>,
+    ) -> Result<Report, InspectError> {
+        let expected = self.neighbour(release, digest)?;
+        let mut programs = self.programs(&expected);
+        let is_asked = |path: &std::path::Path| {
+            let start = path.to_str().filter(|name| !name.contains('/'));
+            programs.named(path).is_some() || start.is_some_and(|it| programs.begin_with(it))
+        };
+        let (processes, others) =
+            processes(running.below, &is_asked).map_err(InspectError::Processes)?;
+        let mut findings = Vec::new();
+        for process in processes {
+            let verdict = self.judge_process(&process, &mut programs, &expected.proven)?;
+            findings.push(Finding { subject: Subject::of_process(process), verdict });
+        }
+        for image in running.images.unwrap_or_default() {
+            if let Some(verdict) = self.judge_image(image, &programs, &expected.proven)? {
+                findings.push(Finding { subject: Subject::of_image(image), verdict });
+            }
+        }
+        let Proven { name, digest, .. } = expected.proven;
+        Ok(Report { release: name, manifest: digest, findings, others })
+    }
+
+    fn neighbour(
+        &self,
+        release: &ReleaseName,
+        digest: Option<Digest>,
+    ) -> Result<Neighbour, InspectError> {
+        let file = layout::manifest(release);
+        let proven = prove(self.reader, self.source, (&file, digest))?;
+        let plan = proven.plan(self.reader)?;
+        Ok(Neighbour { proven, plan })
+    }
+
+    fn programs<'b>(&'b self, release: &'b Neighbour) -> Programs<'b> {
+        let place = (self.reader, self.platform.clone());
+        Programs::of(&release.proven, &release.plan, place)
+    }
+
+    fn judge_process(
+        &self,
+        process: &Process,
+        programs: &mut Programs<'_>,
+        release: &Proven,
+    ) -> Result<Verdict, InspectError> {
+        let digest = match &process.digest {
+            Ok(digest) => *digest,
+            Err(why) => return Ok(Verdict::Unread(why.clone())),
+        };
+        let Some(name) = programs.named(&process.path).map(str::to_owned) else {
+            return Ok(Verdict::Unread("its program's name is not known".to_owned()));
+        };
+        if programs.has(&name, &digest)? {
+            return Ok(Verdict::OfRelease);
+        }
+        self.judge_other(&digest, release, &mut |other| other.has(&name, &digest))
+    }
+
+    /// Judges an image that is called as one of the release; none for all others.
+    fn judge_image(
+        &self,
+        image: &Image,
+        programs: &Programs<'_>,
+        release: &Proven,
+    ) -> Result<Option<Verdict>, InspectError> {
+        if programs.has_image(&image.digest)? {
+            return Ok(Some(Verdict::OfRelease));
+        }
+        if !image.names.iter().any(|name| programs.has_image_named(image_name(name))) {
+            return Ok(None);
+        }
+        let judged =
+            self.judge_other(&image.digest, release, &mut |other| other.has_image(&image.digest));
+        judged.map(Some)
+    }
+
+    /// Judges what is not of the release: another one near it may have it.
+    fn judge_other(
+        &self,
+        digest: &Digest,
+        release: &Proven,
+        has: &mut dyn FnMut(&mut Programs<'_>) -> Result<bool, InspectError>,
+    ) -> Result<Verdict, InspectError> {
+        if self.known.contains(digest) {
+            return Ok(Verdict::Known);
+        }
+        let number = release.name.number;
+        let numbers =
+            (1..=NEIGHBOURS).flat_map(|by| [number.checked_sub(by), number.checked_add(by)]);
+        for number in numbers.flatten().filter(|number| *number > 0) {
+            let name = ReleaseName { channel: release.name.channel.clone(), number };
+            // What is not there or not proven says nothing of what runs.
+            let Ok(other) = self.neighbour(&name, None) else { continue };
+            if has(&mut self.programs(&other))? {
+                return Ok(Verdict::OfOther(name));
+            }
+        }
+        Ok(Verdict::Strange)
+    }
+}
+
+/// The last part of an image's repository: its name without registry, folders, tag and digest.
+fn image_name(reference: &str) -> &str {
+    let last = reference.rsplit('/').next().unwrap_or(reference);
+    last.split(['@', ':']).next().unwrap_or(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_is_named_without_registry_tag_and_digest() {
+        for reference in [
+            "etcd",
+            "kdistro.local/etcd:1-20-1",
+            "localhost:5000/a/etcd:v3@sha256:00",
+            "registry.example/etcd@sha256:00",
+        ] {
+            assert_eq!(image_name(reference), "etcd", "{reference}");
+        }
+    }
+}
