@@ -9,8 +9,7 @@ use serde_json::Value;
 /// Asks Amazon's own program, which prints JSON.
 #[expect(
     clippy::disallowed_methods,
-    clippy::unwrap_used,
-    reason = "a test makes what it needs, or fails"
+    reason = "a double of Amazon's is asked by Amazon's own program"
 )]
 pub(crate) fn cli(bed: &Testbed, arguments: &[&str]) -> Value {
     let mut aws = Command::new(tool("aws").unwrap());
@@ -22,7 +21,6 @@ pub(crate) fn cli(bed: &Testbed, arguments: &[&str]) -> Value {
 }
 
 /// Calls it with credentials of the test's own.
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 pub(crate) fn aws(bed: &Testbed) -> Aws {
     let credentials = bed.folder().join("test-credentials");
     fs::write(&credentials, "[default]\naws_access_key_id = A\naws_secret_access_key = B\n")

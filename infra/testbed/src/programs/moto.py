@@ -6,6 +6,7 @@ usage: moto.py PORT
 import os
 import socket
 import sys
+import threading
 
 (told,) = sys.argv[1:]
 listener = socket.create_server(("127.0.0.1", 0))
@@ -23,10 +24,25 @@ from moto.moto_server.werkzeug_app import (  # noqa: E402
 )
 from werkzeug.serving import make_server  # noqa: E402
 
+application = DomainDispatcherApplication(create_backend_app)
+turn = threading.Lock()
+
+
+def one_at_a_time(environ, start_response):
+    """Moto compares a condition first and writes then: of two at once both would pass."""
+    with turn:
+        answer = application(environ, start_response)
+        try:
+            return list(answer)
+        finally:
+            if hasattr(answer, "close"):
+                answer.close()
+
+
 make_server(
     "127.0.0.1",
     port,
-    DomainDispatcherApplication(create_backend_app),
+    one_at_a_time,
     threaded=True,
     request_handler=MotoRequestHandler,
     fd=listener.fileno(),
