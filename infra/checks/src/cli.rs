@@ -12,7 +12,7 @@ Examples:
   A subscriber's own besides, with a report for CI:
     kdistro-checks run --builtin --job smoke.yaml --junit checks.xml -- ./smoke-tests --fast
   Upstream's conformance specs on a cluster of infra/devcluster:
-    kdistro-checks run --conformance e2e.test --registry kdistro.local
+    kdistro-checks run --conformance \"$(devcluster tests --key release.pub --release …)\" --registry kdistro.local
 
 Exit codes:
   0  all checks passed; what the cluster lacks the parts for was skipped
@@ -52,6 +52,9 @@ pub(crate) struct Run {
     /// The release that the cluster runs, such as 1-20-7
     #[arg(long)]
     pub(crate) release: Option<String>,
+    /// Who checks: what an earlier run of the same left is removed first
+    #[arg(long)]
+    pub(crate) owner: Option<String>,
     /// An image with etcd and etcdctl for pods; else one that a node has
     #[arg(long)]
     pub(crate) image: Option<String>,
@@ -64,9 +67,9 @@ pub(crate) struct Run {
     /// Run upstream's conformance specs with the e2e.test of the release
     #[arg(long, value_name = "E2E_TEST")]
     pub(crate) conformance: Option<PathBuf>,
-    /// The kubectl that some of upstream's specs use
-    #[arg(long, value_name = "FILE", default_value = "kubectl", requires = "conformance")]
-    pub(crate) kubectl: PathBuf,
+    /// The kubectl that some of upstream's specs use; else the one beside e2e.test
+    #[arg(long, value_name = "FILE", requires = "conformance")]
+    pub(crate) kubectl: Option<PathBuf>,
     /// Where nodes have the images of upstream's specs; else upstream's own registries
     #[arg(long, requires = "conformance")]
     pub(crate) registry: Option<String>,

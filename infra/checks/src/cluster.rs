@@ -22,10 +22,9 @@ use crate::{
 
 /// How long the cluster may take to say what it has.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// How long the namespace of a run may take to go.
-const REMOVED: Duration = Duration::from_mins(1);
-/// How much of that its pods may take to end.
-const EMPTIED: Duration = Duration::from_secs(30);
+
+/// The label of a namespace that says whose run made it.
+const OWNER: &str = "kdistro.dev/checks-of";
 
 /// A cluster, and what it has.
 pub(crate) struct Cluster {
@@ -83,11 +82,15 @@ impl Cluster {
     }
 
     /// Makes a namespace with what every pod needs.
-    pub(crate) async fn open(&self, image: &str) -> Result<Scene, kube::Error> {
+    pub(crate) async fn open(
+        &self,
+        image: &str,
+        owner: Option<&str>,
+    ) -> Result<Scene, kube::Error> {
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
-        let namespace = namespaces.create(&PostParams::default(), &namespace()).await?;
+        let namespace = namespaces.create(&PostParams::default(), &namespace(owner)).await?;
         let name = namespace.metadata.name.unwrap_or_default();
-        let scene = Scene::new((self.client.clone(), self.config.clone()), &name, image);
+        let scene = self.scene(&name, image);
         let account = json!({"metadata": {"name": ACCOUNT}});
         if let Err(Fault::Api(error)) = scene.make::<ServiceAccount>(account).await {
             let _ = namespaces.delete(&name, &DeleteParams::default()).await;
@@ -96,20 +99,35 @@ impl Cluster {
         Ok(scene)
     }
 
+    fn scene(&self, namespace: &str, image: &str) -> Scene {
+        Scene::new((self.client.clone(), self.config.clone()), namespace, image)
+    }
+
+    /// Removes what earlier runs of an owner left. What cannot be removed in time hinders nothing.
+    pub(crate) async fn sweep(&self, owner: &str, limit: Duration) -> Result<(), kube::Error> {
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        let of_owner = ListParams::default().labels(&format!("{OWNER}={owner}"));
+        for namespace in namespaces.list(&of_owner).await?.items {
+            let name = namespace.metadata.name.unwrap_or_default();
+            let _ = self.close(&self.scene(&name, ""), limit).await;
+        }
+        Ok(())
+    }
+
     /// Removes the namespace of a run and what checks made outside of it.
-    pub(crate) async fn close(&self, scene: &Scene) -> Result<(), Fault> {
+    pub(crate) async fn close(&self, scene: &Scene, limit: Duration) -> Result<(), Fault> {
         let removed = async {
             let definitions = builtin::remove(scene).await;
             // What does not end now ends with the namespace, if it can end at all.
-            let _ = tokio::time::timeout(EMPTIED, empty(scene)).await;
+            let _ = tokio::time::timeout(limit / 2, empty(scene)).await;
             let namespaces: Api<Namespace> = Api::all(self.client.clone());
             let place = (&namespaces, scene.namespace.as_str());
             scene.delete(place).await?;
             scene.gone("the namespace", place).await?;
             definitions
         };
-        tokio::time::timeout(REMOVED, removed).await.unwrap_or_else(|_| {
-            let (name, seconds) = (&scene.namespace, REMOVED.as_secs());
+        tokio::time::timeout(limit, removed).await.unwrap_or_else(|_| {
+            let (name, seconds) = (&scene.namespace, limit.as_secs());
             Err(Fault::Wrong(format!("{name} is still there after {seconds} s")))
         })
     }
@@ -165,7 +183,7 @@ fn image(names: &[String], release: Option<&str>) -> Option<String> {
 }
 
 /// A namespace whose name the API server completes.
-fn namespace() -> Namespace {
+fn namespace(owner: Option<&str>) -> Namespace {
     let mut namespace = Namespace::default();
     namespace.metadata.generate_name = Some("kdistro-checks-".to_owned());
     let labels = [
@@ -173,8 +191,9 @@ fn namespace() -> Namespace {
         // Where a cluster lets nobody in without it.
         ("pod-security.kubernetes.io/enforce", "baseline"),
     ];
+    let labels = labels.into_iter().chain(owner.map(|owner| (OWNER, owner)));
     let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
-    namespace.metadata.labels = Some(labels.into_iter().map(owned).collect());
+    namespace.metadata.labels = Some(labels.map(owned).collect());
     namespace
 }
 

@@ -13,15 +13,13 @@ use std::{
 use crate::{
     junit,
     process::{self, Ended, Program},
-    result::{CheckResult, Outcome},
+    result::{CheckResult, NO_DNS, Outcome},
 };
 
 /// Every spec that is run, one a line.
 const SPECS: &str = include_str!("conformance/specs.txt");
 /// What results of specs begin with.
 const PREFIX: &str = "conformance";
-/// How long the program may take to list its images.
-const LISTED: Duration = Duration::from_mins(1);
 
 /// How upstream's specs are run.
 #[derive(Clone, Debug)]
@@ -36,36 +34,40 @@ pub struct Conformance {
     pub limit: Duration,
 }
 
-/// The names of the specs that are run, sorted.
-pub fn specs() -> Vec<&'static str> {
-    SPECS.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).collect()
+/// A spec of upstream's that is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spec {
+    /// Its full name, without the groups before it.
+    pub name: &'static str,
+    /// Whether it needs a resolver for pods.
+    pub needs_dns: bool,
+}
+
+/// The specs that are run.
+pub fn specs() -> Vec<Spec> {
+    let lines = SPECS.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+    let spec = |line: &'static str| match line.strip_prefix("dns ") {
+        Some(name) => Spec { name, needs_dns: true },
+        None => Spec { name: line, needs_dns: false },
+    };
+    lines.map(spec).collect()
 }
 
 impl Conformance {
-    /// The name under which nodes must have the image agnhost; none where this program needs none.
-    pub fn agnhost(&self) -> io::Result<Option<String>> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let folder = tempfile::tempdir()?;
-        let arguments = ["--list-images".to_owned()];
-        let ended = runtime.block_on(self.start(folder.path(), &arguments, LISTED))?;
-        let mut lines = ended.output.lines().map(str::trim);
-        Ok(lines.find(|line| line.contains("/agnhost:")).map(str::to_owned))
-    }
-
     /// Runs the specs; one more result says so where the program itself failed.
-    pub(crate) async fn run(&self, kubeconfig: &Path) -> Vec<CheckResult> {
+    pub(crate) async fn run(&self, kubeconfig: &Path, has_dns: bool) -> Vec<CheckResult> {
         let begin = Instant::now();
         let failed = |why: String, output: &str| {
             let seconds = begin.elapsed().as_secs_f64();
             CheckResult::new(PREFIX, Outcome::Failed(format!("e2e.test: {why}")), seconds, output)
         };
-        let (documents, ended) = match self.carry_out(kubeconfig).await {
+        let (documents, ended) = match self.carry_out(kubeconfig, has_dns).await {
             Ok(carried_out) => carried_out,
             Err(error) => return vec![failed(format!("it cannot be run: {error}"), "")],
         };
         let read: Result<Vec<_>, _> = documents.iter().map(|text| junit::read(text)).collect();
         let mut results = match read {
-            Ok(found) => chosen(&found.concat()),
+            Ok(found) => chosen(&found.concat(), has_dns),
             Err(error) => {
                 return vec![failed(format!("it wrote no JUnit: {error}"), &ended.output)];
             }
@@ -80,9 +82,16 @@ impl Conformance {
     }
 
     /// The documents that the program wrote, and how it ended.
-    async fn carry_out(&self, kubeconfig: &Path) -> io::Result<(Vec<String>, Ended)> {
+    async fn carry_out(
+        &self,
+        kubeconfig: &Path,
+        has_dns: bool,
+    ) -> io::Result<(Vec<String>, Ended)> {
         let folder = tempfile::tempdir()?;
-        let arguments = self.arguments(kubeconfig, folder.path());
+        let specs = specs().into_iter().filter(|spec| has_dns || !spec.needs_dns);
+        let names: Vec<_> = specs.map(|spec| spec.name).collect();
+        let mut arguments = self.arguments(kubeconfig, folder.path());
+        arguments.push(format!("--ginkgo.focus={}", focus(&names)));
         let ended = self.start(folder.path(), &arguments, self.limit).await?;
         Ok((found(folder.path())?, ended))
     }
@@ -100,7 +109,6 @@ impl Conformance {
             // Minutes of waiting for a cluster that was checked already would only hide what is wrong.
             "--node-schedulable-timeout=1m".to_owned(),
             "--system-pods-startup-timeout=1m".to_owned(),
-            format!("--ginkgo.focus={}", focus(&specs())),
         ]
     }
 
@@ -185,10 +193,13 @@ fn bare(name: &str) -> String {
 }
 
 /// The result of each chosen spec, out of all that the program knows.
-fn chosen(found: &[CheckResult]) -> Vec<CheckResult> {
-    let result = |name: &str| {
-        let titled = format!("{PREFIX}: {name}");
-        let Some(one) = found.iter().find(|one| bare(&one.name) == name) else {
+fn chosen(found: &[CheckResult], has_dns: bool) -> Vec<CheckResult> {
+    let result = |spec: Spec| {
+        let titled = format!("{PREFIX}: {}", spec.name);
+        if spec.needs_dns && !has_dns {
+            return CheckResult::skipped(&titled, NO_DNS);
+        }
+        let Some(one) = found.iter().find(|one| bare(&one.name) == spec.name) else {
             return CheckResult::skipped(&titled, "the e2e.test of this release has no such spec");
         };
         let outcome = match &one.outcome {
@@ -209,9 +220,12 @@ mod tests {
     #[test]
     fn specs_are_listed_once_and_sorted() {
         let specs = specs();
-        assert!(specs.len() > 10);
-        assert!(specs.is_sorted_by(|one, other| one < other), "{specs:#?}");
-        assert!(specs.iter().all(|name| name.ends_with("[Conformance]") && bare(name) == *name));
+        assert!(specs.len() > 10 && specs.iter().filter(|spec| spec.needs_dns).count() == 1);
+        let sorted = specs.is_sorted_by_key(|spec| (spec.needs_dns, spec.name));
+        assert!(sorted, "{specs:#?}");
+        let whole =
+            |spec: &Spec| spec.name.ends_with("[Conformance]") && bare(spec.name) == spec.name;
+        assert!(specs.iter().all(whole), "{specs:#?}");
     }
 
     #[test]
@@ -234,22 +248,24 @@ mod tests {
 
     #[test]
     fn every_chosen_spec_is_reported_also_one_that_is_missing() {
-        let first = specs()[0];
+        let first = specs()[0].name;
+        let why = Outcome::Failed("why".to_owned());
         let found = [
-            CheckResult::new(
-                &format!("[sig-x] {first}"),
-                Outcome::Failed("why".to_owned()),
-                1.0,
-                "log",
-            ),
+            CheckResult::new(&format!("[sig-x] {first}"), why.clone(), 1.0, "log"),
             CheckResult::skipped("[sig-x] others", ""),
         ];
-        let results = chosen(&found);
+        let results = chosen(&found, false);
         assert_eq!(results.len(), specs().len());
-        assert_eq!(results[0].outcome, Outcome::Failed("why".to_owned()));
+        assert_eq!(results[0].outcome, why);
         assert_eq!(results[0].name, format!("conformance: {first}"));
-        assert!(
-            matches!(&results[1].outcome, Outcome::Skipped(why) if why.ends_with("no such spec"))
-        );
+        let skipped = |result: &CheckResult, end: &str| {
+            assert!(
+                matches!(&result.outcome, Outcome::Skipped(why) if why.contains(end)),
+                "{result:?}"
+            );
+        };
+        skipped(&results[1], "no such spec");
+        skipped(results.last().unwrap(), "no resolver");
+        skipped(chosen(&found, true).last().unwrap(), "no such spec");
     }
 }

@@ -120,14 +120,20 @@ pub(crate) fn read(text: &str) -> Result<Vec<CheckResult>, DeError> {
 fn result(case: &Case) -> CheckResult {
     let (outcome, output) = match (case.failure.as_ref().or(case.error.as_ref()), &case.skipped) {
         (Some(told), _) => {
-            let first = told.text.trim().lines().next().unwrap_or_default();
-            let why = if told.message.is_empty() { first } else { &told.message };
-            (Outcome::Failed(why.to_owned()), told.text.as_str())
+            let why =
+                if told.message.is_empty() { reason(&told.text) } else { told.message.clone() };
+            (Outcome::Failed(why), told.text.as_str())
         }
         (None, Some(told)) => (Outcome::Skipped(told.message.clone()), ""),
         (None, None) => (Outcome::Passed, ""),
     };
     CheckResult::new(&case.name, outcome, case.time.parse().unwrap_or_default(), output)
+}
+
+/// Why a spec failed, on one line; before it stands where, in words without blanks.
+fn reason(text: &str) -> String {
+    let lines = text.lines().map(str::trim).skip_while(|line| !line.contains(' '));
+    lines.collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -162,8 +168,9 @@ mod tests {
       <testcase name="[sig-a] One" classname="Kubernetes e2e suite" time="3.25"></testcase>
       <testcase name="[sig-b] Two" classname="Kubernetes e2e suite" time="0"><skipped></skipped></testcase>
       <testcase name="[sig-c] Three" classname="x" time="2">
-          <failure type="Failure">service.go:1 &lt;nil&gt;
-more</failure>
+          <failure type="Failure">service.go:1
+it is &lt;nil&gt;
+    more</failure>
           <system-out>log</system-out>
       </testcase>
   </testsuite>"#;
@@ -171,7 +178,7 @@ more</failure>
         assert_eq!(read_first[0].outcome, Outcome::Passed);
         assert!((read_first[0].seconds - 3.25).abs() < 1e-9);
         assert_eq!(read_first[1].outcome, Outcome::Skipped(String::new()));
-        assert_eq!(read_first[2].outcome, Outcome::Failed("service.go:1 <nil>".to_owned()));
+        assert_eq!(read_first[2].outcome, Outcome::Failed("it is <nil> more".to_owned()));
         assert!(read_first[2].output.ends_with("more"));
 
         let second = r#"<?xml version="1.0" encoding="UTF-8"?>

@@ -7,6 +7,19 @@
 //! conformance    upstream's specs, by the end-to-end tests of the release
 //! result   what each came to, and what a roll-out changed
 //! ```
+//! Before and after a roll-out:
+//! ```no_run
+//! use kdistro_checks::{Order, compare, run};
+//!
+//! let order = Order { owner: Some("rollout".to_owned()), ..Order::new("admin.conf") };
+//! let before = run(&order, &mut |_| {})?;
+//! // The roll-out; then, with the report from before:
+//! let after = run(&order, &mut |result| println!("{}", result.line()))?;
+//! if let Some(why) = compare(&before, &after).why() {
+//!     println!("it goes back, as {why}");
+//! }
+//! # Ok::<(), kdistro_checks::ChecksError>(())
+//! ```
 //! A run makes one namespace and removes it, whatever happened in it. From Kubernetes 1.20 on. This is the only crate that
 //! knows the `kube` crate.
 

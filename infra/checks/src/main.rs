@@ -60,8 +60,8 @@ fn order(wanted: &Run) -> Order {
     checks.extend((!wanted.own.is_empty()).then(|| Check::Command(wanted.own.clone())));
     checks.extend(wanted.conformance.clone().map(|e2e_test| {
         Check::Conformance(Conformance {
+            kubectl: wanted.kubectl.clone().unwrap_or_else(|| e2e_test.with_file_name("kubectl")),
             e2e_test,
-            kubectl: wanted.kubectl.clone(),
             registry: wanted.registry.clone(),
             limit: wanted.own_limit,
         })
@@ -71,6 +71,7 @@ fn order(wanted: &Run) -> Order {
     }
     Order {
         release: wanted.release.clone(),
+        owner: wanted.owner.clone(),
         image: wanted.image.clone(),
         checks,
         limit: wanted.limit,
@@ -88,7 +89,7 @@ fn show(cli: &Cli, report: &Report) -> Result<(), Failure> {
 }
 
 fn list(cli: &Cli) -> Result<(), Failure> {
-    let specs = conformance::specs();
+    let specs: Vec<_> = conformance::specs().into_iter().map(|spec| spec.name).collect();
     if cli.json {
         let ours =
             BUILTIN.iter().map(|one| serde_json::json!({"name": one.name, "about": one.about}));

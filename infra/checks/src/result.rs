@@ -5,6 +5,10 @@ use std::fmt::Write as _;
 use kdistro_formats::terminal::{printable, printable_lines};
 use serde::{Deserialize, Serialize};
 
+/// Why checks with pods are not tried.
+pub(crate) const NO_NODE: &str = "the cluster has no node";
+/// Why checks of names are not tried.
+pub(crate) const NO_DNS: &str = "the cluster has no resolver (`k8s-app=kube-dns`)";
 /// How much of what a check wrote is kept, in bytes: the end.
 pub(crate) const LONGEST_OUTPUT: usize = 64 * 1024;
 /// How long a reason may be, in bytes.

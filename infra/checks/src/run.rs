@@ -14,16 +14,14 @@ use crate::{
     command,
     conformance::Conformance,
     job::JobFile,
-    result::{CheckResult, Outcome, Report},
+    result::{CheckResult, NO_DNS, NO_NODE, Outcome, Report},
     scene::Scene,
 };
 
-/// How many of our own checks run at once.
-const AT_ONCE: usize = 4;
+/// How many of our own checks run at once: they wait for the cluster most of the time.
+const AT_ONCE: usize = BUILTIN.len();
 /// The check that nothing of a run is left.
 const REMOVED: &str = "namespace-removed";
-/// Why checks with pods are not tried.
-const NO_NODE: &str = "the cluster has no node";
 
 /// Something to check.
 #[derive(Clone, Debug)]
@@ -45,11 +43,13 @@ pub struct Order {
     pub kubeconfig: PathBuf,
     /// The release that it runs, where that is known.
     pub release: Option<String>,
+    /// Who checks: the value of a label. What an earlier run of the same left, as it was killed, is removed first; nobody else may run then.
+    pub owner: Option<String>,
     /// An image with `etcd` and `etcdctl` for pods; else one that a node has, of the release where there is.
     pub image: Option<String>,
     /// The checks, in order.
     pub checks: Vec<Check>,
-    /// How long each of our own checks may take.
+    /// How long each of our own checks may take; twice as long the removal of what the run made.
     pub limit: Duration,
     /// How long each command and each Job may take.
     pub own_limit: Duration,
@@ -61,6 +61,7 @@ impl Order {
         Self {
             kubeconfig: kubeconfig.into(),
             release: None,
+            owner: None,
             image: None,
             checks: vec![Check::Builtin],
             limit: Duration::from_mins(1),
@@ -127,7 +128,7 @@ impl<'a> Run<'a> {
         }
         if let Some(scene) = scene {
             let begin = Instant::now();
-            let closed = run.cluster.close(&scene).await;
+            let closed = run.cluster.close(&scene, 2 * order.limit).await;
             let outcome = closed
                 .map_or_else(|fault| Outcome::Failed(fault.to_string()), |()| Outcome::Passed);
             run.take(CheckResult::new(REMOVED, outcome, begin.elapsed().as_secs_f64(), ""));
@@ -147,12 +148,17 @@ impl<'a> Run<'a> {
         if has_pods && image.is_none() {
             return Err(ChecksError::NoImage);
         }
-        let scene = self.cluster.open(&image.unwrap_or_default()).await;
-        scene.map(Some).map_err(|source| ChecksError::Cluster {
-            action: "make a namespace",
-            file: self.order.kubeconfig.clone(),
-            source: Box::new(source),
-        })
+        let failed = |action| {
+            let file = self.order.kubeconfig.clone();
+            move |source| ChecksError::Cluster { action, file, source: Box::new(source) }
+        };
+        let owner = self.order.owner.as_deref();
+        if let Some(owner) = owner {
+            let swept = self.cluster.sweep(owner, self.order.limit).await;
+            swept.map_err(failed("look for what an earlier run left"))?;
+        }
+        let scene = self.cluster.open(&image.unwrap_or_default(), owner).await;
+        scene.map(Some).map_err(failed("make a namespace"))
     }
 
     async fn one(&mut self, check: &Ready<'_>, scene: Option<&Scene>) {
@@ -176,7 +182,7 @@ impl<'a> Run<'a> {
                 self.take(CheckResult::skipped("conformance", NO_NODE));
             }
             (Ready::Conformance(conformance), _) => {
-                for result in conformance.run(kubeconfig).await {
+                for result in conformance.run(kubeconfig, self.cluster.has_dns).await {
                     self.take(result);
                 }
             }
@@ -211,7 +217,7 @@ async fn one_of_ours(
 ) -> CheckResult {
     let missing = match check.needs {
         Needs::Node | Needs::Dns if !cluster.has_node => Some(NO_NODE),
-        Needs::Dns if !cluster.has_dns => Some("the cluster has no resolver (`k8s-app=kube-dns`)"),
+        Needs::Dns if !cluster.has_dns => Some(NO_DNS),
         Needs::Api | Needs::Node | Needs::Dns => None,
     };
     if let Some(why) = missing {

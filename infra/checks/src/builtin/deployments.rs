@@ -86,7 +86,10 @@ pub(super) async fn eviction_honours_budget(scene: Scene) -> Result<(), Fault> {
     }
     scene.delete((&budgets, name)).await?;
     evict(&scene, name).await?;
-    scene.gone("the evicted pod", (&scene.api::<Pod>(), name)).await
+    // It may take its time to end.
+    let pods: Api<Pod> = scene.api();
+    let left = pods.get_opt(name).await?.filter(|pod| pod.metadata.deletion_timestamp.is_none());
+    if left.is_some() { Err(wrong("an evicted pod stays")) } else { Ok(()) }
 }
 
 /// Budgets in the version that the cluster prefers: 1.20 has only `v1beta1`, 1.25 and later only `v1`.
