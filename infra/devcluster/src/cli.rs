@@ -42,11 +42,9 @@ pub(crate) struct Name {
     pub(crate) name: String,
 }
 
-/// What is to be started.
+/// Which release, and whom to believe.
 #[derive(Args)]
-pub(crate) struct Up {
-    #[command(flatten)]
-    pub(crate) name: Name,
+pub(crate) struct Signed {
     /// The manifest of the release: a path or an address; with --store also its bare name
     #[arg(long, value_name = "URL|FILE")]
     pub(crate) release: String,
@@ -59,6 +57,15 @@ pub(crate) struct Up {
     /// The store; without it the manifest's path less its layout suffix
     #[arg(long, value_name = "URL|DIR")]
     pub(crate) store: Option<String>,
+}
+
+/// What is to be started.
+#[derive(Args)]
+pub(crate) struct Up {
+    #[command(flatten)]
+    pub(crate) name: Name,
+    #[command(flatten)]
+    pub(crate) signed: Signed,
     /// No node: nothing runs pods, and nothing needs root
     #[arg(long)]
     pub(crate) control_plane_only: bool,
@@ -80,6 +87,13 @@ pub(crate) enum Command {
     Status {
         #[command(flatten)]
         name: Name,
+    },
+    /// Give the node of a cluster the image of upstream's tests, and say where the release's e2e.test is
+    Tests {
+        #[command(flatten)]
+        name: Name,
+        #[command(flatten)]
+        signed: Signed,
     },
     /// List the clusters
     List,

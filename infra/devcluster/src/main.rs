@@ -15,7 +15,8 @@ use std::{
 
 use clap::Parser;
 use kdistro_devcluster::{
-    Cluster, DevclusterError, Order, Place, Source, Status, bring, home, packages, supervise, told,
+    Cluster, DevclusterError, Order, Place, Source, Status, bring, bring_tests, home, packages,
+    supervise, told,
 };
 use kdistro_formats::terminal::printable;
 use kdistro_verify::{
@@ -23,7 +24,7 @@ use kdistro_verify::{
     trust::PublicKey,
 };
 
-use cli::{Cli, Command, Up};
+use cli::{Cli, Command, Signed, Up};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -62,6 +63,13 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
             show(cli, &status)?;
             Ok(if status.is_healthy() { ExitCode::SUCCESS } else { ExitCode::from(1) })
         }
+        Command::Tests { name, signed } => {
+            let cluster = Cluster::open(&home, &name.name)?;
+            let release = bring_tests(&source(signed)?, &home.join("releases"), &mut |_| {})?;
+            cluster.bring_image_of_tests(&release, &packages()?)?;
+            writeln!(io::stdout(), "{}", release.program("e2e.test").display())?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::List => {
             for name in Cluster::all(&home)? {
                 writeln!(io::stdout(), "{name}")?;
@@ -91,15 +99,7 @@ fn start(cli: &Cli, home: &Path, up: &Up) -> Result<ExitCode, Failure> {
         // Progress that cannot be shown hinders nothing.
         let _ = writeln!(io::stderr(), "{line}");
     };
-    let text = fs::read_to_string(&up.key).map_err(|error| said(&up.key, &error))?;
-    let key = PublicKey::from_pem(&text).map_err(|error| said(&up.key, &error))?;
-    let root = up.trusted_root.as_ref().map(|path| fs::read(path).map_err(|e| said(path, &e)));
-    let source = Source {
-        manifest: up.release.clone(),
-        store: up.store.clone(),
-        trust: TrustSource { key, trusted_root: root.transpose()? },
-        proxy: proxy(),
-    };
+    let source = source(&up.signed)?;
     let node = !up.control_plane_only;
     let release = bring(&source, (&home.join("releases"), node), &mut |what| {
         step(&format!("taking {what} out of the release"));
@@ -111,6 +111,18 @@ fn start(cli: &Cli, home: &Path, up: &Up) -> Result<ExitCode, Failure> {
     let cluster = Cluster::start(home, (&program, &debian), &order, &mut step)?;
     show(cli, &cluster.status())?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn source(signed: &Signed) -> Result<Source, Failure> {
+    let text = fs::read_to_string(&signed.key).map_err(|error| said(&signed.key, &error))?;
+    let key = PublicKey::from_pem(&text).map_err(|error| said(&signed.key, &error))?;
+    let root = signed.trusted_root.as_ref().map(|path| fs::read(path).map_err(|e| said(path, &e)));
+    Ok(Source {
+        manifest: signed.release.clone(),
+        store: signed.store.clone(),
+        trust: TrustSource { key, trusted_root: root.transpose()? },
+        proxy: proxy(),
+    })
 }
 
 fn show(cli: &Cli, status: &Status) -> Result<(), Failure> {

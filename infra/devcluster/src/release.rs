@@ -35,6 +35,9 @@ const CONTROL_PLANE: [&str; 4] =
 const NODE: [&str; 2] = ["kubelet", "kube-proxy"];
 /// Programs of etcd's archive; the last one restores snapshots from 3.5 on.
 const ETCD: [&str; 3] = ["etcd", "etcdctl", "etcdutl"];
+/// Upstream's end-to-end tests, and the image that they run.
+pub(crate) const TESTS: &str = "e2e.test";
+pub(crate) const IMAGE_OF_TESTS: &str = "agnhost";
 /// The folder of the CNI plugins.
 const PLUGINS: &str = "cni";
 
@@ -92,9 +95,12 @@ impl Release {
     }
 }
 
+/// Where images in a cluster seem to come from; nothing is there.
+pub const REGISTRY: &str = "kdistro.local";
+
 /// The name that an image of the release `release` has in a cluster.
 pub fn image_name(name: &str, release: &str) -> String {
-    format!("kdistro.local/{name}:{release}")
+    format!("{REGISTRY}/{name}:{release}")
 }
 
 /// Verifies a release and puts what a cluster needs of it below `folder`; `node` says whether pods will run.
@@ -105,6 +111,25 @@ pub fn bring(
     (folder, node): (&Path, bool),
     say: &mut dyn FnMut(&str),
 ) -> Result<Release> {
+    verified(source, folder, |bringing| bringing.all(node, say))
+}
+
+/// As [`bring`] for a node, and what upstream's end-to-end tests need besides: their program `e2e.test`, and the image that
+/// they run.
+pub fn bring_tests(source: &Source, folder: &Path, say: &mut dyn FnMut(&str)) -> Result<Release> {
+    verified(source, folder, |bringing| {
+        let release = bringing.all(true, say)?;
+        bringing.tests(&release, say)?;
+        Ok(release)
+    })
+}
+
+/// Verifies a release, and lets `take` have it.
+fn verified<T>(
+    source: &Source,
+    folder: &Path,
+    take: impl FnOnce(&Bringing<'_>) -> Result<T>,
+) -> Result<T> {
     let (reader, name) =
         store::locate(&source.manifest, source.store.as_deref(), source.proxy.as_deref())
             .map_err(|error| unreadable(&source.manifest, error))?;
@@ -124,7 +149,7 @@ pub fn bring(
     if hash::sha256(&bytes) != digest {
         return Err(bringing.differs(&name, &hash::sha256(&bytes), &digest));
     }
-    bringing.all(node, say)
+    take(&bringing)
 }
 
 fn unreadable(name: &str, source: impl Error + Send + Sync + 'static) -> DevclusterError {
@@ -189,6 +214,22 @@ impl Bringing<'_> {
         Ok(release)
     }
 
+    fn tests(&self, release: &Release, say: &mut dyn FnMut(&str)) -> Result<()> {
+        let program = release.program(TESTS);
+        if !program.is_file() {
+            say(TESTS);
+            let component = self.component("kubernetes-test")?;
+            let place = |name: &str| (name == TESTS).then(|| program.clone());
+            self.unpack(component, "kubernetes-test-linux", &place)?;
+        }
+        let image = release.image(IMAGE_OF_TESTS);
+        if !image.is_file() {
+            say(&format!("image {IMAGE_OF_TESTS}"));
+            self.image(IMAGE_OF_TESTS, &image)?;
+        }
+        Ok(())
+    }
+
     fn component(&self, name: &str) -> Result<&Component> {
         let mut components = self.document.status.components.iter();
         components.find(|one| one.name == name).ok_or_else(|| self.lacks(name))
@@ -222,9 +263,13 @@ impl Bringing<'_> {
         prefix: &str,
         place: &dyn Fn(&str) -> Option<PathBuf>,
     ) -> Result<()> {
-        let start = format!("{prefix}-{ARCHITECTURE}-");
-        let is_it =
-            |asset: &&Asset| asset.name.starts_with(&start) && asset.name.ends_with(".tar.gz");
+        let start = format!("{prefix}-{ARCHITECTURE}");
+        let is_it = |asset: &&Asset| {
+            // Some names end with a version.
+            let rest =
+                asset.name.strip_prefix(&start).and_then(|rest| rest.strip_suffix(".tar.gz"));
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+        };
         let asset = component.assets.iter().find(is_it).ok_or_else(|| self.lacks(prefix))?;
         let content = self.fetch(asset, &self.folder.join("archive"))?;
         let failed = |source| unreadable(&asset.name, source);

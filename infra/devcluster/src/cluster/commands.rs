@@ -7,7 +7,7 @@ use crate::{
     DevclusterError,
     component::{CONTAINERD, ComponentName},
     host,
-    release::Release,
+    release::{IMAGE_OF_TESTS, REGISTRY, Release, TESTS, image_name},
 };
 
 impl Cluster {
@@ -49,14 +49,8 @@ impl Cluster {
     }
 
     pub(super) fn import_images(&self, release: &Release, debian: &Path) -> Result<()> {
-        let ctr = debian.join("usr/bin/ctr").display().to_string();
         let end = Instant::now() + HEALTHY;
-        let run = |arguments: &[&str]| {
-            let mut inside = self.command_inside(&ctr)?;
-            inside.args(["--address", CONTAINERD, "--namespace", "k8s.io"]).args(arguments);
-            host::run(&mut inside)
-        };
-        while let Err(error) = run(&["version"]) {
+        while let Err(error) = self.ctr(debian, &["version"]) {
             if Instant::now() > end || self.wrong_with(ComponentName::Containerd)?.is_some() {
                 return Err(error);
             }
@@ -64,8 +58,40 @@ impl Cluster {
         }
         for name in release.images() {
             let archive = release.image(name).display().to_string();
-            run(&["images", "import", &archive])?;
+            self.ctr(debian, &["images", "import", &archive])?;
         }
         Ok(())
+    }
+
+    /// Gives the node the image of upstream's tests under the name by which they ask for it, in [`REGISTRY`].
+    ///
+    /// The release must have been brought with [`crate::bring_tests`].
+    pub fn bring_image_of_tests(&self, release: &Release, debian: &Path) -> Result<()> {
+        let registries = self.folder.join("registries.yaml");
+        // Source: Kubernetes, `test/utils/image/manifest.go`, `RegistryList`.
+        fs::write(&registries, format!("promoterE2eRegistry: {REGISTRY}\n"))
+            .map_err(DevclusterError::io("write", &registries))?;
+        let mut tests = host::command(release.program(TESTS));
+        let listed = host::run(tests.arg("--list-images").env("KUBE_TEST_REPO_LIST", &registries))?;
+        let start = format!("{REGISTRY}/{IMAGE_OF_TESTS}:");
+        let listed = String::from_utf8_lossy(&listed);
+        let wanted = listed.lines().map(str::trim).find(|name| name.starts_with(&start));
+        let wanted = wanted.ok_or_else(|| DevclusterError::Lacks {
+            release: release.name.clone(),
+            what: format!("image {IMAGE_OF_TESTS} for its tests"),
+            platform: format!("linux/{}", host::ARCHITECTURE),
+        })?;
+        let archive = release.image(IMAGE_OF_TESTS).display().to_string();
+        self.ctr(debian, &["images", "import", &archive])?;
+        let own = image_name(IMAGE_OF_TESTS, &release.name);
+        self.ctr(debian, &["images", "tag", "--force", &own, wanted])
+    }
+
+    /// Runs containerd's own client.
+    fn ctr(&self, debian: &Path, arguments: &[&str]) -> Result<()> {
+        let ctr = debian.join("usr/bin/ctr").display().to_string();
+        let mut inside = self.command_inside(&ctr)?;
+        inside.args(["--address", CONTAINERD, "--namespace", "k8s.io"]).args(arguments);
+        host::run(&mut inside).map(drop)
     }
 }

@@ -1,0 +1,240 @@
+//! Runs checks on a cluster, and says what each came to.
+
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use futures::{StreamExt, stream};
+
+use crate::{
+    ChecksError,
+    builtin::{BUILTIN, Builtin, Needs},
+    cluster::Cluster,
+    command,
+    conformance::Conformance,
+    job::JobFile,
+    result::{CheckResult, NO_DNS, NO_NODE, Outcome, Report},
+    scene::Scene,
+};
+
+/// How many of our own checks run at once: they wait for the cluster most of the time.
+const AT_ONCE: usize = BUILTIN.len();
+/// The check that nothing of a run is left.
+const REMOVED: &str = "namespace-removed";
+
+/// Something to check.
+#[derive(Clone, Debug)]
+pub enum Check {
+    /// All of our own.
+    Builtin,
+    /// A program with its arguments; no shell reads them.
+    Command(Vec<String>),
+    /// The file of a Job that is run in the cluster.
+    Job(PathBuf),
+    /// Upstream's conformance specs.
+    Conformance(Conformance),
+}
+
+/// What is to be checked where.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// How the cluster is reached.
+    pub kubeconfig: PathBuf,
+    /// The release that it runs, where that is known.
+    pub release: Option<String>,
+    /// Who checks: the value of a label. What an earlier run of the same left, as it was killed, is removed first; nobody else may run then.
+    pub owner: Option<String>,
+    /// An image with `etcd` and `etcdctl` for pods; else one that a node has, of the release where there is.
+    pub image: Option<String>,
+    /// The checks, in order.
+    pub checks: Vec<Check>,
+    /// How long each of our own checks may take; twice as long the removal of what the run made.
+    pub limit: Duration,
+    /// How long each command and each Job may take.
+    pub own_limit: Duration,
+}
+
+impl Order {
+    /// Our own checks of a cluster, with limits that suit a slow one.
+    pub fn new(kubeconfig: impl Into<PathBuf>) -> Self {
+        Self {
+            kubeconfig: kubeconfig.into(),
+            release: None,
+            owner: None,
+            image: None,
+            checks: vec![Check::Builtin],
+            limit: Duration::from_mins(1),
+            own_limit: Duration::from_mins(10),
+        }
+    }
+}
+
+/// Runs checks, one kind after the other, and blocks until all have ended; `say` is told of each result.
+///
+/// # Errors
+///
+/// When nothing can be told of the cluster: it does not answer, or what is to be run cannot be read. Whatever goes wrong
+/// later is a check that failed.
+pub fn run(order: &Order, say: &mut dyn FnMut(&CheckResult)) -> Result<Report, ChecksError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let failed = |source| ChecksError::Io { action: "start the runtime", source };
+    runtime.map_err(failed)?.block_on(Run::all(order, say))
+}
+
+/// A check that was read.
+enum Ready<'a> {
+    Builtin,
+    Command(&'a [String]),
+    Job(Box<JobFile>),
+    Conformance(&'a Conformance),
+}
+
+impl<'a> Ready<'a> {
+    fn new(check: &'a Check) -> Result<Self, ChecksError> {
+        Ok(match check {
+            Check::Builtin => Self::Builtin,
+            Check::Command(command) if command.is_empty() => return Err(ChecksError::EmptyCommand),
+            Check::Command(command) => Self::Command(command),
+            Check::Job(file) => Self::Job(Box::new(JobFile::read(file)?)),
+            Check::Conformance(conformance) => Self::Conformance(conformance),
+        })
+    }
+
+    /// Whether it works in the namespace of the run.
+    fn needs_namespace(&self) -> bool {
+        matches!(self, Self::Builtin | Self::Job(_))
+    }
+}
+
+struct Run<'a> {
+    order: &'a Order,
+    cluster: Cluster,
+    say: &'a mut dyn FnMut(&CheckResult),
+    results: Vec<CheckResult>,
+}
+
+impl<'a> Run<'a> {
+    async fn all(
+        order: &'a Order,
+        say: &'a mut dyn FnMut(&CheckResult),
+    ) -> Result<Report, ChecksError> {
+        let checks = order.checks.iter().map(Ready::new).collect::<Result<Vec<_>, _>>()?;
+        let cluster = Cluster::reach(&order.kubeconfig).await?;
+        let mut run = Self { order, cluster, say, results: Vec::new() };
+        let scene = run.open(&checks).await?;
+        for check in &checks {
+            run.one(check, scene.as_ref()).await;
+        }
+        if let Some(scene) = scene {
+            let begin = Instant::now();
+            let closed = run.cluster.close(&scene, 2 * order.limit).await;
+            let outcome = closed
+                .map_or_else(|fault| Outcome::Failed(fault.to_string()), |()| Outcome::Passed);
+            run.take(CheckResult::new(REMOVED, outcome, begin.elapsed().as_secs_f64(), ""));
+        }
+        Ok(Report { kubernetes: run.cluster.version, results: run.results })
+    }
+
+    /// Makes the namespace of the run, where a check needs it.
+    async fn open(&self, checks: &[Ready<'_>]) -> Result<Option<Scene>, ChecksError> {
+        if !checks.iter().any(Ready::needs_namespace) {
+            return Ok(None);
+        }
+        let has_pods =
+            self.cluster.has_node && checks.iter().any(|one| matches!(one, Ready::Builtin));
+        let known = self.order.image.clone();
+        let image = known.or_else(|| self.cluster.image(self.order.release.as_deref()));
+        if has_pods && image.is_none() {
+            return Err(ChecksError::NoImage);
+        }
+        let failed = |action| {
+            let file = self.order.kubeconfig.clone();
+            move |source| ChecksError::Cluster { action, file, source: Box::new(source) }
+        };
+        let owner = self.order.owner.as_deref();
+        if let Some(owner) = owner {
+            let swept = self.cluster.sweep(owner, self.order.limit).await;
+            swept.map_err(failed("look for what an earlier run left"))?;
+        }
+        let scene = self.cluster.open(&image.unwrap_or_default(), owner).await;
+        scene.map(Some).map_err(failed("make a namespace"))
+    }
+
+    async fn one(&mut self, check: &Ready<'_>, scene: Option<&Scene>) {
+        let (kubeconfig, limit) = (self.order.kubeconfig.as_path(), self.order.own_limit);
+        let has_node = self.cluster.has_node;
+        match (check, scene) {
+            (Ready::Builtin, Some(scene)) => self.builtin(scene).await,
+            (Ready::Job(job), Some(_)) if !has_node => {
+                self.take(CheckResult::skipped(&job.name(), NO_NODE));
+            }
+            (Ready::Job(job), Some(scene)) => {
+                let result = job.run(&scene.again(), limit).await;
+                self.take(result);
+            }
+            (Ready::Command(command), _) => {
+                let place = (kubeconfig, self.order.release.as_deref());
+                let result = command::run(command, place, limit).await;
+                self.take(result);
+            }
+            (Ready::Conformance(_), _) if !has_node => {
+                self.take(CheckResult::skipped("conformance", NO_NODE));
+            }
+            (Ready::Conformance(conformance), _) => {
+                for result in conformance.run(kubeconfig, self.cluster.has_dns).await {
+                    self.take(result);
+                }
+            }
+            // The namespace is there whenever one of them is.
+            (Ready::Builtin | Ready::Job(_), None) => {}
+        }
+    }
+
+    /// Our own checks, some at once, told in their order.
+    async fn builtin(&mut self, scene: &Scene) {
+        let (cluster, limit) = (&self.cluster, self.order.limit);
+        let run = |check: &'static Builtin| one_of_ours(check, cluster, scene.again(), limit);
+        let mut ended = stream::iter(BUILTIN).map(run).buffered(AT_ONCE);
+        while let Some(result) = ended.next().await {
+            (self.say)(&result);
+            self.results.push(result);
+        }
+    }
+
+    fn take(&mut self, result: CheckResult) {
+        (self.say)(&result);
+        self.results.push(result);
+    }
+}
+
+/// Runs one of our own checks, unless the cluster lacks what it needs.
+async fn one_of_ours(
+    check: &Builtin,
+    cluster: &Cluster,
+    scene: Scene,
+    limit: Duration,
+) -> CheckResult {
+    let missing = match check.needs {
+        Needs::Node | Needs::Dns if !cluster.has_node => Some(NO_NODE),
+        Needs::Dns if !cluster.has_dns => Some(NO_DNS),
+        Needs::Api | Needs::Node | Needs::Dns => None,
+    };
+    if let Some(why) = missing {
+        return CheckResult::skipped(check.name, why);
+    }
+    let begin = Instant::now();
+    let ended = tokio::time::timeout(limit, (check.run)(scene.clone())).await;
+    let outcome = match ended {
+        Ok(Ok(())) => Outcome::Passed,
+        Ok(Err(fault)) => Outcome::Failed(fault.to_string()),
+        Err(_) => Outcome::Failed(late(limit, &scene.waiting())),
+    };
+    CheckResult::new(check.name, outcome, begin.elapsed().as_secs_f64(), "")
+}
+
+/// Why a check that did not end in time fails; `waiting` is what it waited for.
+fn late(limit: Duration, waiting: &str) -> String {
+    let waiting = if waiting.is_empty() { "the API server does not answer" } else { waiting };
+    format!("{waiting} (for {} s)", limit.as_secs())
+}
