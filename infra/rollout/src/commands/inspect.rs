@@ -31,7 +31,7 @@ use crate::{
 const CONTAINERD: &str = "/run/containerd/containerd.sock";
 
 /// What is compared with what.
-struct Subject {
+struct Asked {
     reader: Box<dyn Reader>,
     trust: TrustSource,
     release: ReleaseName,
@@ -58,33 +58,33 @@ pub(crate) fn exit_code(error: &(dyn std::error::Error + 'static)) -> u8 {
 }
 
 fn look(cli: &Cli, inspect: &Inspect) -> Result<ExitCode, Failure> {
-    let subject = match (&inspect.release, &inspect.key) {
+    let asked = match (&inspect.release, &inspect.key) {
         (Some(release), Some(key)) => named(inspect, (release, key))?,
         _ => configured(cli, &subscriber(&inspect.config)?)?,
     };
-    let below = match &subject.cluster {
+    let below = match &asked.cluster {
         Some(cluster) => Some(supervisor(cluster)?),
         None => inspect.below,
     };
-    let images = containers(inspect, subject.cluster.as_ref())?;
+    let images = containers(inspect, asked.cluster.as_ref())?;
     let inspector = Inspector {
-        reader: &*subject.reader,
-        source: &subject.trust,
+        reader: &*asked.reader,
+        source: &asked.trust,
         platform: platform()?,
         known: &inspect.known,
     };
     let running = Running { below, images: images.as_deref() };
-    let report = inspector.inspect((&subject.release, subject.digest), running)?;
+    let report = inspector.inspect((&asked.release, asked.digest), running)?;
     show(cli, &report, images.is_some())?;
     Ok(ExitCode::from(report.outcome().exit_code()))
 }
 
 /// The release of the command line, on the whole machine.
-fn named(inspect: &Inspect, (release, key): (&str, &Path)) -> Result<Subject, Failure> {
+fn named(inspect: &Inspect, (release, key): (&str, &Path)) -> Result<Asked, Failure> {
     let (reader, name) = store::locate(release, inspect.store.as_deref(), proxy().as_deref())?;
     let resource = name.rsplit('/').next().unwrap_or(&name);
     let name = resource.strip_prefix("kubernetes-").and_then(|name| name.strip_suffix(".yaml"));
-    Ok(Subject {
+    Ok(Asked {
         reader,
         trust: trust(key, inspect.trusted_root.as_deref())?,
         release: name.unwrap_or(resource).parse()?,
@@ -94,13 +94,13 @@ fn named(inspect: &Inspect, (release, key): (&str, &Path)) -> Result<Subject, Fa
 }
 
 /// The cluster of a subscriber, and what it runs as far as is known.
-fn configured(cli: &Cli, subscriber: &Subscriber) -> Result<Subject, Failure> {
+fn configured(cli: &Cli, subscriber: &Subscriber) -> Result<Asked, Failure> {
     let cluster = match &subscriber.driver {
         RollOutBy::Devcluster(place) => Some(Cluster::open(&place.home, &place.name)?),
         RollOutBy::Exec(_) | RollOutBy::Gitops(_) => None,
     };
     let Target { name, digest } = target(cli, cluster.as_ref())?;
-    Ok(Subject {
+    Ok(Asked {
         reader: store::open(&subscriber.store, proxy().as_deref()).map_err(OnceError::from)?,
         trust: trust(&subscriber.key, subscriber.trusted_root.as_deref())?,
         release: name,
@@ -135,11 +135,7 @@ fn containers(inspect: &Inspect, cluster: Option<&Cluster>) -> Result<Option<Vec
             return Ok(None);
         }
         let ctr = packages()?.join("usr/bin/ctr").display().to_string();
-        let inside = || {
-            let command = cluster.command_inside(&ctr);
-            command.map_err(|error| InspectError::Unable(error.to_string()))
-        };
-        return Ok(Some(images(&inside)?));
+        return Ok(Some(images(&|| Ok(cluster.command_inside(&ctr)?))?));
     }
     let usual = || Some(PathBuf::from(CONTAINERD)).filter(|socket| socket.exists());
     let Some(socket) = inspect.containerd.clone().or_else(usual) else { return Ok(None) };
