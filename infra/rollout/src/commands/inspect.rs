@@ -109,11 +109,18 @@ fn configured(cli: &Cli, subscriber: &Subscriber) -> Result<Asked, Failure> {
     })
 }
 
+/// What should run: as the history says, else as the cluster does.
 fn target(cli: &Cli, cluster: Option<&Cluster>) -> Result<Target, Failure> {
     let history = cli.state.join("history");
-    let running = if history.is_file() { History::open(&history)?.running()? } else { None };
-    if let Some(running) = running {
-        return Ok(running);
+    if history.is_file() {
+        let history = History::open(&history)?;
+        if let Some(under_way) = history.under_way()? {
+            let (from, to) = (under_way.from.name, under_way.to.name);
+            return Err(format!("both {from} and {to} may run: a roll-out is under way").into());
+        }
+        if let Some(running) = history.running()? {
+            return Ok(running);
+        }
     }
     let Some(cluster) = cluster else {
         let help = "name the release with --release and --key";
