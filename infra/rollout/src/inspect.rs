@@ -9,9 +9,10 @@ mod processes;
 mod programs;
 mod report;
 
-use std::io;
+use std::{io, path::Path};
 
-use kdistro_formats::{Digest, Platform, ReleaseName, layout, oci::OciError};
+use kdistro_devcluster::DevclusterError;
+use kdistro_formats::{Digest, Platform, ReleaseName, layout, oci::OciError, plan::Plan};
 use kdistro_verify::{
     check::{Outcome, TrustSource},
     store::Reader,
@@ -88,9 +89,9 @@ pub enum InspectError {
     /// A container's image that nobody knows.
     #[error("a container runs image `{0}`, which containerd does not have any more")]
     Gone(String),
-    /// Something else is in the way.
-    #[error("{0}")]
-    Unable(String),
+    /// The cluster cannot be asked.
+    #[error(transparent)]
+    Cluster(#[from] DevclusterError),
 }
 
 impl InspectError {
@@ -125,10 +126,10 @@ pub struct Running<'a> {
     pub images: Option<&'a [Image]>,
 }
 
-/// A release by name, and what of its documents is needed here.
-struct Neighbour {
+/// A release that may run, and how it is made.
+struct Candidate {
     proven: Proven,
-    plan: kdistro_formats::plan::Plan,
+    plan: Plan,
 }
 
 impl Inspector<'_> {
@@ -139,9 +140,9 @@ impl Inspector<'_> {
         (release, digest): (&ReleaseName, Option<Digest>),
         running: Running<'_>,
     ) -> Result<Report, InspectError> {
-        let expected = self.neighbour(release, digest)?;
+        let expected = self.candidate(release, digest)?;
         let mut programs = self.programs(&expected);
-        let is_asked = |path: &std::path::Path| {
+        let is_asked = |path: &Path| {
             let start = path.to_str().filter(|name| !name.contains('/'));
             programs.named(path).is_some() || start.is_some_and(|it| programs.begin_with(it))
         };
@@ -161,18 +162,18 @@ impl Inspector<'_> {
         Ok(Report { release: name, manifest: digest, findings, others })
     }
 
-    fn neighbour(
+    fn candidate(
         &self,
         release: &ReleaseName,
         digest: Option<Digest>,
-    ) -> Result<Neighbour, InspectError> {
+    ) -> Result<Candidate, InspectError> {
         let file = layout::manifest(release);
         let proven = prove(self.reader, self.source, (&file, digest))?;
         let plan = proven.plan(self.reader)?;
-        Ok(Neighbour { proven, plan })
+        Ok(Candidate { proven, plan })
     }
 
-    fn programs<'b>(&'b self, release: &'b Neighbour) -> Programs<'b> {
+    fn programs<'b>(&'b self, release: &'b Candidate) -> Programs<'b> {
         let place = (self.reader, self.platform.clone());
         Programs::of(&release.proven, &release.plan, place)
     }
@@ -230,7 +231,7 @@ impl Inspector<'_> {
         for number in numbers.flatten().filter(|number| *number > 0) {
             let name = ReleaseName { channel: release.name.channel.clone(), number };
             // What is not there or not proven says nothing of what runs.
-            let Ok(other) = self.neighbour(&name, None) else { continue };
+            let Ok(other) = self.candidate(&name, None) else { continue };
             if has(&mut self.programs(&other))? {
                 return Ok(Verdict::OfOther(name));
             }

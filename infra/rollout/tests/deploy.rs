@@ -2,16 +2,20 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+#[expect(dead_code, reason = "other tests use the rest")]
+#[path = "cluster/started.rs"]
+mod started;
+
 use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Output},
 };
 
-use kdistro_devcluster::{Cluster, Order, Source, bring};
 use kdistro_rollout::policy::Subscriber;
-use kdistro_verify::{check::TrustSource, trust::PublicKey};
 use serde_json::{Value, json};
+
+use started::{Started, store};
 
 /// What judges by Kubernetes' schemas, and all that it needs.
 const REQUIREMENTS: &str = include_str!("deploy/requirements.txt");
@@ -38,43 +42,25 @@ fn with_own_files() -> tempfile::TempDir {
         let path = entry.unwrap().path();
         fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
     }
-    let key = kdistro_testbed::releases().unwrap().join("store/keys/release.pub");
-    fs::copy(key, folder.path().join("release.pub")).unwrap();
+    fs::copy(store().join("keys/release.pub"), folder.path().join("release.pub")).unwrap();
     fs::write(folder.path().join("webhook-secret"), "0123456789abcdef").unwrap();
     folder
 }
 
-/// A cluster without a node, and a namespace with everything in it.
+/// A cluster without a node, and the files that are applied to it.
 struct Scene {
-    folder: tempfile::TempDir,
+    started: Started,
     files: tempfile::TempDir,
-    cluster: Cluster,
 }
 
 impl Scene {
     fn new() -> Self {
-        let (folder, files) = (tempfile::tempdir().unwrap(), with_own_files());
-        let store = kdistro_testbed::releases().unwrap().join("store");
-        let key = fs::read_to_string(store.join("keys/release.pub")).unwrap();
-        let source = Source {
-            manifest: store.join("kubernetes-1-20/kubernetes-1-20-1.yaml").display().to_string(),
-            store: None,
-            trust: TrustSource { key: PublicKey::from_pem(&key).unwrap(), trusted_root: None },
-            proxy: None,
-        };
-        let releases = folder.path().join("releases");
-        let release = bring(&source, (&releases, false), &mut |_| {}).unwrap();
-        let order = Order { name: "dev".to_owned(), node: false, release };
-        let program = Path::new(env!("CARGO_BIN_EXE_kdistro-rollout")).with_file_name("devcluster");
-        assert!(program.is_file(), "build it first: cargo build -p kdistro-devcluster");
-        let place = (&*program, Path::new("/"));
-        let cluster = Cluster::start(folder.path(), place, &order, &mut |_| {}).unwrap();
-        Self { folder, files, cluster }
+        Self { started: Started::new(false), files: with_own_files() }
     }
 
     /// Runs the release's kubectl.
     fn kubectl(&self, arguments: &[&str]) -> Result<String, String> {
-        let output = self.cluster.kubectl_command().args(arguments).output().unwrap();
+        let output = self.started.cluster.kubectl_command().args(arguments).output().unwrap();
         if output.status.success() { Ok(said(&output)) } else { Err(said(&output)) }
     }
 
@@ -85,15 +71,9 @@ impl Scene {
 
     /// Writes an object and lets kubectl do something with it.
     fn with(&self, arguments: &[&str], object: &Value) -> Result<String, String> {
-        let file = self.folder.path().join("object.json");
+        let file = self.started.folder.path().join("object.json");
         fs::write(&file, object.to_string()).unwrap();
         self.kubectl(&[arguments, &["--filename", file.to_str().unwrap()]].concat())
-    }
-}
-
-impl Drop for Scene {
-    fn drop(&mut self) {
-        let _ = Cluster::end(self.folder.path(), "dev");
     }
 }
 

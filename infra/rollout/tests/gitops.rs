@@ -67,6 +67,19 @@ fn a_release_is_committed_once_and_nothing_else_of_the_repository_changes() {
 }
 
 #[test]
+fn a_kustomization_may_lie_at_the_top_under_any_of_its_names() {
+    let remote = Remote::new();
+    let included = "components: [./kdistro-release/]\n";
+    fs::write(remote.work().join("Kustomization"), included).unwrap();
+    remote.push_all();
+    let mut place = remote.place(&["true"]);
+    place.path = ".".to_owned();
+    remote.driver(place).carry_out(Step::Commit, &target(1)).unwrap();
+    let changed = remote.git(&["diff", "--name-only", "main~", "main"]);
+    assert_eq!(changed, format!("{FILE}\n"));
+}
+
+#[test]
 fn kustomize_builds_what_is_written_and_shows_the_digests() {
     let remote = Remote::new();
     let mut place = remote.place(&["true"]);

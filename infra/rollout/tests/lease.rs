@@ -2,74 +2,53 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Output},
-};
+#[expect(dead_code, reason = "other tests use the rest")]
+#[path = "cluster/started.rs"]
+mod started;
+
+use std::process::{Command, Output};
 
 use jiff::{SignedDuration, Timestamp};
-use kdistro_devcluster::{Cluster, Order, Source, bring};
 use kdistro_rollout::lease::{LENGTH, Lease, LeaseError};
-use kdistro_verify::{check::TrustSource, trust::PublicKey};
 use serde_json::{Value, json};
 
-/// A cluster of the first release, and its subscriber's file, in a folder that ends with it.
+use started::Started;
+
+const STATE: &str = "--state=state";
+
+/// A cluster of the first release, and its subscriber's file.
 struct Scene {
-    folder: tempfile::TempDir,
-    cluster: Cluster,
+    started: Started,
 }
 
 impl Scene {
     fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let store = kdistro_testbed::releases().unwrap().join("store");
-        let key = fs::read_to_string(store.join("keys/release.pub")).unwrap();
-        let source = Source {
-            manifest: store.join("kubernetes-1-20/kubernetes-1-20-1.yaml").display().to_string(),
-            store: None,
-            trust: TrustSource { key: PublicKey::from_pem(&key).unwrap(), trusted_root: None },
-            proxy: None,
-        };
-        let releases = folder.path().join("releases");
-        let release = bring(&source, (&releases, false), &mut |_| {}).unwrap();
-        let order = Order { name: "dev".to_owned(), node: false, release };
-        let program = Path::new(env!("CARGO_BIN_EXE_kdistro-rollout")).with_file_name("devcluster");
-        assert!(program.is_file(), "build it first: cargo build -p kdistro-devcluster");
-        let place = (&*program, Path::new("/"));
-        let cluster = Cluster::start(folder.path(), place, &order, &mut |_| {}).unwrap();
-        let (store, home) = (store.display(), folder.path().display());
-        let text = format!(
-            "cluster: dev\nstore: {store}\nkey: {store}/keys/release.pub\nenvironment: local\nchannel: \"1-20\"\n\
-             driver: {{devcluster: {{name: dev, home: {home}}}}}\nstate: {home}/state\n"
-        );
-        fs::write(folder.path().join("rollout.yaml"), text).unwrap();
-        Self { folder, cluster }
+        let started = Started::new(false);
+        started.subscriber(&started.driver());
+        Self { started }
     }
 
     #[expect(clippy::disallowed_methods, reason = "the program is tested")]
     fn run(&self, arguments: &[&str]) -> (i32, String) {
         let mut program = Command::new(env!("CARGO_BIN_EXE_kdistro-rollout"));
-        program.args(arguments).current_dir(self.folder.path());
-        let Output { status, stdout, stderr } = program.arg("--state=state").output().unwrap();
+        program.args(arguments).current_dir(self.started.folder.path());
+        // Where a kubeconfig is all that is named, kubectl is the user's own.
+        let kubectl = self.started.release.folder.join("bin");
+        program.env("PATH", format!("{}:/usr/bin:/bin", kubectl.display()));
+        let Output { status, stdout, stderr } = program.output().unwrap();
         (status.code().unwrap(), String::from_utf8([stdout, stderr].concat()).unwrap())
     }
 
     fn lease(&self, holder: &str) -> Lease {
-        Lease::of_devcluster(self.cluster.clone(), holder.to_owned())
+        Lease::of_devcluster(self.started.cluster.clone(), holder.to_owned())
     }
 
     /// What the cluster has of the lease.
     fn spec(&self) -> Value {
         let get = ["--namespace=kube-system", "get", "lease", "kdistro-rollout", "--output=json"];
-        let object: Value = serde_json::from_slice(&self.cluster.kubectl(&get).unwrap()).unwrap();
+        let object: Value =
+            serde_json::from_slice(&self.started.cluster.kubectl(&get).unwrap()).unwrap();
         object["spec"].clone()
-    }
-}
-
-impl Drop for Scene {
-    fn drop(&mut self) {
-        let _ = Cluster::end(self.folder.path(), "dev");
     }
 }
 
@@ -121,16 +100,30 @@ fn one_of_two_has_the_lease_until_it_is_given_back_or_has_run_out() {
 fn a_cluster_that_somebody_else_changes_is_left_alone(scene: &Scene) {
     let other = scene.lease("somebody");
     other.take(Timestamp::now()).unwrap();
-    let (code, said) = scene.run(&["once"]);
+    let (code, said) = scene.run(&["once", STATE]);
     assert_eq!(code, 2, "{said}");
     assert!(said.contains("error: `somebody` changes the cluster, at least until "), "{said}");
-    let (_, history) = scene.run(&["history"]);
+    let (_, history) = scene.run(&["history", STATE]);
     assert!(!history.contains("began"), "{history}");
-    assert!(scene.cluster.status().is_healthy());
+    assert!(scene.started.cluster.status().is_healthy());
     // Who was there an hour ago and is not heard of any more holds nobody up.
     other.take(Timestamp::now() - SignedDuration::from_hours(1)).unwrap();
-    let (code, said) = scene.run(&["once"]);
+    let (code, said) = scene.run(&["once", STATE]);
     assert_eq!(code, 0, "{said}");
     assert!(said.starts_with("1-20-2 runs\n"), "{said}");
     assert_eq!(scene.spec()["holderIdentity"], Value::Null, "it is given back");
+    a_cluster_that_a_kubeconfig_names_is_leased_too(scene);
+}
+
+/// Any other driver: a command that says whether the cluster is leased while it runs.
+fn a_cluster_that_a_kubeconfig_names_is_leased_too(scene: &Scene) {
+    let kubeconfig = scene.started.cluster.kubeconfig().display().to_string();
+    let show = "test -n \"$(kubectl -n default get lease kdistro-rollout -o 'jsonpath={.spec.holderIdentity}')\"";
+    scene.started.subscriber(&format!(
+        "driver: {{exec: {{command: [env, KUBECONFIG={kubeconfig}, sh, -c, {show:?}]}}}}\n\
+         lease: {{kubeconfig: {kubeconfig}, namespace: default}}"
+    ));
+    let (code, said) = scene.run(&["once", "--state=other"]);
+    assert_eq!(code, 0, "{said}");
+    assert!(said.starts_with("1-20-2 runs\n"), "{said}");
 }

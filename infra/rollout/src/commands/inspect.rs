@@ -31,7 +31,7 @@ use crate::cli::Inspect;
 const CONTAINERD: &str = "/run/containerd/containerd.sock";
 
 /// What is compared with what.
-struct Subject {
+struct Asked {
     reader: Box<dyn Reader>,
     trust: TrustSource,
     release: ReleaseName,
@@ -54,34 +54,34 @@ impl Program {
     }
 
     fn compare(&self, inspect: &Inspect) -> Result<ExitCode, Failure> {
-        let subject = match (&inspect.release, &inspect.key) {
+        let asked = match (&inspect.release, &inspect.key) {
             (Some(release), Some(key)) => self.named(inspect, (release, key))?,
             _ => self.configured(&subscriber(&inspect.config)?)?,
         };
-        let below = match &subject.cluster {
+        let below = match &asked.cluster {
             Some(cluster) => Some(supervisor(cluster)?),
             None => inspect.below,
         };
-        let images = containers(inspect, subject.cluster.as_ref())?;
+        let images = containers(inspect, asked.cluster.as_ref())?;
         let inspector = Inspector {
-            reader: &*subject.reader,
-            source: &subject.trust,
+            reader: &*asked.reader,
+            source: &asked.trust,
             platform: platform()?,
             known: &inspect.known,
         };
         let running = Running { below, images: images.as_deref() };
-        let report = inspector.inspect((&subject.release, subject.digest), running)?;
+        let report = inspector.inspect((&asked.release, asked.digest), running)?;
         self.show(&report, images.is_some())?;
         Ok(ExitCode::from(report.outcome().exit_code()))
     }
 
     /// The release of the command line, on the whole machine.
-    fn named(&self, inspect: &Inspect, (release, key): (&str, &Path)) -> Result<Subject, Failure> {
+    fn named(&self, inspect: &Inspect, (release, key): (&str, &Path)) -> Result<Asked, Failure> {
         let (reader, name) =
             store::locate(release, inspect.store.as_deref(), self.proxy.as_deref())?;
         let resource = name.rsplit('/').next().unwrap_or(&name);
         let name = resource.strip_prefix("kubernetes-").and_then(|name| name.strip_suffix(".yaml"));
-        Ok(Subject {
+        Ok(Asked {
             reader,
             trust: trust(key, inspect.trusted_root.as_deref())?,
             release: name.unwrap_or(resource).parse()?,
@@ -91,16 +91,16 @@ impl Program {
     }
 
     /// The cluster of a subscriber, and what it runs as far as is known.
-    fn configured(&self, subscriber: &Subscriber) -> Result<Subject, Failure> {
+    fn configured(&self, subscriber: &Subscriber) -> Result<Asked, Failure> {
         let cluster = match &subscriber.driver {
             RollOutBy::Devcluster(place) => Some(Cluster::open(&place.home, &place.name)?),
             RollOutBy::Exec(_) | RollOutBy::Gitops(_) => None,
         };
         let history = self.state(Some(subscriber)).join("history");
-        let running = if history.is_file() { History::open(&history)?.running()? } else { None };
+        let running = if history.is_file() { running(&History::open(&history)?)? } else { None };
         let Target { name, digest } = target(running, cluster.as_ref())?;
         let reader = store::open(&subscriber.store, self.proxy.as_deref());
-        Ok(Subject {
+        Ok(Asked {
             reader: reader.map_err(OnceError::from)?,
             trust: trust(&subscriber.key, subscriber.trusted_root.as_deref())?,
             release: name,
@@ -130,6 +130,16 @@ pub(super) fn exit_code(error: &(dyn std::error::Error + 'static)) -> u8 {
     error.downcast_ref::<InspectError>().map_or(2, |error| error.outcome().exit_code())
 }
 
+/// What the history says that runs; an error while that changes.
+fn running(history: &History) -> Result<Option<Target>, Failure> {
+    if let Some(under_way) = history.under_way()? {
+        let (from, to) = (under_way.from.name, under_way.to.name);
+        return Err(format!("both {from} and {to} may run: a roll-out is under way").into());
+    }
+    Ok(history.running()?)
+}
+
+/// What should run: as the history says, else as the cluster does.
 fn target(running: Option<Target>, cluster: Option<&Cluster>) -> Result<Target, Failure> {
     if let Some(running) = running {
         return Ok(running);
@@ -154,11 +164,7 @@ fn containers(inspect: &Inspect, cluster: Option<&Cluster>) -> Result<Option<Vec
             return Ok(None);
         }
         let ctr = packages()?.join("usr/bin/ctr").display().to_string();
-        let inside = || {
-            let command = cluster.command_inside(&ctr);
-            command.map_err(|error| InspectError::Unable(error.to_string()))
-        };
-        return Ok(Some(images(&inside)?));
+        return Ok(Some(images(&|| Ok(cluster.command_inside(&ctr)?))?));
     }
     let usual = || Some(PathBuf::from(CONTAINERD)).filter(|socket| socket.exists());
     let Some(socket) = inspect.containerd.clone().or_else(usual) else { return Ok(None) };

@@ -70,7 +70,7 @@ impl<'a> Fetched<'a> {
         Ok(fetched)
     }
 
-    /// Reads a file; none where there is no such file. A link is none.
+    /// Reads a file; none where there is no such file. A link is refused.
     pub(super) fn read(&self, file: &str) -> Result<Option<String>, GitopsError> {
         let entry = self.git(&["ls-tree", "--full-tree", "-z", BRANCH, "--", file], b"")?;
         let entry = String::from_utf8_lossy(&entry).into_owned();
