@@ -140,13 +140,13 @@ pub(crate) struct Asked {
 /// Where the releases are that clusters run.
 #[derive(Args)]
 pub(crate) struct Releases {
-    /// Where they are published: an address, or a folder
+    /// Where the releases are published: an address, or a folder
     #[arg(long, value_name = "STORE", required = false, requires_all = ["key", "environment"])]
     pub(crate) store: String,
     /// The file with the public key, PEM, that signs them
     #[arg(long, value_name = "PEM", required = false)]
     pub(crate) key: PathBuf,
-    /// The environment that the clusters follow
+    /// The environment whose releases the clusters take
     #[arg(long, value_name = "NAME", required = false)]
     pub(crate) environment: String,
 }

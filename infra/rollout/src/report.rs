@@ -164,13 +164,18 @@ pub fn report(
     subscriber: &Subscriber,
     now: Timestamp,
 ) -> Result<Option<Report>, ReportError> {
+    let Some(reports) = &subscriber.report else { return Ok(None) };
     let last: Option<Report> = history.reported()?;
     let releases = releases(&history.standing(0)?, history.seen()?.as_ref());
     let is_new = last.is_none_or(|last| {
         let age = now.duration_since(last.time);
         last.releases != releases || age > OLDEST || age.is_negative()
     });
-    if is_new { write(history, subscriber, now) } else { Ok(None) }
+    if is_new || !reports.file(&subscriber.cluster).exists() {
+        write(history, subscriber, now)
+    } else {
+        Ok(None)
+    }
 }
 
 /// Writes a report of how things are now, whatever was reported before; none where the subscriber gives none.
@@ -189,7 +194,7 @@ pub fn write(
         releases: releases(&history.standing(0)?, history.seen()?.as_ref()),
     };
     let bytes = report.sign(&key(subscriber)?)?;
-    file::replace(&reports.folder.join(format!("{}.json", report.cluster)), &bytes)?;
+    file::replace(&reports.file(&report.cluster), &bytes)?;
     history.report(&report)?;
     Ok(Some(report))
 }

@@ -55,3 +55,10 @@ pub struct Reports {
     /// It is made with the first report.
     pub key: Option<PathBuf>,
 }
+
+impl Reports {
+    /// The file of a cluster's newest report.
+    pub fn file(&self, cluster: &str) -> PathBuf {
+        self.folder.join(format!("{cluster}.json"))
+    }
+}

@@ -53,6 +53,8 @@ fn a_report_says_what_runs_and_what_is_held_and_is_written_when_that_changes_or_
     assert_eq!(number(86_400), None);
     assert_eq!(number(86_406), Some(3), "a day later it is written again");
     assert_eq!(number(1), Some(4), "and where the clock went back");
+    std::fs::remove_file(folder.path().join("reports/dev.json")).unwrap();
+    assert_eq!(number(2), Some(5), "and where it is gone");
 }
 
 #[test]

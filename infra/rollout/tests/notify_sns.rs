@@ -1,0 +1,59 @@
+//! What is kept is told to a topic of SNS, and reaches a queue that subscribes to it.
+#![cfg(test)]
+#![cfg(feature = "aws")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the program is tested, and Amazon's own makes the topic and the queue"
+)]
+
+use std::{fs, process::Command};
+
+use kdistro_testbed::{Server, Testbed, tool};
+use serde_json::Value;
+
+/// Asks Amazon's own program, which prints JSON.
+fn cli(bed: &Testbed, arguments: &[&str]) -> Value {
+    let mut aws = Command::new(tool("aws").unwrap());
+    aws.args(["--output", "json", "--endpoint-url", bed.aws()]).args(arguments);
+    let output = aws.env_clear().envs(bed.environment()).output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {errors}");
+    serde_json::from_slice(&output.stdout).unwrap_or_default()
+}
+
+#[test]
+fn what_is_kept_is_told_to_a_topic() {
+    let bed = Testbed::start(&[Server::Aws]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let topic = cli(&bed, &["sns", "create-topic", "--name", "clusters"]);
+    let topic = topic["TopicArn"].as_str().unwrap();
+    let queue = cli(&bed, &["sqs", "create-queue", "--queue-name", "queue"]);
+    let queue = queue["QueueUrl"].as_str().unwrap();
+    let query = ["sqs", "get-queue-attributes", "--attribute-names", "QueueArn", "--queue-url"];
+    let arn = cli(&bed, &[&query[..], &[queue]].concat());
+    let arn = arn["Attributes"]["QueueArn"].as_str().unwrap();
+    let subscribe = ["sns", "subscribe", "--topic-arn", topic, "--protocol", "sqs"];
+    cli(&bed, &[&subscribe[..], &["--notification-endpoint", arn]].concat());
+    let store = kdistro_testbed::releases().unwrap().join("store");
+    let text = format!(
+        "cluster: dev\nstore: {0}\nkey: {0}/keys/release.pub\nenvironment: local\nchannel: 1-20\n\
+         notify: {{sns: {{topic: \"{topic}\", endpoint: \"{1}\"}}}}\n\
+         driver: {{exec: {{command: [\"true\"]}}}}\nstate: state\n",
+        store.display(),
+        bed.aws()
+    );
+    fs::write(folder.path().join("rollout.yaml"), text).unwrap();
+    let mut once = Command::new(env!("CARGO_BIN_EXE_kdistro-rollout"));
+    once.arg("once").current_dir(folder.path()).env_clear().envs(bed.environment());
+    let output = once.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && !said.contains("note: "), "{said}");
+    let receive = ["sqs", "receive-message", "--wait-time-seconds", "5", "--queue-url", queue];
+    let received = cli(&bed, &receive);
+    let envelope: Value =
+        serde_json::from_str(received["Messages"][0]["Body"].as_str().unwrap()).unwrap();
+    assert_eq!(envelope["Subject"], "dev: 1-20-2 kept");
+    assert_eq!(envelope["MessageAttributes"]["what"]["Value"], "kept");
+    let notice: Value = serde_json::from_str(envelope["Message"].as_str().unwrap()).unwrap();
+    assert_eq!((&notice["cluster"], &notice["release"]), (&"dev".into(), &"1-20-2".into()));
+}
