@@ -14,6 +14,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use kdistro_checks::Report;
 use kdistro_formats::release::ReleaseRef;
 use redb::{ConcurrencyMode, Database, DatabaseError, ReadableDatabase};
 use serde::{Serialize, de::DeserializeOwned};
@@ -43,6 +44,7 @@ const DECIDED: &str = "decided";
 const LOOKS: &str = "looks";
 const ALARMS: &str = "alarms";
 const COUNTS: &str = "counts";
+const CHECKED: &str = "checked";
 const IDENTITY: &str = "identity";
 const NOTICES: &str = "notices";
 const REPORTED: &str = "reported";
@@ -179,6 +181,16 @@ impl History {
     /// Keeps what was seen of the channel.
     pub fn see(&self, seen: &Seen) -> Result<(), HistoryError> {
         self.change(|facts| facts.put(SEEN, seen))
+    }
+
+    /// What was checked before the last roll-out.
+    pub fn checked(&self) -> Result<Option<Report>, HistoryError> {
+        self.fact(CHECKED)
+    }
+
+    /// Keeps what was checked before a roll-out.
+    pub fn check(&self, report: &Report) -> Result<(), HistoryError> {
+        self.change(|facts| facts.put(CHECKED, report))
     }
 
     /// Says why nothing is rolled out for now, or that all may go on.

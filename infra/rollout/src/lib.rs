@@ -6,6 +6,7 @@
 //! A message is only a reason to look: what counts is the channel's signed index, which is also looked at without any
 //! message. Nothing of a release is used before `decide` has verified it.
 
+pub mod check;
 pub mod decide;
 pub mod driver;
 pub mod file;

@@ -15,6 +15,7 @@ use kdistro_verify::{
 };
 
 use crate::{
+    check::Checks,
     decide::{
         Decision, Facts, Held, Publication, Refused, Situation, VerifiedChannel, VerifiedRelease,
         candidate, choose, demand::demands, prove,
@@ -120,10 +121,11 @@ impl<'a> Once<'a> {
 
     fn look(&mut self) -> Result<Looked, OnceError> {
         let trust = self.trust()?;
+        let checks = Checks::of(self.subscriber)?;
         if let Some(under_way) = self.history.under_way()? {
             let release = under_way.to.name.clone();
             let mut driver = self.driver(&[&under_way.from, &under_way.to], &trust)?;
-            if let Some(outcome) = self.roller(&mut *driver).resume()? {
+            if let Some(outcome) = self.roller(&mut *driver, checks.as_ref()).resume()? {
                 return Ok(Looked::Rolled(release, outcome));
             }
         }
@@ -137,16 +139,20 @@ impl<'a> Once<'a> {
         let Some(from) = self.running()? else {
             // Nothing ran that could be gone back to: a command is all that begins from nothing.
             let mut driver = self.driver(&[&to], &trust)?;
-            let outcome = self.roller(&mut *driver).roll_out(&to, &to)?;
+            let outcome = self.roller(&mut *driver, checks.as_ref()).roll_out(&to, &to)?;
             return Ok(Looked::Rolled(to.name, outcome));
         };
         let mut driver = self.driver(&[&from, &to], &trust)?;
-        let outcome = self.roller(&mut *driver).roll_out(&from, &to)?;
+        let outcome = self.roller(&mut *driver, checks.as_ref()).roll_out(&from, &to)?;
         Ok(Looked::Rolled(to.name, outcome))
     }
 
-    fn roller<'b>(&'b mut self, driver: &'b mut dyn Driver) -> Roller<'b> {
-        Roller { driver, history: self.history, now: self.now, say: self.say }
+    fn roller<'b>(
+        &'b mut self,
+        driver: &'b mut dyn Driver,
+        checks: Option<&'b Checks>,
+    ) -> Roller<'b> {
+        Roller { driver, history: self.history, now: self.now, say: self.say, checks }
     }
 
     fn trust(&self) -> Result<TrustSource, OnceError> {

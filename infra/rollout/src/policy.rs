@@ -55,6 +55,8 @@ pub struct Subscriber {
     pub driver: RollOutBy,
     /// Where the lease is that keeps others from changing the cluster meanwhile; a devcluster always has one.
     pub lease: Option<InCluster>,
+    /// The file that says where the cluster is that is checked; a devcluster has its own.
+    pub kubeconfig: Option<PathBuf>,
     /// What is checked before and after, in order.
     #[serde(default)]
     pub checks: Vec<Check>,

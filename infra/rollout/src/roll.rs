@@ -1,10 +1,13 @@
 //! Rolls a release out step by step, and back when anything fails. What is done is written down before the next step
 //! begins, so that a run that is killed is gone on with.
 
+use std::{error::Error, fmt::Write as _};
+
 use jiff::Timestamp;
 use kdistro_verify::check::chain;
 
 use crate::{
+    check::{CheckError, Checks, When, broken, counted},
     driver::{Driver, DriverError},
     history::{Change, Direction, Event, Held, History, HistoryError, Target, UnderWay, What},
     plan::{self, Step},
@@ -33,6 +36,14 @@ pub enum RollError {
         /// Why.
         source: DriverError,
     },
+    /// Nobody can tell how the cluster is before it begins.
+    #[error("cannot check the cluster before {release} is rolled out")]
+    Unchecked {
+        /// The release.
+        release: String,
+        /// Why.
+        source: CheckError,
+    },
     /// Going back failed too: the cluster is neither here nor there.
     #[error(
         "cannot take {step} back to {release}\nhelp:  mend the cluster, then run this again: it goes on from there"
@@ -57,6 +68,8 @@ pub struct Roller<'a> {
     pub now: &'a dyn Fn() -> Timestamp,
     /// Is told of each event.
     pub say: &'a mut dyn FnMut(&Event),
+    /// What must pass after a roll-out where it did before.
+    pub checks: Option<&'a Checks>,
 }
 
 impl Roller<'_> {
@@ -65,8 +78,15 @@ impl Roller<'_> {
         let steps = self.driver.steps(from, to);
         let steps =
             steps.map_err(|source| RollError::Begin { release: to.name.to_string(), source })?;
+        let mut text = format!("{} steps from {}", steps.len(), from.name);
+        if let Some(checks) = self.checks {
+            let report = checks
+                .run(from, (to, When::Before))
+                .map_err(|source| RollError::Unchecked { release: to.name.to_string(), source })?;
+            let _ = write!(text, "; before it {}", counted(&report));
+            self.history.check(&report)?;
+        }
         let (from, to) = (from.clone(), to.clone());
-        let text = format!("{} steps from {}", steps.len(), from.name);
         let under_way = UnderWay { from, to, steps, done: 0, direction: Direction::Forward };
         self.write(&under_way.to, (What::Began, text), &Change::UnderWay(&under_way))?;
         self.go_on(under_way)
@@ -88,12 +108,12 @@ impl Roller<'_> {
     fn go_on(&mut self, mut under_way: UnderWay) -> Result<Outcome, RollError> {
         if under_way.direction == Direction::Forward {
             match self.forward(&mut under_way)? {
-                None => {
-                    let (to, text) = (&under_way.to, "the cluster runs it".to_owned());
+                Ok(text) => {
+                    let to = &under_way.to;
                     self.write(to, (What::Kept, text), &Change::Runs(to))?;
                     return Ok(Outcome::Kept);
                 }
-                Some(why) => {
+                Err(why) => {
                     under_way.direction = Direction::Back(why.clone());
                     // The step that failed was begun.
                     under_way.done = under_way.steps.len().min(under_way.done + 1);
@@ -105,20 +125,38 @@ impl Roller<'_> {
         self.back(under_way)
     }
 
-    /// Does the steps that are left, and looks whether the cluster works; returns what failed.
-    fn forward(&mut self, under_way: &mut UnderWay) -> Result<Option<String>, RollError> {
+    /// Does the steps that are left, and looks whether the cluster works; returns what is to be said of that, or what
+    /// failed.
+    fn forward(&mut self, under_way: &mut UnderWay) -> Result<Result<String, String>, RollError> {
         while let Some(&step) = under_way.steps.get(under_way.done) {
             let done = self.driver.carry_out(step, &under_way.to);
             if let Err(error) = done.and_then(|()| self.driver.gate(step)) {
-                return Ok(Some(format!("{step}: {}", chain(&error))));
+                return Ok(Err(format!("{step}: {}", chain(&error))));
             }
             under_way.done += 1;
             let text = format!("{step} ({} of {})", under_way.done, under_way.steps.len());
             self.write(&under_way.to, (What::Step, text), &Change::UnderWay(under_way))?;
         }
+        let failed = |error: &dyn Error| Ok(Err(format!("check: {}", chain(error))));
         let to = &under_way.to;
-        let checked = self.driver.check(to).and_then(|()| self.driver.keep(to));
-        Ok(checked.err().map(|error| format!("check: {}", chain(&error))))
+        if let Err(error) = self.driver.check(to) {
+            return failed(&error);
+        }
+        let mut text = "the cluster runs it".to_owned();
+        if let Some(checks) = self.checks {
+            let after = match checks.run(to, (to, When::After)) {
+                Ok(after) => after,
+                Err(error) => return failed(&error),
+            };
+            if let Some(why) = broken(self.history.checked()?.as_ref(), &after) {
+                return Ok(Err(format!("check: {why}")));
+            }
+            let _ = write!(text, "; {}", counted(&after));
+        }
+        match self.driver.keep(to) {
+            Ok(()) => Ok(Ok(text)),
+            Err(error) => failed(&error),
+        }
     }
 
     /// Undoes the steps that were begun, the last first, and holds the release.

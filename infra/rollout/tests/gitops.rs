@@ -30,7 +30,7 @@ const FILE: &str = "kdistro-release/kustomization.yaml";
 fn roll(remote: &Remote, driver: &mut Gitops) -> (Outcome, Vec<Event>) {
     let history = History::open(&remote.folder.path().join("history")).unwrap();
     let (now, mut say) = (|| Timestamp::UNIX_EPOCH, |_: &Event| {});
-    let mut roller = Roller { driver, history: &history, now: &now, say: &mut say };
+    let mut roller = Roller { driver, history: &history, now: &now, say: &mut say, checks: None };
     let outcome = roller.roll_out(&target(1), &target(2)).unwrap();
     (outcome, history.events().unwrap())
 }

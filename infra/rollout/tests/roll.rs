@@ -100,8 +100,13 @@ impl Scene {
         loop {
             let history = History::open(&path).unwrap();
             let mut say = |_: &Event| {};
-            let mut roller =
-                Roller { driver: &mut driver, history: &history, now: &now, say: &mut say };
+            let mut roller = Roller {
+                driver: &mut driver,
+                history: &history,
+                now: &now,
+                say: &mut say,
+                checks: None,
+            };
             let run = panic::catch_unwind(AssertUnwindSafe(|| match roller.resume().unwrap() {
                 Some(outcome) => outcome,
                 None => roller.roll_out(&target(&self.one), &target(to)).unwrap(),
@@ -122,10 +127,40 @@ impl Scene {
         let from = history.running().unwrap().unwrap_or_else(|| target(&self.one));
         let now = || Timestamp::UNIX_EPOCH;
         let mut say = |_: &Event| {};
-        let mut roller =
-            Roller { driver: &mut driver, history: &history, now: &now, say: &mut say };
+        let mut roller = Roller {
+            driver: &mut driver,
+            history: &history,
+            now: &now,
+            say: &mut say,
+            checks: None,
+        };
         let outcome = roller.roll_out(&from, &target(to)).unwrap();
         (outcome, history.events().unwrap())
+    }
+
+    /// Writes the subscriber's file.
+    fn configure(&self, more: &str) {
+        let store = kdistro_testbed::releases().unwrap().join("store");
+        let (store, home) = (store.display(), self.folder.path().display());
+        let text = format!(
+            "cluster: dev\nstore: {store}\nkey: {store}/keys/release.pub\nenvironment: local\nchannel: \"1-20\"\n\
+             driver: {{devcluster: {{name: dev, home: {home}}}}}\nstate: {home}/state\n{more}"
+        );
+        fs::write(self.folder.path().join("rollout.yaml"), text).unwrap();
+    }
+
+    /// Runs the program to its end, and returns what it said.
+    fn run(&self, code: i32, arguments: &[&str]) -> String {
+        let folder = self.folder.path();
+        let mut command = program();
+        command.arg("--state").arg(folder.join("state")).args(arguments);
+        if arguments == ["once"] {
+            command.arg("--config").arg(folder.join("rollout.yaml"));
+        }
+        let output = command.output().unwrap();
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+        said
     }
 
     fn assert_runs(cluster: &Cluster, release: &Release) {
@@ -245,29 +280,8 @@ fn a_roll_out_that_is_killed_after_every_step_is_gone_on_with() {
 fn the_program_looks_decides_and_rolls_out() {
     let scene = Scene::new(false);
     let cluster = scene.start();
-    let folder = scene.folder.path();
-    let store = kdistro_testbed::releases().unwrap().join("store");
-    let (store, home) = (store.display(), folder.display());
-    let config = folder.join("rollout.yaml");
-    let write = |more: &str| {
-        let text = format!(
-            "cluster: dev\nstore: {store}\nkey: {store}/keys/release.pub\nenvironment: local\nchannel: \"1-20\"\n\
-             driver: {{devcluster: {{name: dev, home: {home}}}}}\nstate: {home}/state\n{more}"
-        );
-        fs::write(&config, text).unwrap();
-    };
-    let run = |code: i32, arguments: &[&str]| {
-        let mut command = program();
-        command.arg("--state").arg(folder.join("state")).args(arguments);
-        if arguments == ["once"] {
-            command.arg("--config").arg(&config);
-        }
-        let output = command.output().unwrap();
-        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
-        said
-    };
-    write("policy: {approval: manual}\n");
+    let run = |code, arguments: &[&str]| scene.run(code, arguments);
+    scene.configure("policy: {approval: manual}\n");
     let said = run(0, &["once"]);
     assert!(
         said.starts_with("1-20-2 is verified, and waits for somebody to approve it\n"),
@@ -286,6 +300,37 @@ fn the_program_looks_decides_and_rolls_out() {
     let why = run(0, &["why", "1-20-2"]);
     for what in ["decided", "approved", "began", "step", "kept"] {
         assert!(why.lines().any(|line| line.split_whitespace().nth(2) == Some(what)), "{why}");
+    }
+}
+
+#[test]
+fn a_release_that_breaks_a_check_is_taken_back_and_held() {
+    let scene = Scene::new(false);
+    let cluster = scene.start();
+    scene.configure("checks: [{command: [sh, -c, 'test $KDISTRO_RELEASE = 1-20-1']}]\n");
+    let said = scene.run(1, &["once"]);
+    assert!(said.contains("1-20-2 failed and is held, the release before runs again: check: "));
+    assert!(said.contains("began: 5 steps from 1-20-1; before it 1 checks passed, 0 failed"));
+    Scene::assert_runs(&cluster, &scene.one);
+    assert!(scene.run(0, &["once"]).contains("1-20-2 is held"));
+    // What failed before, too, is nothing that the release broke.
+    scene.configure("checks: [{builtin: true}, {command: ['false']}]\n");
+    scene.run(0, &["resume", "1-20-2"]);
+    let said = scene.run(0, &["once"]);
+    assert!(
+        said.contains("kept: the cluster runs it; ") && said.contains(", 1 failed, "),
+        "{said}"
+    );
+    Scene::assert_runs(&cluster, &scene.two);
+    let results = |when: &str| {
+        let file = scene.folder.path().join(format!("state/checks/1-20-2-{when}.xml"));
+        fs::read_to_string(file).unwrap()
+    };
+    for results in [results("before"), results("after")] {
+        assert!(
+            results.contains("<testsuite ") && results.contains("custom-resource"),
+            "{results}"
+        );
     }
 }
 

@@ -127,8 +127,13 @@ impl Scene {
         let place = (self.debian.clone(), self.folder.path());
         let mut driver = Devcluster::new(cluster.clone(), releases, place);
         let now = || Timestamp::UNIX_EPOCH;
-        let mut roller =
-            Roller { driver: &mut driver, history: &history, now: &now, say: &mut |_| {} };
+        let mut roller = Roller {
+            driver: &mut driver,
+            history: &history,
+            now: &now,
+            say: &mut |_| {},
+            checks: None,
+        };
         let over = AtomicBool::new(false);
         thread::scope(|scope| {
             let watching = scope.spawn(|| away(cluster, &over));

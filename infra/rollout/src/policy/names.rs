@@ -36,6 +36,7 @@ pub(super) fn check(file: &Subscriber) -> Result<(), Wrong> {
         ("report.key", file.report.as_ref().and_then(|report| report.key.as_ref())),
         ("notify.webhook.secret", file.notify.webhook.as_ref().map(|it| &it.secret)),
         ("hear.folder", file.hear.folder.as_ref()),
+        ("kubeconfig", file.kubeconfig.as_ref()),
         ("lease.kubeconfig", file.lease.as_ref().and_then(|it| it.kubeconfig.as_ref())),
         ("hear.webhook.secret", file.hear.webhook.as_ref().map(|it| &it.secret)),
     ];
@@ -48,6 +49,10 @@ pub(super) fn check(file: &Subscriber) -> Result<(), Wrong> {
     check_heard(&file.hear)?;
     check_notified(&file.notify)?;
     check_driver(&file.driver)?;
+    let has_cluster = file.kubeconfig.is_some() || matches!(file.driver, RollOutBy::Devcluster(_));
+    if !file.checks.is_empty() && !has_cluster {
+        return wrong("checks", "has no cluster", "`kubeconfig` beside it, a file that says where");
+    }
     for (number, check) in file.checks.iter().enumerate() {
         let field = |kind| format!("checks[{number}].{kind}");
         match check {
@@ -190,6 +195,7 @@ impl Subscriber {
             key.flatten(),
             self.notify.webhook.as_mut().map(|it| &mut it.secret),
             hear.folder.as_mut(),
+            self.kubeconfig.as_mut(),
             self.lease.as_mut().and_then(|lease| lease.kubeconfig.as_mut()),
             hear.webhook.as_mut().map(|it| &mut it.secret),
             home,

@@ -140,6 +140,11 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "`hear.sns.topics` names another thing than topics",
     ),
     ("arn:aws:sns:us-east-1", "arn:aws:sns:evil.example/", "`hear.sns.topics` names another"),
+    (
+        "driver: {devcluster: {name: one, home: clusters}}",
+        "driver: {exec: {command: [deploy]}}",
+        "`checks` has no cluster; expected `kubeconfig` beside it",
+    ),
     ("queue: releases", "queue: releases, topics: [releases]", "`hear.sqs.topics` names another"),
     (
         "https://hooks.example.org/a",

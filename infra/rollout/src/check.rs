@@ -1,0 +1,120 @@
+//! What is checked before a roll-out and after it: whatever passed before must pass after.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use kdistro_checks::{Check, ChecksError, Order, Outcome, Report, compare, run, write_junit};
+use kdistro_devcluster::{Cluster, DevclusterError};
+
+use crate::{
+    history::Target,
+    policy::{self, RollOutBy, Subscriber},
+};
+
+/// Where results lie below the folder that remembers, as JUnit XML.
+const FOLDER: &str = "checks";
+
+/// Results that are not there.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckError {
+    /// Nothing can be told of the cluster.
+    #[error(transparent)]
+    Checks(#[from] ChecksError),
+    /// The results cannot be written.
+    #[error("cannot write {}", file.display())]
+    File {
+        /// The file.
+        file: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// When it is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// Before anything is changed.
+    Before,
+    /// When all steps are done.
+    After,
+}
+
+/// The checks of one cluster.
+#[derive(Clone, Debug)]
+pub struct Checks {
+    order: Order,
+    /// Where the results are kept.
+    folder: PathBuf,
+}
+
+impl Checks {
+    /// The checks that a subscriber wants; none where he wants none.
+    pub fn of(subscriber: &Subscriber) -> Result<Option<Self>, DevclusterError> {
+        let kubeconfig = match (&subscriber.driver, &subscriber.kubeconfig) {
+            (RollOutBy::Devcluster(place), _) => {
+                Some(Cluster::open(&place.home, &place.name)?.kubeconfig())
+            }
+            (_, given) => given.clone(),
+        };
+        let Some(kubeconfig) = kubeconfig.filter(|_| !subscriber.checks.is_empty()) else {
+            return Ok(None);
+        };
+        let checks = subscriber.checks.iter().map(|check| match check {
+            policy::Check::Builtin(_) => Check::Builtin,
+            policy::Check::Command(command) => Check::Command(command.clone()),
+            policy::Check::Job(file) => Check::Job(file.clone()),
+        });
+        let order = Order {
+            owner: Some("kdistro-rollout".to_owned()),
+            checks: checks.collect(),
+            ..Order::new(kubeconfig)
+        };
+        Ok(Some(Self { order, folder: subscriber.state.join(FOLDER) }))
+    }
+
+    /// Checks the cluster, which should run a release, for a roll-out of another.
+    pub fn run(
+        &self,
+        runs: &Target,
+        (release, when): (&Target, When),
+    ) -> Result<Report, CheckError> {
+        let order = Order { release: Some(runs.name.to_string()), ..self.order.clone() };
+        let report = run(&order, &mut |_| {})?;
+        let when = match when {
+            When::Before => "before",
+            When::After => "after",
+        };
+        self.keep(&format!("{}-{when}", release.name), &report)?;
+        Ok(report)
+    }
+
+    fn keep(&self, name: &str, report: &Report) -> Result<(), CheckError> {
+        let file = self.folder.join(format!("{name}.xml"));
+        let failed = |source| CheckError::File { file: file.clone(), source };
+        let text = write_junit(report, name).map_err(|error| failed(io::Error::other(error)))?;
+        write(&self.folder, &file, &text).map_err(failed)
+    }
+}
+
+fn write(folder: &Path, file: &Path, text: &str) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    fs::write(file, text)
+}
+
+/// How many checks came to what, in words.
+pub fn counted(report: &Report) -> String {
+    let count = |is_it: fn(&Outcome) -> bool| {
+        report.results.iter().filter(|result| is_it(&result.outcome)).count()
+    };
+    let passed = count(|outcome| matches!(outcome, Outcome::Passed));
+    let failed = count(|outcome| matches!(outcome, Outcome::Failed(_)));
+    let skipped = count(|outcome| matches!(outcome, Outcome::Skipped(_)));
+    format!("{passed} checks passed, {failed} failed, {skipped} skipped")
+}
+
+/// What passed before and does not after, or fails only after, in words; none where the roll-out broke nothing.
+pub fn broken(before: Option<&Report>, after: &Report) -> Option<String> {
+    compare(before.unwrap_or(&Report::default()), after).why()
+}
