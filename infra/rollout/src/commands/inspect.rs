@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, ExitCode},
     thread,
+    time::Duration,
 };
 
 use kdistro_devcluster::{Cluster, packages, told};
@@ -27,6 +28,9 @@ use crate::{
     now, print, proxy, subscriber,
 };
 
+/// The least time between two looks.
+const SHORTEST: Duration = Duration::from_secs(1);
+
 /// Where containerd usually listens.
 const CONTAINERD: &str = "/run/containerd/containerd.sock";
 
@@ -48,7 +52,7 @@ pub(crate) fn run(cli: &Cli, inspect: &Inspect) -> Result<ExitCode, Failure> {
             // It is tried again.
             let _ = writeln!(io::stderr(), "error: {}", told(&*error));
         }
-        thread::sleep(every.as_duration().unsigned_abs());
+        thread::sleep(every.as_duration().unsigned_abs().max(SHORTEST));
     }
 }
 
