@@ -154,10 +154,12 @@ impl<'a> Once<'a> {
         trust: &TrustSource,
     ) -> Result<Box<dyn Driver + 'a>, OnceError> {
         let driver = self.bare_driver(targets, trust)?;
-        match self.lease()? {
-            Some(lease) => Ok(Box::new(Leased::new(driver, lease, self.now)?)),
-            None => Ok(driver),
-        }
+        let Some(lease) = self.lease()? else { return Ok(driver) };
+        let leased = match self.history.under_way()? {
+            Some(_) => Leased::go_on(driver, lease, self.now),
+            None => Leased::begin(driver, lease, self.now),
+        };
+        Ok(Box::new(leased?))
     }
 
     /// What keeps others from changing the cluster meanwhile.
