@@ -178,7 +178,7 @@ pub(crate) struct Inspect {
     /// The digest of a program or image that is called as one of the release, is none, and is meant to run
     #[arg(long, value_name = "DIGEST")]
     pub(crate) known: Vec<Digest>,
-    /// Again and again, such as every 10m
+    /// Again and again, such as every 10m; at least a second passes between two looks
     #[arg(long, value_name = "LENGTH", value_parser = Length::parse)]
     pub(crate) every: Option<Length>,
 }

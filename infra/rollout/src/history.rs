@@ -333,11 +333,10 @@ fn apply(facts: &mut Writing<'_>, change: &Change<'_>, at: Timestamp) -> Result<
             }
             facts.put(RUNNING, target)
         }
-        Change::Hold(one) => {
-            let mut held: Vec<Held> = facts.fact(HELD)?.unwrap_or_default();
-            held.retain(|other| other.release != one.release);
-            held.push((*one).clone());
-            facts.put(HELD, &held)
+        Change::Hold(one) => hold(facts, one),
+        Change::Leave(one) => {
+            facts.remove(UNDER_WAY)?;
+            hold(facts, one)
         }
         Change::Release(name) => {
             let mut held: Vec<Held> = facts.fact(HELD)?.unwrap_or_default();
@@ -351,6 +350,13 @@ fn apply(facts: &mut Writing<'_>, change: &Change<'_>, at: Timestamp) -> Result<
             facts.put(APPROVED, &approved)
         }
     }
+}
+
+fn hold(facts: &mut Writing<'_>, one: &Held) -> Result<(), HistoryError> {
+    let mut held: Vec<Held> = facts.fact(HELD)?.unwrap_or_default();
+    held.retain(|other| other.release != one.release);
+    held.push(one.clone());
+    facts.put(HELD, &held)
 }
 
 #[cfg(test)]

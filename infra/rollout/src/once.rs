@@ -46,6 +46,9 @@ impl fmt::Display for Looked {
             Self::Rolled(name, Outcome::RolledBack(why)) => {
                 write!(f, "{name} failed and is held, the release before runs again: {why}")
             }
+            Self::Rolled(name, Outcome::Failed(why)) => {
+                write!(f, "{name} failed and is held, and nothing ran before it: {why}")
+            }
             Self::Decided(decision) => f.write_str(decision.why()),
         }
     }
@@ -185,10 +188,12 @@ impl<'a> Once<'a> {
         trust: &TrustSource,
     ) -> Result<Box<dyn Driver + 'a>, OnceError> {
         let driver = self.bare_driver(targets, trust)?;
-        match self.lease()? {
-            Some(lease) => Ok(Box::new(Leased::new(driver, lease, self.now)?)),
-            None => Ok(driver),
-        }
+        let Some(lease) = self.lease()? else { return Ok(driver) };
+        let leased = match self.history.under_way()? {
+            Some(_) => Leased::go_on(driver, lease, self.now),
+            None => Leased::begin(driver, lease, self.now),
+        };
+        Ok(Box::new(leased?))
     }
 
     /// What keeps others from changing the cluster meanwhile.

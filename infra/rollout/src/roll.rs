@@ -20,6 +20,8 @@ pub enum Outcome {
     Kept,
     /// It failed, and the release before runs again: why.
     RolledBack(String),
+    /// It failed, and there was none before: why.
+    Failed(String),
 }
 
 /// A roll-out that did not come to an end.
@@ -79,7 +81,8 @@ impl Roller<'_> {
         let steps =
             steps.map_err(|source| RollError::Begin { release: to.name.to_string(), source })?;
         let mut text = format!("{} steps from {}", steps.len(), from.name);
-        if let Some(checks) = self.checks {
+        // Before the first release there is nothing to check.
+        if let Some(checks) = self.checks.filter(|_| from != to) {
             let report = checks
                 .run(from, (to, When::Before))
                 .map_err(|source| RollError::Unchecked { release: to.name.to_string(), source })?;
@@ -163,6 +166,9 @@ impl Roller<'_> {
     fn back(&mut self, mut under_way: UnderWay) -> Result<Outcome, RollError> {
         let Direction::Back(why) = under_way.direction.clone() else { return Ok(Outcome::Kept) };
         let from = under_way.from.clone();
+        if from == under_way.to {
+            return self.leave(&from, why);
+        }
         while let Some(index) = under_way.done.checked_sub(1) {
             let undone = under_way.steps.get(index).copied().and_then(plan::undo);
             if let Some(step) = undone {
@@ -186,6 +192,18 @@ impl Roller<'_> {
         let text = format!("{} runs again", from.name);
         self.write(to, (What::RolledBack, text), &Change::Runs(&from))?;
         Ok(Outcome::RolledBack(why))
+    }
+
+    /// Leaves the first release of a cluster, of which nothing ran before that could run again.
+    fn leave(&mut self, first: &Target, why: String) -> Result<Outcome, RollError> {
+        let held = Held {
+            release: first.name.clone(),
+            since: (self.now)(),
+            why: why.clone(),
+            failed: true,
+        };
+        self.write(first, (What::Held, why.clone()), &Change::Leave(&held))?;
+        Ok(Outcome::Failed(why))
     }
 
     fn write(

@@ -6,13 +6,22 @@
 #[path = "cluster/started.rs"]
 mod started;
 
-use std::process::{Command, Output};
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output},
+};
 
 use jiff::{SignedDuration, Timestamp};
-use kdistro_rollout::lease::{LENGTH, Lease, LeaseError};
+use kdistro_devcluster::Release;
+use kdistro_rollout::{
+    history::{Change, Direction, Event, History, Target, UnderWay, What},
+    lease::{LENGTH, Lease, LeaseError},
+    plan::Step,
+};
 use serde_json::{Value, json};
 
-use started::Started;
+use started::{Started, brought, subscriber};
 
 const STATE: &str = "--state=state";
 
@@ -28,15 +37,8 @@ impl Scene {
         Self { started }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the program is tested")]
     fn run(&self, arguments: &[&str]) -> (i32, String) {
-        let mut program = Command::new(env!("CARGO_BIN_EXE_kdistro-rollout"));
-        program.args(arguments).current_dir(self.started.folder.path());
-        // Where a kubeconfig is all that is named, kubectl is the user's own.
-        let kubectl = self.started.release.folder.join("bin");
-        program.env("PATH", format!("{}:/usr/bin:/bin", kubectl.display()));
-        let Output { status, stdout, stderr } = program.output().unwrap();
-        (status.code().unwrap(), String::from_utf8([stdout, stderr].concat()).unwrap())
+        run(self.started.folder.path(), &self.started.release, arguments)
     }
 
     fn lease(&self, holder: &str) -> Lease {
@@ -50,6 +52,46 @@ impl Scene {
             serde_json::from_slice(&self.started.cluster.kubectl(&get).unwrap()).unwrap();
         object["spec"].clone()
     }
+}
+
+/// Runs the program in a folder. Where a kubeconfig is all that is named, kubectl is the user's own: that of a release.
+#[expect(clippy::disallowed_methods, reason = "the program is tested")]
+fn run(folder: &Path, release: &Release, arguments: &[&str]) -> (i32, String) {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_kdistro-rollout"));
+    program.args(arguments).current_dir(folder);
+    let kubectl = release.folder.join("bin");
+    program.env("PATH", format!("{}:/usr/bin:/bin", kubectl.display()));
+    let Output { status, stdout, stderr } = program.output().unwrap();
+    (status.code().unwrap(), String::from_utf8([stdout, stderr].concat()).unwrap())
+}
+
+#[test]
+fn a_cluster_that_cannot_be_asked_is_not_begun_with_but_gone_on_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let (folder, release) = (folder.path(), brought(1, folder.path(), false));
+    let driver = "driver: {exec: {command: [\"true\"]}}\nlease: {kubeconfig: none}";
+    fs::write(folder.join("rollout.yaml"), subscriber(folder, driver)).unwrap();
+    let (code, said) = run(folder, &release, &["once", STATE]);
+    assert_eq!(code, 2, "{said}");
+    assert!(said.contains("error: `kubectl get` failed: "), "{said}");
+    let history = History::open(&folder.join("state/history")).unwrap();
+    assert!(history.under_way().unwrap().is_none());
+    // Somebody's roll-out died half-way.
+    let target = Target { name: "1-20-1".parse().unwrap(), digest: release.digest };
+    let under_way = UnderWay {
+        from: target.clone(),
+        to: target.clone(),
+        steps: vec![Step::Command],
+        done: 0,
+        direction: Direction::Forward,
+    };
+    let (at, text) = (Timestamp::UNIX_EPOCH, String::new());
+    let event = Event { at, release: target.name, what: What::Began, text };
+    history.write(&event, &Change::UnderWay(&under_way)).unwrap();
+    drop(history);
+    let (code, said) = run(folder, &release, &["once", STATE]);
+    assert_eq!(code, 0, "{said}");
+    assert!(said.starts_with("1-20-1 runs\n"), "{said}");
 }
 
 #[test]

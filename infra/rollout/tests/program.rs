@@ -63,6 +63,24 @@ fn two_that_roll_out_are_told_so_while_others_ask_and_steer() {
 }
 
 #[test]
+fn the_first_release_that_fails_is_tried_once_and_held_and_nothing_is_said_to_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let (state, config) = (folder.path(), folder.path().join("rollout.yaml"));
+    let (store, done) = (kdistro_testbed::releases().unwrap().join("store"), state.join("done"));
+    let (store, write) = (store.display(), format!("echo x >>{}; exit 1", done.display()));
+    let text = format!(
+        "cluster: dev\nstore: {store}\nkey: {store}/keys/release.pub\nenvironment: local\nchannel: \"1-20\"\n\
+         driver: {{exec: {{command: [sh, -c, {write:?}]}}}}\nstate: state\n"
+    );
+    std::fs::write(&config, text).unwrap();
+    let said = expect(state, 1, &["once", "--config", &config.display().to_string()]);
+    assert!(said.contains("1-20-2 failed and is held, and nothing ran before it: "), "{said}");
+    assert_eq!(std::fs::read_to_string(done).unwrap(), "x\n");
+    let status = expect(state, 0, &["status"]);
+    assert!(status.starts_with("runs       nothing yet\nheld       1-20-2 since "), "{status}");
+}
+
+#[test]
 fn a_subscribers_file_names_its_history_and_its_paths_begin_where_it_lies() {
     let folder = tempfile::tempdir().unwrap();
     let text = "cluster: dev\nstore: store\nkey: release.pub\nenvironment: local\nchannel: \"1-20\"\n\

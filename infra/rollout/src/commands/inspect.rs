@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, ExitCode},
     thread,
+    time::Duration,
 };
 
 use kdistro_devcluster::{Cluster, packages, told};
@@ -13,7 +14,7 @@ use kdistro_formats::{
     terminal::{printable_json, printable_lines},
 };
 use kdistro_rollout::{
-    history::{History, Target},
+    history::{Alarm, History, Target},
     inspect::{Image, InspectError, Inspector, Report, Running, images},
     once::{OnceError, trust},
     policy::{RollOutBy, Subscriber},
@@ -27,6 +28,12 @@ use serde_json::json;
 use super::{Failure, Program, subscriber};
 use crate::cli::Inspect;
 
+/// The least time between two looks.
+const SHORTEST: Duration = Duration::from_secs(1);
+
+/// What an alarm is about.
+const ALARM: &str = "nodes";
+
 /// Where containerd usually listens.
 const CONTAINERD: &str = "/run/containerd/containerd.sock";
 
@@ -38,6 +45,8 @@ struct Asked {
     digest: Option<Digest>,
     /// The small cluster of this machine that it is about.
     cluster: Option<Cluster>,
+    /// Where an alarm is kept, so that others are notified of it.
+    history: Option<History>,
 }
 
 impl Program {
@@ -49,7 +58,7 @@ impl Program {
                 // It is tried again.
                 self.log().error(&told(&*error));
             }
-            thread::sleep(every.as_duration().unsigned_abs());
+            thread::sleep(every.as_duration().unsigned_abs().max(SHORTEST));
         }
     }
 
@@ -72,6 +81,10 @@ impl Program {
         let running = Running { below, images: images.as_deref() };
         let report = inspector.inspect((&asked.release, asked.digest), running)?;
         self.show(&report, images.is_some())?;
+        if let Some(history) = &asked.history {
+            let alarm = report.alarm().map(|text| Alarm { since: (self.now)(), text });
+            history.alarm(ALARM, alarm.as_ref())?;
+        }
         Ok(ExitCode::from(report.outcome().exit_code()))
     }
 
@@ -87,6 +100,7 @@ impl Program {
             release: name.unwrap_or(resource).parse()?,
             digest: None,
             cluster: None,
+            history: None,
         })
     }
 
@@ -97,7 +111,8 @@ impl Program {
             RollOutBy::Exec(_) | RollOutBy::Gitops(_) => None,
         };
         let history = self.state(Some(subscriber)).join("history");
-        let running = if history.is_file() { running(&History::open(&history)?)? } else { None };
+        let history = history.is_file().then(|| History::open(&history)).transpose()?;
+        let running = history.as_ref().map(running).transpose()?.flatten();
         let Target { name, digest } = target(running, cluster.as_ref())?;
         let reader = store::open(&subscriber.store, self.proxy.as_deref());
         Ok(Asked {
@@ -106,6 +121,7 @@ impl Program {
             release: name,
             digest: Some(digest),
             cluster,
+            history,
         })
     }
 

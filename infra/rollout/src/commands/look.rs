@@ -76,6 +76,7 @@ impl Watch<'_> {
         let (outcome, release) = match &looked {
             Looked::Rolled(name, Outcome::Kept) => ("kept", Some(name.to_string())),
             Looked::Rolled(name, Outcome::RolledBack(_)) => ("rolled-back", Some(name.to_string())),
+            Looked::Rolled(name, Outcome::Failed(_)) => ("failed", Some(name.to_string())),
             Looked::Decided(_) => ("decided", None),
         };
         let value = json!({"outcome": outcome, "release": release, "why": why});
@@ -105,9 +106,8 @@ impl Watch<'_> {
 
 fn code(looked: &Looked) -> ExitCode {
     match looked {
-        Looked::Rolled(_, Outcome::RolledBack(_)) | Looked::Decided(Decision::Alarm { .. }) => {
-            ExitCode::from(1)
-        }
+        Looked::Rolled(_, Outcome::RolledBack(_) | Outcome::Failed(_))
+        | Looked::Decided(Decision::Alarm { .. }) => ExitCode::from(1),
         _ => ExitCode::SUCCESS,
     }
 }

@@ -19,11 +19,19 @@ pub struct Leased<'a> {
 }
 
 impl<'a> Leased<'a> {
-    /// Takes the lease for a driver.
-    ///
-    /// Only that somebody else has it is an error: a cluster that cannot be asked may be so because a roll-out did not come
-    /// to its end, and then it must be gone on with.
-    pub fn new(
+    /// Takes the lease for a driver that begins.
+    pub fn begin(
+        driver: Box<dyn Driver + 'a>,
+        lease: Lease,
+        now: &'a dyn Fn() -> Timestamp,
+    ) -> Result<Self, LeaseError> {
+        let taken = now();
+        lease.take(taken)?;
+        Ok(Self { driver, lease, now, taken })
+    }
+
+    /// Takes the lease for a driver that goes on. That it cannot be had is an error only where somebody else has it.
+    pub fn go_on(
         driver: Box<dyn Driver + 'a>,
         lease: Lease,
         now: &'a dyn Fn() -> Timestamp,
@@ -34,6 +42,7 @@ impl<'a> Leased<'a> {
     }
 }
 
+/// A cluster that is between two releases may not be able to answer: that is no reason to leave it there.
 fn unless_held(taken: Result<(), LeaseError>) -> Result<(), LeaseError> {
     if matches!(taken, Err(LeaseError::Held { .. })) { taken } else { Ok(()) }
 }

@@ -299,6 +299,8 @@ pub enum Change<'a> {
     Runs(&'a Target),
     /// A release is held.
     Hold(&'a Held),
+    /// The roll-out of a cluster's first release has ended, and it is held: what runs, nobody knows.
+    Leave(&'a Held),
     /// A release is held no more.
     Release(&'a ReleaseName),
     /// A release is approved.

@@ -100,6 +100,13 @@ impl Report {
         let is_unread = verdicts.any(|one| matches!(one, Verdict::Unread(_)));
         if is_unread || self.findings.is_empty() { Outcome::Unknown } else { Outcome::Verified }
     }
+
+    /// What somebody has to look at: a line for each thing that is strange or of another release; none where nothing is.
+    pub fn alarm(&self) -> Option<String> {
+        let is_one = |one: &&Finding| matches!(one.verdict, Verdict::Strange | Verdict::OfOther(_));
+        let lines: Vec<_> = self.findings.iter().filter(is_one).map(Finding::to_string).collect();
+        (!lines.is_empty()).then(|| lines.join("\n"))
+    }
 }
 
 impl fmt::Display for Verdict {

@@ -31,15 +31,10 @@ impl Started {
         Self { folder, cluster, release, debian }
     }
 
-    /// Writes a file in its folder by which a subscriber follows the channel, with this driver; returns it.
+    /// Writes a subscriber's file with this driver into its folder; returns it.
     pub(crate) fn subscriber(&self, driver: &str) -> PathBuf {
-        let (store, home) = (store(), self.folder.path().display());
-        let (store, file) = (store.display(), self.folder.path().join("rollout.yaml"));
-        let text = format!(
-            "cluster: dev\nstore: {store}\nkey: {store}/keys/release.pub\nenvironment: local\nchannel: \"1-20\"\n\
-             state: {home}/state\n{driver}\n"
-        );
-        fs::write(&file, text).unwrap();
+        let file = self.folder.path().join("rollout.yaml");
+        fs::write(&file, subscriber(self.folder.path(), driver)).unwrap();
         file
     }
 
@@ -58,6 +53,16 @@ impl Drop for Started {
 /// The store of both releases.
 pub(crate) fn store() -> PathBuf {
     kdistro_testbed::releases().unwrap().join("store")
+}
+
+/// The text of a subscriber's file that follows the channel, with its state in a folder.
+pub(crate) fn subscriber(folder: &Path, driver: &str) -> String {
+    let (store, home) = (store(), folder.display());
+    let store = store.display();
+    format!(
+        "cluster: dev\nstore: {store}\nkey: {store}/keys/release.pub\nenvironment: local\nchannel: \"1-20\"\n\
+         state: {home}/state\n{driver}\n"
+    )
 }
 
 /// A release, with what a cluster needs of it below `folder`.
