@@ -13,7 +13,7 @@ use crate::{
     policy::{self, RollOutBy, Subscriber},
 };
 
-/// Where results lie below the folder that remembers, as JUnit XML.
+/// Where results lie below the folder that remembers, as `JUnit` XML.
 const FOLDER: &str = "checks";
 
 /// Results that are not there.

@@ -144,7 +144,7 @@ impl Scene {
             let away = watching.join().map_or(f64::NAN, |away| away.as_secs_f64());
             match outcome.map_err(doing("roll a release out"))? {
                 Outcome::Kept => Ok((seconds, away)),
-                Outcome::RolledBack(why) => Err(BenchError::Unexpected(why)),
+                Outcome::RolledBack(why) | Outcome::Failed(why) => Err(BenchError::Unexpected(why)),
             }
         })
     }
