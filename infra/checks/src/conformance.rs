@@ -65,6 +65,10 @@ impl Conformance {
             Ok(carried_out) => carried_out,
             Err(error) => return vec![failed(format!("it cannot be run: {error}"), "")],
         };
+        if documents.is_empty() {
+            let why = ended.why_not(self.limit);
+            return vec![failed(why.unwrap_or("it wrote no results".to_owned()), &ended.output)];
+        }
         let read: Result<Vec<_>, _> = documents.iter().map(|text| junit::read(text)).collect();
         let mut results = match read {
             Ok(found) => chosen(&found.concat(), has_dns),
@@ -226,6 +230,25 @@ mod tests {
         let whole =
             |spec: &Spec| spec.name.ends_with("[Conformance]") && bare(spec.name) == spec.name;
         assert!(specs.iter().all(whole), "{specs:#?}");
+    }
+
+    #[test]
+    fn a_program_that_tells_nothing_of_specs_fails_itself() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let run = |e2e_test: &str| {
+            let conformance = Conformance {
+                e2e_test: e2e_test.into(),
+                kubectl: "kubectl".into(),
+                registry: None,
+                limit: Duration::from_mins(1),
+            };
+            let results = runtime.block_on(conformance.run(Path::new("kubeconfig"), true));
+            assert_eq!(results.len(), 1, "{results:?}");
+            results[0].line().split_once("conformance: ").unwrap().1.to_owned()
+        };
+        assert_eq!(run("/bin/false"), "e2e.test: it ended with exit status: 1");
+        assert_eq!(run("/bin/true"), "e2e.test: it wrote no results");
+        assert!(run("/nowhere").starts_with("e2e.test: it cannot be run: No such file"));
     }
 
     #[test]

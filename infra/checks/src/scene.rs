@@ -18,8 +18,9 @@ pub(crate) const ACCOUNT: &str = "checks";
 pub(crate) const PORT: u16 = 2379;
 /// How long to wait before the next look.
 const LOOK: Duration = Duration::from_millis(200);
-/// How many lines of a pod's log are kept.
+/// How much of a pod's log is read: its last lines, and of these so many bytes.
 const LOG_LINES: i64 = 200;
+const LOG_BYTES: i64 = 64 * 1024;
 
 /// A namespace of a cluster, for one check.
 #[derive(Clone)]
@@ -145,8 +146,9 @@ impl Scene {
     /// The end of a pod's log.
     pub(crate) async fn log(&self, pod: &str, container: Option<&str>) -> Result<String, Fault> {
         let container = container.map(str::to_owned);
-        let lines = LogParams { tail_lines: Some(LOG_LINES), container, ..LogParams::default() };
-        Ok(self.api::<Pod>().logs(pod, &lines).await?)
+        let (tail_lines, limit_bytes) = (Some(LOG_LINES), Some(LOG_BYTES));
+        let end = LogParams { container, tail_lines, limit_bytes, ..LogParams::default() };
+        Ok(self.api::<Pod>().logs(pod, &end).await?)
     }
 }
 

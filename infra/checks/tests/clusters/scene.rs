@@ -2,8 +2,9 @@
 
 use std::{
     fs,
+    io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -16,8 +17,8 @@ use kdistro_verify::{check::TrustSource, trust::PublicKey};
 
 /// One cluster at a time: checks are to fail for other reasons than a busy machine.
 static TURN: Mutex<()> = Mutex::new(());
-/// How long a check of a broken cluster may take.
-pub(crate) const SOON: Duration = Duration::from_secs(25);
+/// How long a check of a broken cluster may take: of the API alone, and with pods.
+const SOON: [Duration; 2] = [Duration::from_secs(8), Duration::from_secs(25)];
 
 /// A cluster in a folder that ends with it.
 pub(crate) struct Scene {
@@ -73,7 +74,14 @@ impl Scene {
     }
 
     /// Runs our own checks.
-    pub(crate) fn check(&self, limit: Duration) -> Report {
+    pub(crate) fn check(&self) -> Report {
+        run(&self.order(), &mut |_| {}).unwrap()
+    }
+
+    /// Runs our own checks of a cluster that is broken.
+    fn check_broken(&self) -> Report {
+        let [api, pods] = SOON;
+        let limit = if self.cluster.state().node { pods } else { api };
         run(&Order { limit, ..self.order() }, &mut |_| {}).unwrap()
     }
 
@@ -82,7 +90,7 @@ impl Scene {
         for &component in components {
             self.cluster.stop(component).unwrap();
         }
-        let report = self.check(SOON);
+        let report = self.check_broken();
         for &component in components {
             self.cluster.launch(component, &self.release, &self.debian).unwrap();
             self.cluster.await_health(component).unwrap();
@@ -90,12 +98,18 @@ impl Scene {
         report
     }
 
-    /// Runs our own checks while an object is there.
+    /// Runs our own checks while an object is there that breaks the cluster.
     pub(crate) fn check_with(&self, object: &str) -> Report {
+        self.with(object, Self::check_broken)
+    }
+
+    /// Runs checks while an object is there.
+    pub(crate) fn with(&self, object: &str, check: impl FnOnce(&Self) -> Report) -> Report {
         let path = self.write("object.json", object);
         self.cluster.kubectl(&["apply", "--filename", &path]).unwrap();
-        let report = self.check(SOON);
-        self.cluster.kubectl(&["delete", "--filename", &path]).unwrap();
+        let report = check(self);
+        // Some objects go with others.
+        self.cluster.kubectl(&["delete", "--ignore-not-found", "--filename", &path]).unwrap();
         report
     }
 
@@ -117,6 +131,16 @@ impl Scene {
             self.cluster.kubectl(&["get", "namespaces,customresourcedefinitions", "--output=name"]);
         let left = String::from_utf8(left.unwrap()).unwrap();
         left.lines().filter(|line| line.contains("kdistro-checks")).collect()
+    }
+
+    /// Starts a resolver in the cluster, which ends with it.
+    pub(crate) fn resolve(&self, address: &str) {
+        let mut python = self.cluster.command_inside("python3").unwrap();
+        python.args(["-c", include_str!("resolver.py"), address]).stdout(Stdio::piped());
+        let stdout = python.spawn().unwrap().stdout.unwrap();
+        let mut said = String::new();
+        BufReader::new(stdout).read_line(&mut said).unwrap();
+        assert_eq!(said, "listens\n");
     }
 
     /// Runs a program in the cluster.
