@@ -4,7 +4,7 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use jiff::{SignedDuration, Timestamp};
-use kdistro_formats::terminal::printable;
+use kdistro_formats::terminal::{printable, printable_lines};
 use kdistro_verify::hash::sha256;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
@@ -67,6 +67,20 @@ pub(crate) fn document(title: &str, body: &Markup) -> String {
 /// A text of others, fit to be shown.
 pub(crate) fn text(text: &str) -> String {
     printable(text)
+}
+
+/// What was said of something: its first line, and the rest folded away.
+pub(crate) fn reason(said: &str) -> Markup {
+    let (first, rest) = said.split_once('\n').unwrap_or((said, ""));
+    html! {
+        p { (text(first)) }
+        @if !rest.trim().is_empty() {
+            details {
+                summary { "all of it" }
+                pre { (printable_lines(rest)) }
+            }
+        }
+    }
 }
 
 /// A word with a mark before it, coloured as its mood.
@@ -135,6 +149,15 @@ mod tests {
         }
         assert_eq!(distance(SignedDuration::from_secs(-120)), "in 2 min");
         assert_eq!(distance(SignedDuration::from_secs(120)), "2 min ago");
+    }
+
+    #[test]
+    fn a_long_reason_is_folded_and_a_short_one_is_not() {
+        assert_eq!(reason("ended").into_string(), "<p>ended</p>");
+        let folded = reason("ended; its log:\n  <b>\u{202e}\n  x\n").into_string();
+        let expected = "<p>ended; its log:</p><details><summary>all of it</summary>\
+            <pre>  &lt;b&gt;\\u{202e}\n  x\n</pre></details>";
+        assert_eq!(folded, expected);
     }
 
     #[test]

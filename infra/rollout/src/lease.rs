@@ -5,26 +5,23 @@
 //!
 //! Source: Kubernetes, `coordination.k8s.io/v1`, `Lease`.
 
-use std::{path::PathBuf, process::Command, time::Duration};
-
 use jiff::{SignedDuration, Timestamp};
 use kdistro_devcluster::Cluster;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    limited::{self, LimitedError, Limits},
+    kubectl::{Kubectl, KubectlError},
     policy::InCluster,
 };
 
+/// Where a devcluster's lease is.
+const SYSTEM: &str = "kube-system";
 /// The name of the lease.
 const NAME: &str = "kdistro-rollout";
 /// How long whoever has it is believed to be at work after they were heard of last.
 pub const LENGTH: SignedDuration = SignedDuration::from_mins(15);
 /// How often it is asked for when others change it meanwhile.
 const ATTEMPTS: u32 = 3;
-/// What a call of kubectl may take, and how much it may say.
-const LIMITS: Limits = Limits { time: Duration::from_secs(20), bytes: 1 << 20 };
-
 /// A lease that cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum LeaseError {
@@ -40,48 +37,15 @@ pub enum LeaseError {
         /// Where the lease is.
         namespace: String,
     },
-    /// A program did not come to its end.
+    /// The cluster cannot be asked.
     #[error(transparent)]
-    Program(#[from] LimitedError),
-    /// kubectl failed.
-    #[error("`kubectl {what}` failed: {said}")]
-    Kubectl {
-        /// What it was told.
-        what: &'static str,
-        /// What it said.
-        said: String,
-    },
-    /// The object is none that this program writes.
-    #[error("the lease `{NAME}` of the cluster holds something else than a lease")]
-    Content(#[from] serde_json::Error),
+    Kubectl(#[from] KubectlError),
 }
 
 /// The lease of a cluster, as one holder sees it.
 pub struct Lease {
-    place: Place,
-    namespace: String,
+    kubectl: Kubectl,
     holder: String,
-}
-
-/// Where the cluster is.
-enum Place {
-    /// On this machine.
-    Devcluster(Cluster),
-    /// Where a file says, or else where kubectl usually finds it.
-    Kubeconfig(Option<PathBuf>),
-}
-
-impl Place {
-    #[expect(clippy::disallowed_methods, reason = "kubectl is the subscriber's own")]
-    fn kubectl(&self) -> Command {
-        let kubeconfig = match self {
-            Self::Devcluster(cluster) => return cluster.kubectl_command(),
-            Self::Kubeconfig(kubeconfig) => kubeconfig,
-        };
-        let mut kubectl = Command::new("kubectl");
-        kubectl.envs(kubeconfig.iter().map(|kubeconfig| ("KUBECONFIG", kubeconfig)));
-        kubectl
-    }
 }
 
 /// What of the object is read and written.
@@ -118,14 +82,12 @@ struct Spec {
 impl Lease {
     /// The lease of a small cluster of this machine; no other has the name of the holder.
     pub fn of_devcluster(cluster: Cluster, holder: String) -> Self {
-        let namespace = "kube-system".to_owned();
-        Self { place: Place::Devcluster(cluster), namespace, holder }
+        Self { kubectl: Kubectl::of_devcluster(cluster, SYSTEM), holder }
     }
 
     /// The lease of any cluster that kubectl reaches; no other has the name of the holder.
     pub fn of_cluster(place: &InCluster, holder: String) -> Self {
-        let InCluster { kubeconfig, namespace } = place.clone();
-        Self { place: Place::Kubeconfig(kubeconfig), namespace, holder }
+        Self { kubectl: Kubectl::of_cluster(place), holder }
     }
 
     /// Takes the lease, or goes on having it.
@@ -163,18 +125,12 @@ impl Lease {
         // A time that cannot be read is as good as none.
         let renewed = spec.renew_time.as_ref().and_then(|time| time.parse().ok()).unwrap_or(now);
         let until = renewed.checked_add(length).unwrap_or(now);
-        let namespace = self.namespace.clone();
+        let namespace = self.kubectl.namespace().to_owned();
         if until > now { Err(LeaseError::Held { holder, until, namespace }) } else { Ok(()) }
     }
 
     fn read(&self) -> Result<Option<Object>, LeaseError> {
-        let get = ["get", "lease", NAME, "--ignore-not-found", "--output", "json"];
-        let bytes = self.kubectl("get", &get, b"")?;
-        if bytes.trim_ascii().is_empty() {
-            Ok(None)
-        } else {
-            Ok(Some(serde_json::from_slice(&bytes)?))
-        }
+        Ok(self.kubectl.read("lease", NAME)?)
     }
 
     /// Writes the lease anew, if it is still the one that was found.
@@ -190,7 +146,7 @@ impl Lease {
             kind: "Lease".to_owned(),
             metadata: Metadata {
                 name: NAME.to_owned(),
-                namespace: self.namespace.clone(),
+                namespace: self.kubectl.namespace().to_owned(),
                 resource_version: found.and_then(|found| found.metadata.resource_version),
             },
             spec: Spec {
@@ -199,23 +155,8 @@ impl Lease {
                 renew_time: Some(format!("{now:.6}")),
             },
         };
-        let bytes = serde_json::to_vec(&object)?;
-        self.kubectl(verb, &[verb, "--filename", "-"], &bytes).map(drop)
-    }
-
-    fn kubectl(
-        &self,
-        what: &'static str,
-        arguments: &[&str],
-        input: &[u8],
-    ) -> Result<Vec<u8>, LeaseError> {
-        let mut kubectl = self.place.kubectl();
-        kubectl.args(["--namespace", &self.namespace, "--request-timeout=10s"]).args(arguments);
-        let ended = limited::run(&mut kubectl, input, LIMITS)?;
-        if ended.status.success() {
-            Ok(ended.out.bytes)
-        } else {
-            Err(LeaseError::Kubectl { what, said: ended.text() })
-        }
+        let bytes = serde_json::to_vec(&object).map_err(KubectlError::from)?;
+        self.kubectl.run(verb, &[verb, "--filename", "-"], &bytes)?;
+        Ok(())
     }
 }

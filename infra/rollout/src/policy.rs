@@ -55,6 +55,9 @@ pub struct Subscriber {
     pub driver: RollOutBy,
     /// Where the lease is that keeps others from changing the cluster meanwhile; a devcluster always has one.
     pub lease: Option<InCluster>,
+    /// Where the `Rollout` of this cluster is kept, an object that says how things stand; a devcluster's own, where no
+    /// kubeconfig is given.
+    pub resource: Option<InCluster>,
     /// The file that says where the cluster is that is checked; a devcluster has its own.
     pub kubeconfig: Option<PathBuf>,
     /// What is checked before and after, in order.

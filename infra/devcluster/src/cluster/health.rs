@@ -143,7 +143,7 @@ impl Cluster {
         let Some(address) = component.health() else { return Ok(None) };
         Ok(match self.ask(&Request::Ask { address })? {
             Answer::Answered(200, _) => None,
-            Answer::Answered(code, text) => Some(format!("{code}: {}", text.trim_end())),
+            Answer::Answered(code, text) => Some(format!("{code}: {}", failing(&text))),
             Answer::Failed(said) => Some(said),
             Answer::Done | Answer::Processes(_) => Some("it says nothing".to_owned()),
         })
@@ -160,5 +160,26 @@ impl Cluster {
         };
         let components = self.components().into_iter().map(|one| (one, wrong(one))).collect();
         Status { state: self.state.clone(), kubeconfig: self.kubeconfig(), supervisor, components }
+    }
+}
+
+/// What fails of a health check that lists what it looked at, in one line; all of another one.
+///
+/// Source: `k8s.io/apiserver/pkg/server/healthz/healthz.go`, `handleRootHealth`.
+fn failing(text: &str) -> String {
+    let failing: Vec<_> = text.lines().filter(|line| line.starts_with("[-]")).collect();
+    if failing.is_empty() { text.trim_end().to_owned() } else { failing.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_list_only_what_fails_is_said() {
+        let list =
+            "[-]ping failed: reason withheld\n[+]log ok\n[-]etcd failed\nreadyz check failed\n";
+        assert_eq!(failing(list), "[-]ping failed: reason withheld, [-]etcd failed");
+        assert_eq!(failing("shutting down\n"), "shutting down");
     }
 }

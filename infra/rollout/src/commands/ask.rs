@@ -18,11 +18,11 @@ impl Program {
     /// Lists everything that happened.
     pub(super) fn list(&self) -> Result<ExitCode, Failure> {
         let events = self.open(None)?.events()?;
-        self.print(&events, &lines(&events))?;
+        self.print(&events, &lines(&events, false))?;
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Says what happened to a release.
+    /// Says what happened to a release, with all that was said of it.
     pub(super) fn why(&self, release: &ReleaseName) -> Result<ExitCode, Failure> {
         let mut events = self.open(None)?.events()?;
         events.retain(|event| event.release == *release);
@@ -30,7 +30,7 @@ impl Program {
             self.log().note(&format!("nothing is known of release {release}"));
             return Ok(ExitCode::from(1));
         }
-        self.print(&events, &lines(&events))?;
+        self.print(&events, &lines(&events, true))?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -44,7 +44,7 @@ fn status(standing: &Standing) -> String {
         let (done, all) = (under_way.done, under_way.steps.len());
         let way = match &under_way.direction {
             Direction::Forward => format!("{done} of {all} steps are done"),
-            Direction::Back(why) => format!("going back, because {why}"),
+            Direction::Back(why) => format!("going back, because {}", first_line(why)),
         };
         let _ = writeln!(text, "under way  {}: {way}", under_way.to.name);
     }
@@ -52,24 +52,33 @@ fn status(standing: &Standing) -> String {
         let _ = writeln!(text, "paused     {}", printable(why));
     }
     for held in &standing.held {
-        let why = printable(&held.why);
+        let why = first_line(&held.why);
         let _ = writeln!(text, "held       {} since {}: {why}", held.release, held.since);
     }
     if let Some(decided) = &standing.decided {
         let _ = writeln!(text, "decided    {}", printable(&decided.why));
     }
     for (about, alarm) in &standing.alarms {
-        let said = printable(&alarm.text);
+        let said = first_line(&alarm.text);
         let _ = writeln!(text, "alarm      {about} since {}: {said}", alarm.since);
     }
     text
 }
 
-fn lines(events: &[Event]) -> String {
+/// A line for each event; with all that was said below it, where that is wanted.
+fn lines(events: &[Event], whole: bool) -> String {
     let mut lines = String::new();
     for Event { at, release, what, text } in events {
         let what = what.to_string();
-        let _ = writeln!(lines, "{at}  {release:<10} {what:<12} {}", printable(text));
+        let _ = writeln!(lines, "{at}  {release:<10} {what:<12} {}", first_line(text));
+        for more in text.lines().skip(1).filter(|_| whole) {
+            let _ = writeln!(lines, "    {}", printable(more));
+        }
     }
     lines
+}
+
+/// The first line of what was said; the rest may be a log.
+fn first_line(text: &str) -> String {
+    printable(text.lines().next().unwrap_or_default())
 }

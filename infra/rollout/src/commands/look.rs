@@ -11,8 +11,9 @@ use kdistro_rollout::{
     policy::Subscriber,
     receive::Heard,
     report,
+    resource::Resource,
     roll::Outcome,
-    tell::notify,
+    tell::{self, notify},
 };
 use serde_json::json;
 
@@ -97,10 +98,20 @@ impl Watch<'_> {
         if let Err(error) = sent {
             say(&format!("nobody was notified: {error}"));
         }
+        if let Err(error) = self.write_resource() {
+            say(&format!("the Rollout of the cluster is not as things stand: {}", told(&*error)));
+        }
         let reported = report::report(&self.history, &self.subscriber, (self.program.now)());
         if let Err(error) = reported {
             say(&format!("there is no new report: {}", told(&error)));
         }
+    }
+
+    /// Writes the `Rollout` of the cluster, where one is wanted.
+    fn write_resource(&self) -> Result<(), Failure> {
+        let Some(resource) = Resource::of(&self.subscriber)? else { return Ok(()) };
+        let standing = self.history.standing(tell::EVENTS)?;
+        Ok(resource.write(&standing, (self.program.now)())?)
     }
 }
 

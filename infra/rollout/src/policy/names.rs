@@ -37,11 +37,15 @@ pub(super) fn check(file: &Subscriber) -> Result<(), Wrong> {
         ("notify.webhook.secret", file.notify.webhook.as_ref().map(|it| &it.secret)),
         ("hear.folder", file.hear.folder.as_ref()),
         ("kubeconfig", file.kubeconfig.as_ref()),
+        ("resource.kubeconfig", file.resource.as_ref().and_then(|it| it.kubeconfig.as_ref())),
         ("lease.kubeconfig", file.lease.as_ref().and_then(|it| it.kubeconfig.as_ref())),
         ("hear.webhook.secret", file.hear.webhook.as_ref().map(|it| &it.secret)),
     ];
     for (field, path) in paths {
         path.map_or(Ok(()), |path| check_path(field, path))?;
+    }
+    if let Some(resource) = &file.resource {
+        named("resource.namespace", &resource.namespace)?;
     }
     if let Some(lease) = &file.lease {
         named("lease.namespace", &lease.namespace)?;
@@ -196,6 +200,7 @@ impl Subscriber {
             self.notify.webhook.as_mut().map(|it| &mut it.secret),
             hear.folder.as_mut(),
             self.kubeconfig.as_mut(),
+            self.resource.as_mut().and_then(|resource| resource.kubeconfig.as_mut()),
             self.lease.as_mut().and_then(|lease| lease.kubeconfig.as_mut()),
             hear.webhook.as_mut().map(|it| &mut it.secret),
             home,

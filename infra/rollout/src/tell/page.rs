@@ -8,7 +8,7 @@ use maud::{Markup, html};
 
 use crate::{
     history::{Decided, Direction, Held, Intent, Look, Standing, UnderWay},
-    html::{Mood, ago, badge, document, length, text, when},
+    html::{Mood, ago, badge, document, length, reason, text, when},
 };
 
 /// Writes the page.
@@ -115,7 +115,7 @@ fn under_way_now(under_way: &UnderWay) -> Markup {
                 Direction::Forward => p { (done) " of " (steps.len()) " steps are done" },
                 Direction::Back(why) => {
                     p { (badge(Mood::Bad, "goes back")) " " (done) " of " (steps.len()) " steps are left to be undone" }
-                    p { (text(why)) }
+                    (reason(why))
                 }
             }
             progress class=[is_back.then_some("bad")] max=(steps.len()) value=(done) aria-label="steps" {}
@@ -217,7 +217,7 @@ fn held(held: &[Held], now: Timestamp) -> Markup {
                             @else { (badge(Mood::Wait, "kept away")) }
                             span class="soft" { (ago(*since, now)) }
                         }
-                        p { (text(why)) }
+                        (reason(why))
                     }
                 }
             }
@@ -241,7 +241,7 @@ fn looks(looks: &[Look], is_alone: bool, now: Timestamp) -> Markup {
                                 @if *times > 1 { ", " (times) " times in " (length(at.duration_since(*since))) }
                             }
                         }
-                        p { (text(said)) }
+                        (reason(said))
                     }
                 }
             }

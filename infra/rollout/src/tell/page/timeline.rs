@@ -5,7 +5,7 @@ use maud::{Markup, html};
 
 use crate::{
     history::{Event, What},
-    html::{Mood, ago, badge, length, text, when},
+    html::{Mood, ago, badge, length, reason, when},
 };
 
 /// Events of one release that follow on each other, up to the end of a roll-out.
@@ -61,7 +61,7 @@ fn written(chapter: &Chapter<'_>, end: &Event, now: Timestamp) -> Markup {
                     @if let Some(took) = chapter.took() { " · took " (took) }
                 }
             }
-            p { (text(said(chapter, end))) }
+            (reason(said(chapter, end)))
             @if chapter.events.len() > 1 {
                 details {
                     summary { (chapter.events.len()) " events" }
@@ -84,7 +84,7 @@ fn list(events: &[Event]) -> Markup {
     html! {
         ol class="events" {
             @for Event { at, what, text: said, .. } in events {
-                li { span class="time" { (when(*at)) } strong { (what) } span { (text(said)) } }
+                li { span class="time" { (when(*at)) } strong { (what) } div { (reason(said)) } }
             }
         }
     }
