@@ -71,7 +71,8 @@ pub trait Driver {
     /// Asks whether the cluster is well after a step, as far as that can be seen at once.
     fn gate(&self, step: Step) -> Result<(), DriverError>;
 
-    /// Takes back what the programs of `to` wrote and those of `from` may not understand, where that is so.
+    /// Takes back what the programs of `to` wrote and those of `from` may not understand, where that is so, and brings up
+    /// again what has ended.
     fn restore(&mut self, from: &Target, to: &Target) -> Result<(), DriverError>;
 
     /// Looks whether the cluster does its work with a release: new work, not what runs already.

@@ -10,7 +10,7 @@
 use std::{
     collections::BTreeSet,
     fs,
-    os::unix::fs::symlink,
+    os::unix::fs::{PermissionsExt, symlink},
     panic::{self, AssertUnwindSafe},
     path::{Path, PathBuf},
     process::Command,
@@ -18,7 +18,9 @@ use std::{
 };
 
 use jiff::Timestamp;
-use kdistro_devcluster::{Cluster, ComponentName, Order, Release, Source, bring, packages};
+use kdistro_devcluster::{
+    Cluster, ComponentName, Order, Release, Source, bring, image_name, packages,
+};
 use kdistro_rollout::{
     driver::{Devcluster, Driver, DriverError},
     history::{Event, History, Target, What},
@@ -332,6 +334,52 @@ fn a_release_that_breaks_a_check_is_taken_back_and_held() {
             "{results}"
         );
     }
+}
+
+#[test]
+fn a_cluster_that_lost_its_etcd_is_not_rolled_out_and_brought_up_again() {
+    let scene = Scene::new(false);
+    let cluster = scene.start();
+    cluster.stop(ComponentName::Etcd).unwrap();
+    let (outcome, events) = scene.roll(&cluster, &scene.two);
+    let Outcome::RolledBack(why) = outcome else { panic!("{events:#?}") };
+    assert!(why.starts_with("snapshot of etcd: etcd ended "), "{why}");
+    Scene::assert_runs(&cluster, &scene.one);
+}
+
+#[test]
+#[expect(clippy::print_stdout, reason = "what was not tried is said")]
+fn a_node_that_cannot_be_left_or_does_not_come_back_is_taken_back() {
+    if !rustix::process::geteuid().is_root() {
+        println!("not tried: a node needs root");
+        return;
+    }
+    let scene = Scene::new(true);
+    let cluster = scene.start();
+    let kubectl =
+        |arguments: &[&str]| String::from_utf8(cluster.kubectl(arguments).unwrap()).unwrap();
+    let image = format!("--image={}", image_name("pause", &scene.one.name));
+    kubectl(&["create", "deployment", "stubborn", &image]);
+    kubectl(&["rollout", "status", "deployment/stubborn", "--timeout=60s"]);
+    let budget = ["create", "poddisruptionbudget", "stubborn", "--min-available=1"];
+    kubectl(&[&budget[..], &["--selector=app=stubborn"]].concat());
+    let (outcome, events) = scene.roll(&cluster, &scene.two);
+    let Outcome::RolledBack(why) = outcome else { panic!("{events:#?}") };
+    assert!(why.starts_with("drain: ") && why.contains("disruption budget"), "{why}");
+    Scene::assert_runs(&cluster, &scene.one);
+    let closed = ["get", "node", "node1", "--output=jsonpath={.spec.unschedulable}"];
+    assert_eq!(kubectl(&closed), "", "pods may come again");
+
+    kubectl(&["delete", "poddisruptionbudget", "stubborn"]);
+    let silent = scene.folder.path().join("silent");
+    fs::write(&silent, "#!/bin/sh\nexec sleep 1000\n").unwrap();
+    fs::set_permissions(&silent, fs::Permissions::from_mode(0o755)).unwrap();
+    let silent = scene.broken("kubelet", silent.to_str().unwrap());
+    let (outcome, events) = scene.roll(&cluster, &silent);
+    let Outcome::RolledBack(why) = outcome else { panic!("{events:#?}") };
+    assert!(why.starts_with("kubelet: kubelet is not healthy after "), "{why}");
+    Scene::assert_runs(&cluster, &scene.one);
+    assert_eq!(kubectl(&closed), "", "pods may come again");
 }
 
 #[test]

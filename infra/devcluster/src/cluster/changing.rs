@@ -17,6 +17,9 @@ use crate::{
 /// How often in turn two API servers behind one port must answer: either may be the one that is asked.
 const ANSWERS: u32 = 20;
 
+/// How long etcd may take to hand over its content, in seconds.
+const SNAPSHOT: &str = "60";
+
 /// The name of an API server that another one is to take over from.
 const OLD: &str = "kube-apiserver.old";
 
@@ -56,6 +59,18 @@ impl Cluster {
             self.launch(component, release, debian)?;
         }
         self.await_health(component)
+    }
+
+    /// Starts what has ended with the programs of a release, and waits until all is well.
+    pub fn revive(&self, release: &Release, debian: &Path) -> Result<()> {
+        for component in self.components() {
+            if running(&self.processes()?, component.as_str()).is_none() {
+                // The supervisor may have been faster. What is not well then is told next.
+                let _ = self.launch(component, release, debian);
+            }
+            self.await_health(component)?;
+        }
+        Ok(())
     }
 
     fn replace_api_server(
@@ -147,6 +162,7 @@ impl Cluster {
 
     /// Writes a snapshot of etcd, and looks whether the programs of `release` can restore it.
     pub fn snapshot(&self, path: &Path, release: &Release) -> Result<()> {
+        self.await_health(ComponentName::Etcd)?;
         self.etcdctl(release, &["snapshot", "save", &path.display().to_string()])?;
         let trial = path.with_extension("trial");
         unpack_snapshot(path, &trial, release)?;
@@ -175,10 +191,10 @@ impl Cluster {
     }
 
     fn etcdctl(&self, release: &Release, arguments: &[&str]) -> Result<Vec<u8>> {
-        let program = release.program("etcdctl").display().to_string();
-        let mut inside = self.command_inside(&program)?;
-        inside.env("ETCDCTL_API", "3").args(["--endpoints", ETCD]).args(arguments);
-        host::run(&mut inside)
+        // It waits for ever for an etcd that is gone, whatever time it is given itself.
+        let mut inside = self.command_inside("timeout")?;
+        inside.arg(SNAPSHOT).arg(release.program("etcdctl")).env("ETCDCTL_API", "3");
+        host::run(inside.args(["--endpoints", ETCD]).args(arguments))
     }
 
     /// Writes down that the cluster runs a release.

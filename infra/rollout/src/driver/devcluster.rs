@@ -90,10 +90,12 @@ impl Driver for Devcluster {
     }
 
     fn restore(&mut self, from: &Target, to: &Target) -> Result<(), DriverError> {
-        if !plan::needs_snapshot(&self.versions(from)?, &self.versions(to)?) {
-            return Ok(());
+        let release = self.release(from)?;
+        if plan::needs_snapshot(&self.versions(from)?, &self.versions(to)?) {
+            self.cluster.restore(&self.snapshot, release, &self.debian)?;
         }
-        Ok(self.cluster.restore(&self.snapshot, self.release(from)?, &self.debian)?)
+        // What others needed and did not get may have ended meanwhile.
+        Ok(self.cluster.revive(release, &self.debian)?)
     }
 
     fn check(&mut self, runs: &Target) -> Result<(), DriverError> {
