@@ -1,25 +1,16 @@
 //! What is kept is told to a topic of SNS, and reaches a queue that subscribes to it.
 #![cfg(test)]
 #![cfg(feature = "aws")]
-#![expect(
-    clippy::disallowed_methods,
-    reason = "the program is tested, and Amazon's own makes the topic and the queue"
-)]
+#![expect(clippy::disallowed_methods, reason = "the program is tested")]
+
+#[expect(dead_code, reason = "other tests use the rest")]
+mod amazon;
 
 use std::{fs, process::Command};
 
-use kdistro_testbed::{Server, Testbed, tool};
+use amazon::cli;
+use kdistro_testbed::{Server, Testbed};
 use serde_json::Value;
-
-/// Asks Amazon's own program, which prints JSON.
-fn cli(bed: &Testbed, arguments: &[&str]) -> Value {
-    let mut aws = Command::new(tool("aws").unwrap());
-    aws.args(["--output", "json", "--endpoint-url", bed.aws()]).args(arguments);
-    let output = aws.env_clear().envs(bed.environment()).output().unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{arguments:?}: {errors}");
-    serde_json::from_slice(&output.stdout).unwrap_or_default()
-}
 
 #[test]
 fn what_is_kept_is_told_to_a_topic() {
