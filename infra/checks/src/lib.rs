@@ -38,5 +38,6 @@ mod scene;
 pub use builtin::{BUILTIN, Builtin, Needs};
 pub use error::ChecksError;
 pub use junit::write as write_junit;
+pub use quick_xml::SeError as JunitError;
 pub use result::{CheckResult, Comparison, Outcome, Report, compare};
 pub use run::{Check, Order, run};

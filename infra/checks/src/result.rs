@@ -105,12 +105,17 @@ impl Report {
                 let _ = writeln!(text, "    {line}");
             }
         }
+        let ([passed, failed, skipped], version) = (self.counts(), printable(&self.kubernetes));
+        let _ = writeln!(text, "{passed} passed, {failed} failed, {skipped} skipped on {version}");
+        text
+    }
+
+    /// How many checks passed, failed and were skipped.
+    pub fn counts(&self) -> [usize; 3] {
         let skipped = |one: &&CheckResult| matches!(one.outcome, Outcome::Skipped(_));
         let (failed, skipped) = (self.failed().len(), self.results.iter().filter(skipped).count());
         let passed = self.results.len() - failed - skipped;
-        let version = printable(&self.kubernetes);
-        let _ = writeln!(text, "{passed} passed, {failed} failed, {skipped} skipped on {version}");
-        text
+        [passed, failed, skipped]
     }
 }
 

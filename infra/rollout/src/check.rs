@@ -1,14 +1,12 @@
 //! What is checked before a roll-out and after it: whatever passed before must pass after.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::path::PathBuf;
 
-use kdistro_checks::{Check, ChecksError, Order, Outcome, Report, compare, run, write_junit};
+use kdistro_checks::{Check, ChecksError, JunitError, Order, Report, compare, run, write_junit};
 use kdistro_devcluster::{Cluster, DevclusterError};
 
 use crate::{
+    file::{self, FileError},
     history::Target,
     policy::{self, RollOutBy, Subscriber},
 };
@@ -22,14 +20,12 @@ pub enum CheckError {
     /// Nothing can be told of the cluster.
     #[error(transparent)]
     Checks(#[from] ChecksError),
+    /// The results cannot be put into words.
+    #[error("the results as `JUnit` XML")]
+    Junit(#[from] JunitError),
     /// The results cannot be written.
-    #[error("cannot write {}", file.display())]
-    File {
-        /// The file.
-        file: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
 }
 
 /// When it is checked.
@@ -86,31 +82,16 @@ impl Checks {
             When::Before => "before",
             When::After => "after",
         };
-        self.keep(&format!("{}-{when}", release.name), &report)?;
+        let name = format!("{}-{when}", release.name);
+        let results = write_junit(&report, &name)?;
+        file::replace(&self.folder.join(name + ".xml"), results.as_bytes())?;
         Ok(report)
     }
-
-    fn keep(&self, name: &str, report: &Report) -> Result<(), CheckError> {
-        let file = self.folder.join(format!("{name}.xml"));
-        let failed = |source| CheckError::File { file: file.clone(), source };
-        let text = write_junit(report, name).map_err(|error| failed(io::Error::other(error)))?;
-        write(&self.folder, &file, &text).map_err(failed)
-    }
-}
-
-fn write(folder: &Path, file: &Path, text: &str) -> io::Result<()> {
-    fs::create_dir_all(folder)?;
-    fs::write(file, text)
 }
 
 /// How many checks came to what, in words.
 pub fn counted(report: &Report) -> String {
-    let count = |is_it: fn(&Outcome) -> bool| {
-        report.results.iter().filter(|result| is_it(&result.outcome)).count()
-    };
-    let passed = count(|outcome| matches!(outcome, Outcome::Passed));
-    let failed = count(|outcome| matches!(outcome, Outcome::Failed(_)));
-    let skipped = count(|outcome| matches!(outcome, Outcome::Skipped(_)));
+    let [passed, failed, skipped] = report.counts();
     format!("{passed} checks passed, {failed} failed, {skipped} skipped")
 }
 

@@ -164,18 +164,11 @@ pub fn report(
     subscriber: &Subscriber,
     now: Timestamp,
 ) -> Result<Option<Report>, ReportError> {
-    let Some(reports) = &subscriber.report else { return Ok(None) };
-    let last: Option<Report> = history.reported()?;
-    let releases = releases(&history.standing(0)?, history.seen()?.as_ref());
-    let is_new = last.is_none_or(|last| {
+    let is_new = |last: &Report, releases: &[Reported]| {
         let age = now.duration_since(last.time);
         last.releases != releases || age > OLDEST || age.is_negative()
-    });
-    if is_new || !reports.file(&subscriber.cluster).exists() {
-        write(history, subscriber, now)
-    } else {
-        Ok(None)
-    }
+    };
+    write_where(history, subscriber, now, is_new)
 }
 
 /// Writes a report of how things are now, whatever was reported before; none where the subscriber gives none.
@@ -184,17 +177,32 @@ pub fn write(
     subscriber: &Subscriber,
     now: Timestamp,
 ) -> Result<Option<Report>, ReportError> {
+    write_where(history, subscriber, now, |_, _| true)
+}
+
+/// Writes a report where there is none yet, or what is to be said after the last one is new.
+fn write_where(
+    history: &History,
+    subscriber: &Subscriber,
+    now: Timestamp,
+    is_new: impl FnOnce(&Report, &[Reported]) -> bool,
+) -> Result<Option<Report>, ReportError> {
     let Some(reports) = &subscriber.report else { return Ok(None) };
+    let file = reports.file(&subscriber.cluster);
     let last: Option<Report> = history.reported()?;
+    let releases = releases(&history.standing(0)?, history.seen()?.as_ref());
+    if file.exists() && last.as_ref().is_some_and(|last| !is_new(last, &releases)) {
+        return Ok(None);
+    }
     let report = Report {
         schema: SCHEMA.to_owned(),
         cluster: subscriber.cluster.clone(),
         number: last.map_or(1, |last| last.number + 1),
         time: now,
-        releases: releases(&history.standing(0)?, history.seen()?.as_ref()),
+        releases,
     };
     let bytes = report.sign(&key(subscriber)?)?;
-    file::replace(&reports.file(&report.cluster), &bytes)?;
+    file::replace(&file, &bytes)?;
     history.report(&report)?;
     Ok(Some(report))
 }
