@@ -32,6 +32,9 @@ use reading::Checker;
 /// How much of a store is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scope {
+    /// As [`Scope::Documents`], but for the channel's index, which need not offer the release yet: for publishers who try
+    /// it first.
+    Unoffered,
     /// The release's signed documents: manifest, plan, attestations, channel index, bundles, keys and log. Neither an
     /// asset nor an image is read, for subscribers who then compare with the manifest what they take of it.
     Documents,
@@ -101,7 +104,7 @@ impl Checker<'_> {
         self.check_provenances(&signed, plan.as_ref(), trust);
         self.check_attestations(&signed, trust);
         self.check_announcements(&signed);
-        if first {
+        if first && self.scope > Scope::Unoffered {
             self.check_channel(&signed, trust);
         }
         if is_whole {

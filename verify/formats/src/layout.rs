@@ -84,6 +84,11 @@ pub fn provenance(release: &ReleaseName, component: &str) -> String {
     format!("{}/{component}{PROVENANCE}", attestations(release))
 }
 
+/// What the tests of a release came to before it was offered, a bundle with a statement about its manifest.
+pub fn test_result(release: &ReleaseName) -> String {
+    bundle(&format!("{}/test-result", attestations(release)))
+}
+
 /// A file of the release as a whole, such as `kubeadm.yaml`.
 pub fn document(release: &ReleaseName, name: &str) -> String {
     format!("{}/{name}", self::release(release))

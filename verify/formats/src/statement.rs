@@ -2,7 +2,7 @@
 //!
 //! Source: in-toto attestation framework, `spec/v1/statement.md`; SLSA v1.0, "Provenance".
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +16,10 @@ pub const REBUILD: &str = "https://kdistro.dev/rebuild/v1";
 ///
 /// Source: <https://slsa.dev/spec/v1.0/provenance>.
 pub const PROVENANCE: &str = "https://slsa.dev/provenance/v1";
+/// `predicateType` of tests: in-toto's.
+///
+/// Source: in-toto attestation framework, `spec/predicates/test-result.md`.
+pub const TEST_RESULT: &str = "https://in-toto.io/attestation/test-result/v0.1";
 /// `buildType` of every [`Provenance`]: the steps of a plan, run without a network, each seeing only what its key names.
 pub const BUILD_TYPE: &str = "https://kdistro.dev/build/v1";
 /// `builder.id` of a cut on somebody's own machine, which is SLSA Build L1 and no more.
@@ -36,6 +40,14 @@ pub struct Statement<P> {
     pub predicate_type: String,
     /// The claim.
     pub predicate: P,
+}
+
+impl<P> Statement<P> {
+    /// True where it is about one thing and nothing else, and that has this SHA-256.
+    pub fn is_about(&self, digest: &Digest) -> bool {
+        let is_it = |subject: &Subject| subject.digest.get("sha256") == Some(&digest.hex());
+        self.subject.len() == 1 && self.subject.iter().all(is_it)
+    }
 }
 
 /// What a statement is about.
@@ -97,6 +109,52 @@ pub enum RebuildVerdict {
     SameContentOtherCompression,
     /// Different content.
     Different,
+}
+
+/// How tests of a release went.
+///
+/// Source: in-toto attestation framework, `spec/predicates/test-result.md`.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct TestResult {
+    /// What they came to.
+    pub result: TestVerdict,
+    /// What was tested how.
+    pub configuration: Vec<ResourceDescriptor>,
+    /// Where more is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// The tests that passed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub passed_tests: Vec<String>,
+    /// The tests that passed with a warning, or were left out where the whole passed with one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warned_tests: Vec<String>,
+    /// The tests that failed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed_tests: Vec<String>,
+}
+
+/// What tests came to.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum TestVerdict {
+    /// All passed.
+    Passed,
+    /// None failed, and something is to be said.
+    Warned,
+    /// One failed, or more.
+    Failed,
+}
+
+impl fmt::Display for TestVerdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Passed => "PASSED",
+            Self::Warned => "WARNED",
+            Self::Failed => "FAILED",
+        })
+    }
 }
 
 /// How the assets of one component were built.
@@ -222,6 +280,30 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    /// The example of the specification, with a digest of the length that it should have.
+    #[test]
+    fn a_test_result_has_the_form_that_in_toto_gives_it() {
+        let document = json!({
+            "_type": STATEMENT,
+            "subject": [{ "name": "M", "digest": { "sha256": "ab".repeat(32) } }],
+            "predicateType": TEST_RESULT,
+            "predicate": {
+                "result": "FAILED",
+                "configuration": [{
+                    "name": ".github/workflows/ci.yml",
+                    "digest": { "gitBlob": "8217b7e8d4d1bd2ab1a1b1c3d3fca2f1a7b3c1f5" },
+                }],
+                "url": "https://example.com/1",
+                "passedTests": ["a"],
+                "warnedTests": ["b"],
+                "failedTests": ["c"],
+            },
+        });
+        let read: Statement<TestResult> = serde_json::from_value(document.clone()).unwrap();
+        assert_eq!(serde_json::to_value(&read).unwrap(), document);
+        assert_eq!(read.predicate.result.to_string(), "FAILED");
+    }
 
     /// The names of the fields are SLSA's; the values are those of a small release.
     #[test]

@@ -11,7 +11,7 @@ use kdistro_formats::{
     claim::Claim,
     plan::Plan,
     release::Release,
-    statement::{Provenance, Rebuild, Statement},
+    statement::{Provenance, Rebuild, Statement, TestResult},
     yaml,
 };
 use kdistro_verify::store;
@@ -87,6 +87,12 @@ pub fn statement(data: &[u8]) {
     }
     let _ = serde_json::from_slice::<Statement<IgnoredAny>>(data);
     let _ = serde_json::from_slice::<Statement<Provenance>>(data);
+    if let Ok(statement) = serde_json::from_slice::<Statement<TestResult>>(data) {
+        let written = serde_json::to_vec(&statement).expect("what was read can be written");
+        let again: Statement<TestResult> =
+            serde_json::from_slice(&written).expect("it was written");
+        assert_eq!(again, statement, "a statement changes when it is read");
+    }
 }
 
 /// Names with a grammar, paths in an archive and names in a store.
@@ -155,7 +161,9 @@ mod tests {
         canonical::from_slice::<Announcement>(&first("announcement")).unwrap();
         canonical::from_slice::<Claim>(&first("claim")).unwrap();
         canonical::from_slice::<Plan>(&first("plan")).unwrap();
-        serde_json::from_slice::<Statement<Rebuild>>(&first("statement")).unwrap();
+        let statements = seeds::of("statement").unwrap();
+        serde_json::from_slice::<Statement<Rebuild>>(&statements[0]).unwrap();
+        serde_json::from_slice::<Statement<TestResult>>(&statements[1]).unwrap();
         ReleaseChannel::from_yaml(str::from_utf8(&first("channel-index")).unwrap()).unwrap();
         Release::from_yaml(str::from_utf8(&first("manifest")).unwrap()).unwrap();
     }

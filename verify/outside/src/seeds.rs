@@ -85,7 +85,7 @@ pub fn all() -> Result<Vec<(&'static str, Seeds)>, Failure> {
         ("plan", canonical(&golden!("plan.json"))?),
         ("registry-answer", [oci(), texts(&REGISTRY_ANSWERS)].concat()),
         ("registry-reference", texts(&REGISTRY_REFERENCES)),
-        ("statement", vec![statement()?]),
+        ("statement", vec![statement()?, texts(&[TESTS]).concat()]),
         ("tar", vec![tar]),
         ("trust", vec![TRUSTED_ROOT.to_vec(), KEY.as_bytes().to_vec(), der()]),
         (
@@ -176,6 +176,9 @@ fn announcements() -> Result<Seeds, Failure> {
     let envelope = Envelope { default, email: "kdistro 9-1-200 is released".to_owned() };
     Ok(vec![record, serde_json::to_vec(&envelope)?])
 }
+
+/// Tests of which one failed.
+const TESTS: &str = r#"{"_type":"https://in-toto.io/Statement/v1","subject":[{"name":"1-20-1","digest":{"sha256":"07"}}],"predicateType":"https://in-toto.io/attestation/test-result/v0.1","predicate":{"result":"FAILED","configuration":[{"name":"devcluster","annotations":{"node":"yes"}}],"passedTests":["pod runs"],"failedTests":["service answers"]}}"#;
 
 /// A rebuild that came out the same.
 fn statement() -> Result<Vec<u8>, Failure> {

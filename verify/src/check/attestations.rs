@@ -2,7 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use kdistro_formats::{Digest, layout, release::Asset, statement::PROVENANCE};
+use kdistro_formats::{
+    Digest, layout,
+    release::Asset,
+    statement::{PROVENANCE, TEST_RESULT, TestResult},
+};
 use serde::de::IgnoredAny;
 use sigstore_crypto::{parse_certificate_info, verify_signature_prehashed};
 use sigstore_types::{Bundle, DerCertificate, HashAlgorithm, SignatureContent};
@@ -60,6 +64,15 @@ impl Checker<'_> {
                     let is_about_it = digests.peek().is_some();
                     if !is_about_it || !digests.all(|digest| subjects.contains(digest)) {
                         self.differs(&file, "is not about this release alone");
+                    }
+                    if statement.predicate_type == TEST_RESULT {
+                        match bundle::verify_statement::<TestResult>(&json, trust) {
+                            Err(error) => self.differs(&file, chain(&error)),
+                            Ok((tests, _)) => {
+                                let result = tests.predicate.result;
+                                self.note(&file, format!("says that its tests came to {result}"));
+                            }
+                        }
                     }
                     if statement.predicate_type == PROVENANCE {
                         let rest = "its component, whose provenance is elsewhere";

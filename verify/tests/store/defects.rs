@@ -5,7 +5,7 @@ use kdistro_formats::{
     channel::{Withheld, Yanked},
     layout,
     release::Release,
-    statement::Subject,
+    statement::{STATEMENT, Statement, Subject, TEST_RESULT},
     yaml,
 };
 use kdistro_verify::{
@@ -739,6 +739,41 @@ fn attestation_of_another_signer_is_said_and_not_judged() {
     assert_differs(&publisher.check(3, Scope::Release), &file, "");
     publisher.write(&file, "{}");
     assert_differs(&publisher.check(3, Scope::Release), &file, "");
+}
+
+#[test]
+fn what_no_index_offers_yet_is_verified_only_for_who_tries_it_first() {
+    let publisher = Publisher::with_releases();
+    let index = layout::channel_index(&name(3).channel);
+    std::fs::remove_file(publisher.root().join(&index)).unwrap();
+    assert_eq!(publisher.check(3, Scope::Unoffered).outcome, Outcome::Verified);
+    assert_differs(&publisher.check(3, Scope::Documents), &index, "is missing");
+    // Nothing else is believed for that.
+    publisher.write(&the_manifest(), "kind: Release");
+    assert_eq!(publisher.check(3, Scope::Unoffered).outcome, Outcome::Differs);
+}
+
+#[test]
+fn what_tests_came_to_is_said_and_must_be_of_the_right_form() {
+    let mut publisher = Publisher::with_releases();
+    let file = layout::test_result(&name(3));
+    let digest = hash::sha256(&publisher.read(&the_manifest()));
+    let mut tested = |predicate: Value| {
+        let bundle = publisher.attest_statement(&Statement {
+            kind: STATEMENT.to_owned(),
+            subject: vec![Subject::new("1-20-3", &digest)],
+            predicate_type: TEST_RESULT.to_owned(),
+            predicate,
+        });
+        publisher.write(&file, canonical::to_vec(&bundle).unwrap());
+        publisher.check(3, Scope::Release)
+    };
+    let report = tested(json!({"result": "FAILED", "configuration": [], "failedTests": ["a"]}));
+    assert_eq!(report.outcome, Outcome::Verified, "{report}");
+    let note = report.notes.iter().find(|note| note.file == file).unwrap();
+    assert_eq!(note.message, "says that its tests came to FAILED");
+    let report = tested(json!({"result": "FINE", "configuration": []}));
+    assert_differs(&report, &file, "not the expected in-toto statement");
 }
 
 #[test]
