@@ -13,6 +13,8 @@ Examples:
     kdistro-checks run --builtin --job smoke.yaml --junit checks.xml -- ./smoke-tests --fast
   Upstream's conformance specs on a cluster of infra/devcluster:
     kdistro-checks run --conformance \"$(devcluster tests --key release.pub --release …)\" --registry kdistro.local
+  All of ours and upstream's on a cluster that is there for them alone:
+    devcluster run --tests --key release.pub --release … -- kdistro-checks run --builtin
 
 Exit codes:
   0  all checks passed; what the cluster lacks the parts for was skipped
@@ -65,13 +67,13 @@ pub(crate) struct Run {
     #[arg(long, value_name = "FILE")]
     pub(crate) job: Vec<PathBuf>,
     /// Run upstream's conformance specs with the e2e.test of the release
-    #[arg(long, value_name = "E2E_TEST")]
+    #[arg(long, value_name = "E2E_TEST", env = "KDISTRO_E2E_TEST")]
     pub(crate) conformance: Option<PathBuf>,
     /// The kubectl that some of upstream's specs use; else the one beside e2e.test
     #[arg(long, value_name = "FILE", requires = "conformance")]
     pub(crate) kubectl: Option<PathBuf>,
     /// Where nodes have the images of upstream's specs; else upstream's own registries
-    #[arg(long, requires = "conformance")]
+    #[arg(long, requires = "conformance", env = "KDISTRO_E2E_REGISTRY")]
     pub(crate) registry: Option<String>,
     /// How long each of our own checks may take, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]

@@ -14,11 +14,14 @@ Examples:
     devcluster kubectl -- get nodes
     KUBECONFIG=$(devcluster status --json | jq -r .kubeconfig) kubectl get nodes
     devcluster down
+  A cluster for one program, which ends with it:
+    devcluster run --key release.pub --release … -- ./smoke-tests
 
 Exit codes:
   0  done, or healthy
   1  not healthy; or the release is not what its key signed
-  2  could not: missing programs, no rights, wrong usage";
+  2  could not: missing programs, no rights, wrong usage
+  run: those of the program, once the cluster is there";
 
 /// Starts, shows and ends small real clusters from kdistro releases.
 #[derive(Parser)]
@@ -59,6 +62,31 @@ pub(crate) struct Signed {
     pub(crate) store: Option<String>,
 }
 
+/// A program, and the cluster that is there as long as it runs.
+#[derive(Args)]
+pub(crate) struct Run {
+    /// The cluster's name [default: one that no other has]
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) signed: Signed,
+    /// No node: nothing runs pods, and nothing needs root
+    #[arg(long)]
+    pub(crate) control_plane_only: bool,
+    /// Bring upstream's tests of the release, too; `KDISTRO_E2E_TEST` says where, and `KDISTRO_E2E_REGISTRY` their images
+    #[arg(long, conflicts_with = "control_plane_only")]
+    pub(crate) tests: bool,
+    /// End also when the process that starts this, which has this id, ends in whatever way
+    #[arg(long, value_name = "ID")]
+    pub(crate) bound: Option<i32>,
+    /// Believe a release that no channel's index offers yet: for publishers, who try it first
+    #[arg(long)]
+    pub(crate) unoffered: bool,
+    /// The program and its arguments; it finds `KUBECONFIG` in its environment
+    #[arg(last = true, required = true)]
+    pub(crate) command: Vec<OsString>,
+}
+
 /// What is to be started.
 #[derive(Args)]
 pub(crate) struct Up {
@@ -75,6 +103,8 @@ pub(crate) struct Up {
 pub(crate) enum Command {
     /// Start a cluster
     Up(Up),
+    /// Run a program with a cluster of its own, which ends with it
+    Run(Run),
     /// End a cluster and remove everything of it
     Down {
         #[command(flatten)]

@@ -162,7 +162,10 @@ impl Cluster {
             name: path.display().to_string(),
             source: Box::new(source),
         })?;
-        fs::write(&path, text).map_err(DevclusterError::io("write", &path))
+        // Whole or not at all: without it nobody finds the cluster again.
+        let new = path.with_extension("new");
+        fs::write(&new, text).map_err(DevclusterError::io("write", &new))?;
+        fs::rename(&new, &path).map_err(DevclusterError::io("rename", &new))
     }
 
     /// Starts a component with the programs of a release.

@@ -5,6 +5,8 @@ use std::{error::Error, io, path::Path};
 use kdistro_formats::terminal::printable_lines;
 use kdistro_testbed::TestbedError;
 
+use crate::component::ComponentName;
+
 /// Something that a cluster could not do.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -24,6 +26,8 @@ pub enum DevclusterError {
     Unverified {
         /// The manifest.
         manifest: String,
+        /// Whether it is known that it is not; else it could not be told.
+        differs: bool,
         /// Every problem, a line each.
         problems: String,
     },
@@ -152,6 +156,19 @@ pub enum DevclusterError {
 }
 
 impl DevclusterError {
+    /// True where the release is at fault: it is not what its key signed, or what is in it does not come up. All else
+    /// could not be done.
+    pub fn is_no(&self) -> bool {
+        match self {
+            Self::Unverified { differs, .. } => *differs,
+            // containerd is this machine's, or Debian's.
+            Self::Ended { component, .. } => component != ComponentName::Containerd.as_str(),
+            Self::Differs { .. } | Self::Unhealthy { .. } => true,
+            Self::Started { source, .. } => source.is_no(),
+            _ => false,
+        }
+    }
+
     /// Tells what could not be done with a file, folder or program.
     pub(crate) fn io(
         action: &'static str,

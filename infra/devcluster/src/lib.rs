@@ -27,5 +27,5 @@ pub use control::Process;
 pub use debian::packages;
 pub use error::{DevclusterError, told};
 pub use host::home;
-pub use release::{REGISTRY, Release, Source, bring, bring_tests, image_name};
+pub use release::{REGISTRY, Release, Source, bring, bring_tests, brought, image_name};
 pub use supervisor::{Place, run as supervise};

@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, or healthy; 1 not healthy, or the release is not what its key signed; 2 could not.
 
 mod cli;
+mod with;
 
 use std::{
     env, fs,
@@ -15,16 +16,16 @@ use std::{
 
 use clap::Parser;
 use kdistro_devcluster::{
-    Cluster, DevclusterError, Order, Place, Source, Status, bring, bring_tests, home, packages,
-    supervise, told,
+    Cluster, DevclusterError, Order, Place, Release, Source, Status, bring, bring_tests, home,
+    packages, supervise, told,
 };
 use kdistro_formats::terminal::printable;
 use kdistro_verify::{
-    check::{TrustSource, chain},
+    check::{Scope, TrustSource, chain},
     trust::PublicKey,
 };
 
-use cli::{Cli, Command, Signed, Up};
+use cli::{Cli, Command, Signed};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -33,12 +34,7 @@ fn main() -> ExitCode {
     match run(&cli) {
         Ok(code) => code,
         Err(error) => {
-            let is_no = error.downcast_ref::<DevclusterError>().is_some_and(|error| {
-                matches!(
-                    error,
-                    DevclusterError::Unverified { .. } | DevclusterError::Differs { .. }
-                )
-            });
+            let is_no = error.downcast_ref().is_some_and(DevclusterError::is_no);
             // When even this cannot be written, the exit code still says it.
             let _ = writeln!(io::stderr(), "error: {}", told(&*error));
             ExitCode::from(if is_no { 1 } else { 2 })
@@ -49,7 +45,16 @@ fn main() -> ExitCode {
 fn run(cli: &Cli) -> Result<ExitCode, Failure> {
     let home = cli.home.clone().unwrap_or_else(home);
     match &cli.command {
-        Command::Up(up) => start(cli, &home, up),
+        Command::Up(up) => {
+            let brought = take(&home, &source(&up.signed)?, !up.control_plane_only)?;
+            let cluster = start(&home, &up.name.name, brought)?;
+            show(cli, &cluster.status())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Run(run) => {
+            let scope = if run.unoffered { Scope::Unoffered } else { Scope::Documents };
+            with::run(&home, run, &Source { scope, ..source(&run.signed)? })
+        }
         Command::Down { name, all } => {
             let names = if *all { Cluster::all(&home)? } else { vec![name.name.clone()] };
             for name in names {
@@ -65,9 +70,8 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         }
         Command::Tests { name, signed } => {
             let cluster = Cluster::open(&home, &name.name)?;
-            let release = bring_tests(&source(signed)?, &home.join("releases"), &mut |_| {})?;
-            cluster.bring_image_of_tests(&release, &packages()?)?;
-            writeln!(io::stdout(), "{}", release.program("e2e.test").display())?;
+            let tests = tests(&home, &cluster, &source(signed)?)?;
+            writeln!(io::stdout(), "{}", tests.display())?;
             Ok(ExitCode::SUCCESS)
         }
         Command::List => {
@@ -92,25 +96,44 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
     }
 }
 
-fn start(cli: &Cli, home: &Path, up: &Up) -> Result<ExitCode, Failure> {
+/// A release that is here, with all that a cluster of it needs.
+struct Brought {
+    release: Release,
+    node: bool,
+    /// Where containerd lies.
+    debian: PathBuf,
+    begin: Instant,
+}
+
+/// Takes what a cluster needs out of a release; tells on standard error how far it is.
+fn take(home: &Path, source: &Source, node: bool) -> Result<Brought, Failure> {
     let begin = Instant::now();
-    let mut step = |what: &str| {
-        let line = format!("{:6.1} s  {what}", begin.elapsed().as_secs_f64());
-        // Progress that cannot be shown hinders nothing.
-        let _ = writeln!(io::stderr(), "{line}");
-    };
-    let source = source(&up.signed)?;
-    let node = !up.control_plane_only;
-    let release = bring(&source, (&home.join("releases"), node), &mut |what| {
-        step(&format!("taking {what} out of the release"));
+    let release = bring(source, (&home.join("releases"), node), &mut |what| {
+        step(begin, &format!("taking {what} out of the release"));
     })?;
-    step(&format!("release {} is verified", release.name));
+    step(begin, &format!("release {} is verified", release.name));
     let debian = if node { packages()? } else { PathBuf::from("/") };
-    let order = Order { name: up.name.name.clone(), node, release };
+    Ok(Brought { release, node, debian, begin })
+}
+
+/// Starts a cluster; tells on standard error how far it is.
+fn start(home: &Path, name: &str, brought: Brought) -> Result<Cluster, Failure> {
+    let Brought { release, node, debian, begin } = brought;
+    let order = Order { name: name.to_owned(), node, release };
     let program = env::current_exe()?;
-    let cluster = Cluster::start(home, (&program, &debian), &order, &mut step)?;
-    show(cli, &cluster.status())?;
-    Ok(ExitCode::SUCCESS)
+    Ok(Cluster::start(home, (&program, &debian), &order, &mut |what| step(begin, what))?)
+}
+
+fn step(begin: Instant, what: &str) {
+    // Progress that cannot be shown hinders nothing.
+    let _ = writeln!(io::stderr(), "{:6.1} s  {what}", begin.elapsed().as_secs_f64());
+}
+
+/// Gives the node of a cluster what upstream's tests need; returns their program.
+fn tests(home: &Path, cluster: &Cluster, source: &Source) -> Result<PathBuf, Failure> {
+    let release = bring_tests(source, &home.join("releases"), &mut |_| {})?;
+    cluster.bring_image_of_tests(&release, &packages()?)?;
+    Ok(release.program("e2e.test"))
 }
 
 fn source(signed: &Signed) -> Result<Source, Failure> {
@@ -122,6 +145,7 @@ fn source(signed: &Signed) -> Result<Source, Failure> {
         store: signed.store.clone(),
         trust: TrustSource { key, trusted_root: root.transpose()? },
         proxy: proxy(),
+        scope: Scope::Documents,
     })
 }
 

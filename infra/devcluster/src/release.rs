@@ -40,6 +40,8 @@ pub(crate) const TESTS: &str = "e2e.test";
 pub(crate) const IMAGE_OF_TESTS: &str = "agnhost";
 /// The folder of the CNI plugins.
 const PLUGINS: &str = "cni";
+/// The file that says that all of a release was brought.
+const BROUGHT: &str = "brought.json";
 
 /// Where a release is, and by whom it must be signed.
 #[derive(Clone, Debug)]
@@ -52,6 +54,8 @@ pub struct Source {
     pub trust: TrustSource,
     /// A proxy for https.
     pub proxy: Option<String>,
+    /// How much is verified before anything is taken: [`Scope::Documents`], or less of who tries what is not offered yet.
+    pub scope: Scope,
 }
 
 /// A release on this machine.
@@ -114,6 +118,24 @@ pub fn bring(
     verified(source, folder, |bringing| bringing.all(node, say))
 }
 
+/// What is written down of a release of which everything was brought.
+#[derive(serde::Deserialize, serde::Serialize)]
+#[serde(deny_unknown_fields)]
+struct Brought {
+    release: Release,
+    /// Whether that was for a node, too.
+    node: bool,
+}
+
+/// The release with this manifest, where [`bring`] put all of it below `folder` before. Its store is not asked: so who is
+/// half-way to it can go on while that cannot be reached.
+pub fn brought(folder: &Path, manifest: &Digest, node: bool) -> Option<Release> {
+    let bytes = fs::read(folder.join(manifest.hex()).join(BROUGHT)).ok()?;
+    let brought: Brought = serde_json::from_slice(&bytes).ok()?;
+    let is_it = brought.release.digest == *manifest && (brought.node || !node);
+    is_it.then_some(brought.release)
+}
+
 /// As [`bring`] for a node, and what upstream's end-to-end tests need besides: their program `e2e.test`, and the image that
 /// they run.
 pub fn bring_tests(source: &Source, folder: &Path, say: &mut dyn FnMut(&str)) -> Result<Release> {
@@ -133,11 +155,12 @@ fn verified<T>(
     let (reader, name) =
         store::locate(&source.manifest, source.store.as_deref(), source.proxy.as_deref())
             .map_err(|error| unreadable(&source.manifest, error))?;
-    let report = check::check(&*reader, &name, &source.trust, Scope::Documents);
+    let report = check::check(&*reader, &name, &source.trust, source.scope);
     let (Outcome::Verified, Some(digest)) = (report.outcome, report.manifest_digest) else {
         let line = |one: &check::Problem| format!("\n  {}: {}", one.file, one.message);
         let problems = report.problems.iter().map(line).collect();
-        return Err(DevclusterError::Unverified { manifest: source.manifest.clone(), problems });
+        let (manifest, differs) = (source.manifest.clone(), report.outcome == Outcome::Differs);
+        return Err(DevclusterError::Unverified { manifest, differs, problems });
     };
     let bytes = store::read(&*reader, &name, layout::LARGEST_DOCUMENT);
     let bytes = bytes.map_err(|error| unreadable(&name, error))?.unwrap_or_default();
@@ -192,16 +215,18 @@ impl Bringing<'_> {
         }
         if !release.program("etcd").is_file() {
             say("etcd");
-            self.unpack(etcd, "etcd-linux", &|name| {
+            self.unpack((etcd, "etcd-linux"), &release.program("etcd"), &|name| {
                 ETCD.contains(&name).then(|| release.program(name))
             })?;
         }
         if node {
-            let plugins = release.plugins();
-            if !plugins.join("loopback").is_file() {
+            let (plugins, last) = (release.plugins(), release.plugins().join("loopback"));
+            if !last.is_file() {
                 say("the CNI plugins");
                 let component = self.component("cni-plugins")?;
-                self.unpack(component, "cni-plugins-linux", &|name| Some(plugins.join(name)))?;
+                self.unpack((component, "cni-plugins-linux"), &last, &|name| {
+                    Some(plugins.join(name))
+                })?;
             }
             for name in release.images() {
                 let path = release.image(name);
@@ -210,6 +235,13 @@ impl Bringing<'_> {
                     self.image(name, &path)?;
                 }
             }
+        }
+        if brought(self.folder, &release.digest, node).is_none() {
+            let path = release.folder.join(BROUGHT);
+            let brought = Brought { release: release.clone(), node };
+            let mut file = beside(&path)?;
+            serde_json::to_writer(&mut file, &brought).map_err(|e| unreadable(BROUGHT, e))?;
+            put(file, &path, 0o644)?;
         }
         Ok(release)
     }
@@ -220,7 +252,7 @@ impl Bringing<'_> {
             say(TESTS);
             let component = self.component("kubernetes-test")?;
             let place = |name: &str| (name == TESTS).then(|| program.clone());
-            self.unpack(component, "kubernetes-test-linux", &place)?;
+            self.unpack((component, "kubernetes-test-linux"), &program, &place)?;
         }
         let image = release.image(IMAGE_OF_TESTS);
         if !image.is_file() {
@@ -256,11 +288,12 @@ impl Bringing<'_> {
         put(content, path, 0o755)
     }
 
-    /// Unpacks an archive whose name begins so; `place` says where each plain file goes, by its last name.
+    /// Unpacks an archive whose name begins so; `place` says where each plain file goes, by its last name. Where `last` is
+    /// there, all others are.
     fn unpack(
         &self,
-        component: &Component,
-        prefix: &str,
+        (component, prefix): (&Component, &str),
+        last: &Path,
         place: &dyn Fn(&str) -> Option<PathBuf>,
     ) -> Result<()> {
         let start = format!("{prefix}-{ARCHITECTURE}");
@@ -273,6 +306,7 @@ impl Bringing<'_> {
         let asset = component.assets.iter().find(is_it).ok_or_else(|| self.lacks(prefix))?;
         let content = self.fetch(asset, &self.folder.join("archive"))?;
         let failed = |source| unreadable(&asset.name, source);
+        let mut files = Vec::new();
         let mut archive = tar::Archive::new(GzDecoder::new(content.reopen().map_err(failed)?));
         for entry in archive.entries().map_err(failed)? {
             let mut entry = entry.map_err(failed)?;
@@ -282,9 +316,11 @@ impl Bringing<'_> {
             let Some(path) = name.filter(|_| is_file).and_then(place) else { continue };
             let mut file = beside(&path)?;
             io::copy(&mut entry, &mut file).map_err(DevclusterError::io("write", &path))?;
-            put(file, &path, 0o755)?;
+            files.push((file, path));
         }
-        Ok(())
+        // All at the end, and the one last that is looked for to see whether the others are there.
+        files.sort_by_key(|(_, path)| path == last);
+        files.into_iter().try_for_each(|(file, path)| put(file, &path, 0o755))
     }
 
     /// Copies an asset beside `path`; what is not what the manifest says has no name.

@@ -7,8 +7,8 @@ use std::{
 
 use crate::{TestbedError, host};
 
-/// What a cluster is made of.
-const COMPONENTS: [&str; 3] =
+/// The projects that a cluster is made of.
+pub const COMPONENTS: [&str; 3] =
     ["kubernetes/kubernetes", "etcd-io/etcd", "containernetworking/plugins"];
 
 /// What says how a release is made.
@@ -37,9 +37,7 @@ pub fn releases() -> Result<PathBuf, TestbedError> {
         let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         cut(&top, &home)?;
         let changed = folder.join("changed");
-        for name in CONFIGURATION {
-            copy(&top.join(name), &changed.join(name))?;
-        }
+        copy_configuration(&changed)?;
         let patch = changed.join(PATCH_FILE);
         fs::write(&patch, PATCH).map_err(TestbedError::io("write", &patch))?;
         kdistro(&changed, &home, &["lock", "1-20"])?;
@@ -47,6 +45,12 @@ pub fn releases() -> Result<PathBuf, TestbedError> {
         fs::write(&done, "").map_err(TestbedError::io("write", &done))?;
     }
     Ok(home)
+}
+
+/// Copies what says how a release is made into a folder, where it can be changed.
+pub fn copy_configuration(folder: &Path) -> Result<(), TestbedError> {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    CONFIGURATION.iter().try_for_each(|name| copy(&top.join(name), &folder.join(name)))
 }
 
 fn cut(repository: &Path, home: &Path) -> Result<(), TestbedError> {

@@ -13,7 +13,10 @@ use kdistro_checks::{Order, Outcome, Report, run};
 use kdistro_devcluster::{
     Cluster, ComponentName, DevclusterError, Release, Source, bring, bring_tests, packages,
 };
-use kdistro_verify::{check::TrustSource, trust::PublicKey};
+use kdistro_verify::{
+    check::{Scope, TrustSource},
+    trust::PublicKey,
+};
 
 /// One cluster at a time: checks are to fail for other reasons than a busy machine.
 static TURN: Mutex<()> = Mutex::new(());
@@ -161,7 +164,13 @@ fn source() -> Source {
     let key = fs::read_to_string(store.join("keys/release.pub")).unwrap();
     let key = PublicKey::from_pem(&key).unwrap();
     let manifest = store.join("kubernetes-1-20/kubernetes-1-20-1.yaml").display().to_string();
-    Source { manifest, store: None, trust: TrustSource { key, trusted_root: None }, proxy: None }
+    Source {
+        manifest,
+        store: None,
+        trust: TrustSource { key, trusted_root: None },
+        proxy: None,
+        scope: Scope::Documents,
+    }
 }
 
 /// Runs the program.

@@ -181,6 +181,16 @@ impl Cluster {
         self.stop(KubeApiserver)?;
         self.stop(Etcd)?;
         let away = self.folder.join("etcd.away");
+        // An earlier attempt may have come to any point of this.
+        match (data.exists(), away.exists()) {
+            (false, true) => {
+                fs::rename(&away, &data).map_err(DevclusterError::io("rename", &away))?
+            }
+            (true, true) => {
+                fs::remove_dir_all(&away).map_err(DevclusterError::io("remove", &away))?;
+            }
+            (_, false) => {}
+        }
         fs::rename(&data, &away).map_err(DevclusterError::io("rename", &data))?;
         fs::rename(&new, &data).map_err(DevclusterError::io("rename", &new))?;
         fs::remove_dir_all(&away).map_err(DevclusterError::io("remove", &away))?;
