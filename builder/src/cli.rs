@@ -20,7 +20,7 @@ pub use self::{
 use clap::{Args, Parser, Subcommand};
 use kdistro_formats::{ChannelName, ReleaseName, Tag, terminal::printable};
 
-use crate::cut::Stage;
+use crate::{config::environment::Gate, cut::Stage};
 
 /// Cuts, publishes and rebuilds releases of a reproducible Kubernetes distribution.
 #[derive(Debug, Parser)]
@@ -171,7 +171,7 @@ pub enum Command {
     },
     /// Cut a release: fetch, build, package, publish, announce; run again to go on after an interruption
     #[command(
-        after_help = "Examples:\n  kdistro cut 1-20\n  kdistro cut 1-35 1-36 --until package\n  kdistro cut 1-36 --component etcd-io/etcd --component coredns/coredns"
+        after_help = "Examples:\n  kdistro cut 1-20\n  kdistro cut 1-35 1-36 --until package\n  kdistro cut 1-36 --gate devcluster\n  kdistro cut 1-36 --component etcd-io/etcd --component coredns/coredns"
     )]
     Cut {
         /// The channels; one that fails does not stop the others
@@ -183,6 +183,10 @@ pub enum Command {
         /// The last stage to run
         #[arg(long, value_enum, default_value_t = Stage::Announce)]
         until: Stage,
+        /// What a release has to pass before it is offered, and else is withheld: `devcluster` starts it as a cluster on
+        /// this machine and checks it [default: what the environment demands]
+        #[arg(long, value_enum)]
+        gate: Option<Gate>,
         /// The date of the claim, such as 2026-11-21T10:00:00Z [default: now]
         #[arg(long)]
         date: Option<String>,

@@ -26,6 +26,8 @@ pub struct Surroundings {
     pub default_home: PathBuf,
     /// The current directory.
     pub current_directory: PathBuf,
+    /// The folder that this program lies in, with those that belong to it.
+    pub programs: PathBuf,
     /// How wide lines for people may be; none where nobody looks at them.
     pub columns: Option<usize>,
     /// The machine.

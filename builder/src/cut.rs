@@ -12,6 +12,7 @@ use kdistro_formats::{
     ChannelName, CommitId, Digest, ReleaseName, canonical,
     claim::{Claim, Header},
     plan::{Plan, Step},
+    statement::{TestResult, TestVerdict},
 };
 use kdistro_verify::hash::{self, Hashes};
 
@@ -21,17 +22,18 @@ use crate::{
     config::{
         Workspace,
         channel::Channel,
-        environment::{Environment as Target, OnlyForDevelopment},
+        environment::{Environment as Target, Gate as GateKind, OnlyForDevelopment},
     },
     context::Context,
     fetch::Fetcher,
+    gate::{self, AtGate, Gate},
     home::{Lock, write_whole},
     journal::Journal,
     package::{KnownPackages, Packaged, Packager},
     place::{self, Place},
     plan::{self, Selection},
     publish::{
-        ImageParts, Offer, PublishError, Published, Publisher, Ready,
+        ImageParts, Offer, PublishError, Publisher, Ready,
         number::{self, State},
         provenance::{self, Built},
     },
@@ -68,6 +70,8 @@ pub struct Order {
     pub date: Option<String>,
     /// The build repository's commit, when its tree is clean.
     pub commit: Option<CommitId>,
+    /// What has to be passed besides what the environment demands.
+    pub gate: Option<GateKind>,
 }
 
 /// How a cut ended.
@@ -76,7 +80,12 @@ pub enum Outcome {
     /// The last stage asked for is done; nothing was published.
     Until(Stage),
     /// The newest release has this plan already.
-    Unchanged(ReleaseName),
+    Unchanged {
+        /// Which.
+        name: ReleaseName,
+        /// What its tests came to, where they were run.
+        tests: Option<TestResult>,
+    },
     /// A release was published, and announced where that was asked for.
     Released {
         /// Which.
@@ -85,6 +94,15 @@ pub enum Outcome {
         digest: Digest,
         /// True when the announcement had been made before.
         repeated: bool,
+        /// What its tests came to, where it passed a gate.
+        tests: Option<TestResult>,
+    },
+    /// A release was published, failed at the gate, and is withheld.
+    Withheld {
+        /// Which.
+        name: ReleaseName,
+        /// What its tests came to.
+        tests: TestResult,
     },
 }
 
@@ -95,13 +113,15 @@ struct Cutting<'a> {
     order: &'a Order,
     plan: Plan,
     plan_bytes: Vec<u8>,
+    /// What a release has to pass before it is offered.
+    gate: Option<Gate>,
     _lock: Lock,
 }
 
 /// Cuts a release, up to the stage that is asked for.
 pub fn cut(context: &Context, order: &Order) -> Result<Outcome, CutError> {
     let target = context.target()?;
-    let cutting = Cutting::begin(context, order)?;
+    let cutting = Cutting::begin(context, &target, order)?;
     cutting.refuse_in(&target)?;
     let place = Place::open(context, target)?;
     if order.until >= Stage::Publish
@@ -125,7 +145,10 @@ pub fn cut(context: &Context, order: &Order) -> Result<Outcome, CutError> {
 }
 
 impl<'a> Cutting<'a> {
-    fn begin(context: &'a Context, order: &'a Order) -> Result<Self, CutError> {
+    fn begin(context: &'a Context, target: &Target, order: &'a Order) -> Result<Self, CutError> {
+        let is_gated = order.until >= Stage::Publish && order.gate.or(target.gate).is_some();
+        // What is missing is better said before hours of work than after.
+        let gate = is_gated.then(|| gate::find(context)).transpose()?;
         let what = format!("a cut of channel {}", order.channel);
         let lock = context.home.lock(&format!("cut-{}", order.channel), what)?;
         let workspace = context.workspace()?;
@@ -134,7 +157,7 @@ impl<'a> Cutting<'a> {
         }
         let plan = plan::plan(&workspace, &order.channel, &order.selection)?;
         let plan_bytes = canonical::to_vec(&plan)?;
-        Ok(Self { context, workspace, order, plan, plan_bytes, _lock: lock })
+        Ok(Self { context, workspace, order, plan, plan_bytes, gate, _lock: lock })
     }
 
     /// A part of a channel or a dirty tree goes into development environments only, and says so.
@@ -168,7 +191,32 @@ impl<'a> Cutting<'a> {
         if self.order.until >= Stage::Announce {
             self.finish_announcements(place)?;
         }
-        Ok(Some(Outcome::Unchanged(name)))
+        let tests = self.offered_tests(place, &name)?;
+        Ok(Some(Outcome::Unchanged { name, tests }))
+    }
+
+    /// What the tests of a release came to that is offered: run now, where it passed no gate and is to pass one.
+    fn offered_tests(
+        &self,
+        place: &Place,
+        name: &ReleaseName,
+    ) -> Result<Option<TestResult>, CutError> {
+        // Where nothing is to be passed, that nothing changed is told without asking for more.
+        let Some(gate) = &self.gate else { return Ok(None) };
+        let signing = place.signing(self.context);
+        let publisher = publisher(self.context, place, &signing);
+        let Some(published) = publisher.published(name)? else { return Ok(None) };
+        let mut journal = Journal::open(&journal(self.context, place, name))?;
+        let at_gate = self.at_gate(place, &publisher)?;
+        Ok(at_gate.tested(Some(gate), (&published, &self.plan), &mut journal)?)
+    }
+
+    fn at_gate<'b>(
+        &'b self,
+        place: &'b Place,
+        publisher: &'b Publisher<'b>,
+    ) -> Result<AtGate<'b>, CutError> {
+        Ok(AtGate { context: self.context, place, publisher, channel: self.channel()? })
     }
 
     fn state(&self, place: &Place) -> Result<State, CutError> {
@@ -299,10 +347,16 @@ impl<'a> Cutting<'a> {
             skipped: &[],
         };
         let mut journal = Journal::open(&journal(self.context, place, &name))?;
-        let Published { digest, .. } = publisher.release(&ready, &offer, &mut journal)?;
+        let published = publisher.publish(&ready, &offer, &mut journal)?;
+        let at_gate = self.at_gate(place, &publisher)?;
+        let tests = at_gate.judge(self.gate.as_ref(), (&published, &self.plan), &mut journal)?;
+        if let Some(tests) = tests.clone().filter(|tests| tests.result == TestVerdict::Failed) {
+            return Ok(Outcome::Withheld { name, tests });
+        }
+        publisher.offer(&published, &offer, &mut journal)?;
         let announcing = self.order.until >= Stage::Announce;
         let repeated = announcing && !self.announce(place)?.contains(&name);
-        Ok(Outcome::Released { name, digest, repeated })
+        Ok(Outcome::Released { name, digest: published.digest, repeated, tests })
     }
 
     /// The claim that was begun with this plan, or the one to make.

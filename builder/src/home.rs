@@ -128,6 +128,11 @@ impl Home {
         self.root.join("log-heads").join(origin)
     }
 
+    /// Where the clusters of the release gate lie while they last, and what they took out of releases.
+    pub fn gate(&self) -> PathBuf {
+        self.root.join("gate")
+    }
+
     /// A new, empty scratch folder, removed when it is dropped.
     pub fn scratch(&self, name: &str) -> Result<tempfile::TempDir, HomeError> {
         let parent = self.folder("scratch")?;

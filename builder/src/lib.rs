@@ -3,7 +3,7 @@
 //! The way of the data, a module each:
 //!
 //! ```text
-//! config → fetch → lock → plan → build → package → release → sign, publish → cut
+//! config → fetch → lock → plan → build → package → release → sign, publish → gate → cut
 //!                                                                     └→ rebuild, diff
 //! ```
 
@@ -16,6 +16,7 @@ pub mod context;
 pub mod cut;
 pub mod diff;
 pub mod fetch;
+pub mod gate;
 pub mod home;
 pub mod image;
 pub mod journal;

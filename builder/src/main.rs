@@ -39,6 +39,10 @@ fn surroundings() -> Surroundings {
         now: now.map_or(0, |now| now.as_secs()),
         default_home: folder("KDISTRO_HOME").unwrap_or_else(|| cache.join("kdistro")),
         current_directory: env::current_dir().unwrap_or_else(|_| PathBuf::from(".")),
+        programs: env::current_exe()
+            .ok()
+            .and_then(|program| Some(program.parent()?.to_owned()))
+            .unwrap_or_default(),
         columns: columns(variable("COLUMNS")),
         host: Host {
             platform: host_platform(),

@@ -23,10 +23,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("sign", &["home", "journal"]),
     ("place", &["config", "context", "sign"]),
     ("publish", &["build", "config", "content", "journal", "release", "report", "sign"]),
+    ("gate", &["config", "context", "home", "journal", "place", "publish"]),
     (
         "cut",
         &[
-            "build", "config", "content", "context", "fetch", "home", "journal", "package",
+            "build", "config", "content", "context", "fetch", "gate", "home", "journal", "package",
             "place", "plan", "publish", "release", "sign", "time",
         ],
     ),
@@ -40,7 +41,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("promote", &["config", "content", "context", "cut", "home", "journal", "place", "publish"]),
     ("diff", &["build", "config"]),
     ("new_project", &["config"]),
-    ("cli", &["cut"]),
+    ("cli", &["config", "cut"]),
     (
         "commands",
         &[

@@ -182,8 +182,8 @@ fn dispatch(cli: &Cli, context: &Context) -> Result {
             None => plan::run(context, channels, part),
         },
         Command::Build { channels, part, .. } => cut::build(context, channels, part),
-        Command::Cut { channels, part, until, date, .. } => {
-            cut::run(context, channels, part, (*until, date.as_deref()))
+        Command::Cut { channels, part, until, date, gate, .. } => {
+            cut::run(context, channels, part, (*until, date.as_deref(), *gate))
         }
         Command::Abandon(which) => abandon::run(context, &which.release, &which.reason),
         Command::Yank(which) => yank::run(context, &which.release, &which.reason),

@@ -143,6 +143,7 @@ fn cut_release(
         until: Stage::Announce,
         date: None,
         commit: commit(context)?,
+        gate: None,
     };
     let outcome = cut::cut(context, &order)?;
     context.reporter.clear();
@@ -151,10 +152,15 @@ fn cut_release(
             say(context, format!("released {name}, manifest {digest}"))?;
             Ok(name)
         }
-        CutOutcome::Unchanged(name) => {
+        CutOutcome::Unchanged { name, .. } => {
             say(context, format!("release {name} has this plan already"))?;
             Ok(name)
         }
+        CutOutcome::Withheld { name, tests } => Err(format!(
+            "release {name} is withheld: it failed at the gate: {}",
+            tests.failed_tests.join(", ")
+        )
+        .into()),
         CutOutcome::Until(stage) => Err(format!("the cut ended at {stage:?}").into()),
     }
 }

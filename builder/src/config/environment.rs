@@ -34,6 +34,16 @@ pub struct Environment {
     pub keys: KeyPlace,
     /// The log's name: the host part of its address, and nothing more.
     pub log_origin: String,
+    /// What a release has to pass before it is offered here.
+    pub gate: Option<Gate>,
+}
+
+/// What tries a release before it is offered.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, clap::ValueEnum)]
+#[serde(rename_all = "camelCase")]
+pub enum Gate {
+    /// It is started as a cluster of this machine, and checked.
+    Devcluster,
 }
 
 /// Something that only a development environment takes.

@@ -9,6 +9,7 @@ use crate::{
     content::ContentError,
     context::ContextError,
     fetch::FetchError,
+    gate::{GateError, TryError},
     home::HomeError,
     journal::JournalError,
     package::PackageError,
@@ -65,6 +66,9 @@ pub enum CutError {
     /// The release cannot be published.
     #[error(transparent)]
     Publish(#[from] PublishError),
+    /// The release could not be tried.
+    #[error(transparent)]
+    Gate(#[from] TryError),
     /// The release cannot be announced.
     #[error(transparent)]
     Announce(#[from] AnnouncementError),
@@ -89,4 +93,10 @@ pub enum CutError {
     /// Something that only a development environment may publish.
     #[error(transparent)]
     Development(#[from] OnlyForDevelopment),
+}
+
+impl From<GateError> for CutError {
+    fn from(source: GateError) -> Self {
+        Self::Gate(source.into())
+    }
 }

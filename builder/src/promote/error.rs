@@ -91,6 +91,20 @@ pub enum PromoteError {
     /// Something that only a development environment takes.
     #[error(transparent)]
     Development(#[from] OnlyForDevelopment),
+    /// Its tests did not pass, and must have.
+    #[error(
+        "release {release} has not passed a gate with a node in `{from}`, so `{to}` does not take it: its tests {found}\nhelp:  where they were not run, `kdistro cut {channel} --environment {from} --gate devcluster` as root runs them", channel = release.channel
+    )]
+    Untested {
+        /// The release.
+        release: ReleaseName,
+        /// Where it is.
+        from: String,
+        /// Where it was to go.
+        to: String,
+        /// What is known of its tests.
+        found: String,
+    },
     /// It changed while it was promoted.
     #[error(
         "release {release} changed while it was promoted: its manifest is {found}, not {expected}"
@@ -117,9 +131,9 @@ pub enum PromoteError {
         /// What is wrong.
         source: io::Error,
     },
-    /// A provenance is not what it was.
+    /// An attestation is not what it should be.
     #[error("`{document}`")]
-    Provenance {
+    Attestation {
         /// Its name in the store.
         document: String,
         /// What is wrong.

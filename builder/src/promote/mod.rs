@@ -106,6 +106,7 @@ pub fn promote(
     let report = verify((origin, &reading), release)?;
     let subject = Subject::read((origin, &reading), release, &report)?;
     subject.refuse_in(&to.target)?;
+    subject.refuse_untested(&origin.name, &to.target)?;
     let promoting = Promoting { context, workspace: &workspace, channel, origin, to, subject };
     let there = promoting.status_there()?;
     let skipped = promoting.skipped(&there)?;
@@ -229,6 +230,7 @@ impl Promoting<'_> {
         let provenances = subject.provenances.keys();
         let signed = provenances
             .map(|component| layout::provenance(name, component))
+            .chain(subject.tests.iter().map(|_| layout::test_result(name)))
             .chain([layout::bundle(&layout::manifest(name)), layout::channel_index(&name.channel)]);
         Ok(Promotion {
             outcome: if is_done { Outcome::Unchanged } else { Outcome::Planned },
@@ -259,11 +261,15 @@ impl Promoting<'_> {
         let mut journal = Journal::open(&cut::journal(context, to, &subject.name))?;
         let offer =
             Offer { keys: &to.keys, channel: self.channel, topic: to.target.topic(), skipped };
-        let published = publisher.release(&subject.ready(), &offer, &mut journal)?;
+        let published = publisher.publish(&subject.ready(), &offer, &mut journal)?;
         if published.digest != subject.digest {
             let (found, expected) = (published.digest, subject.digest);
             return Err(PromoteError::Changed { release: subject.name.clone(), found, expected });
         }
+        if let Some(tests) = &subject.tests {
+            publisher.write_tested(&published, tests, &mut journal)?;
+        }
+        publisher.offer(&published, &offer, &mut journal)?;
         context.reporter.stage("announce");
         let announcer = (to.announcer.as_ref(), self.workspace.distribution.url.as_str());
         let announced = publisher.announce_all(&subject.name.channel, announcer)?;

@@ -13,7 +13,7 @@ use kdistro_formats::{
     layout,
     plan::{Content, Plan},
     release::{Asset, Release, ReleaseRef},
-    statement::{Provenance, Statement},
+    statement::{Provenance, Statement, TestResult, TestVerdict},
 };
 use kdistro_verify::{
     bundle,
@@ -29,6 +29,7 @@ use crate::{
     publish::{
         ImageParts, Ready,
         files::{self, Upload},
+        tested,
     },
 };
 
@@ -38,6 +39,8 @@ pub(super) struct Subject {
     pub(super) digest: Digest,
     pub(super) index: ReleaseChannel,
     pub(super) provenances: BTreeMap<String, Statement<Provenance>>,
+    /// What its tests came to, where that was written down.
+    pub(super) tests: Option<TestResult>,
     release: Release,
     manifest: String,
     plan: Plan,
@@ -80,6 +83,7 @@ impl Subject {
             name: name.clone(),
             digest,
             provenances: provenances((origin, verified), name, &plan)?,
+            tests: tests((origin, verified), name, &digest)?,
             claim: canonical::from_slice(&read(verified, &layout::claim(name))?)?,
             documents: documents.map(|one| (one.name.clone(), hashes(one))).collect(),
             index,
@@ -104,6 +108,25 @@ impl Subject {
             }
             None => Ok(()),
         }
+    }
+
+    /// Refuses what failed its tests, and what did not pass them where that is demanded.
+    pub(super) fn refuse_untested(&self, from: &str, target: &Target) -> Result<(), PromoteError> {
+        let result = self.tests.as_ref().map(|tests| tests.result);
+        let is_enough = match result {
+            Some(TestVerdict::Passed) => true,
+            Some(TestVerdict::Failed) => false,
+            Some(TestVerdict::Warned) | None => target.gate.is_none(),
+        };
+        if is_enough {
+            return Ok(());
+        }
+        let found = match result {
+            None => "were not run".to_owned(),
+            Some(result) => format!("came to {result}"),
+        };
+        let (release, from, to) = (self.name.clone(), from.to_owned(), target.name.clone());
+        Err(PromoteError::Untested { release, from, to, found })
     }
 
     /// The release cut before it.
@@ -206,10 +229,23 @@ fn provenances(
         let document = layout::provenance(name, &component.name);
         let signed = bundle::verify_statement(&read(verified, &document)?, &trust);
         let (statement, _) =
-            signed.map_err(|source| PromoteError::Provenance { document, source })?;
+            signed.map_err(|source| PromoteError::Attestation { document, source })?;
         provenances.insert(component.name.clone(), statement);
     }
     Ok(provenances)
+}
+
+/// What was said of its tests.
+fn tests(
+    (origin, verified): (&Origin, &Copying<'_>),
+    name: &ReleaseName,
+    manifest: &Digest,
+) -> Result<Option<TestResult>, PromoteError> {
+    let document = layout::test_result(name);
+    let Some(bundle) = origin.store.read(&document)? else { return Ok(None) };
+    let trust = Trust::from_trusted_root(&read(verified, layout::TRUSTED_ROOT)?, &origin.key)?;
+    let read = tested::read(&bundle, manifest, &trust);
+    read.map(Some).map_err(|source| PromoteError::Attestation { document, source })
 }
 
 /// A document that was verified: the very bytes, for the store may give others now.

@@ -1,7 +1,7 @@
 //! Publishes a packaged release, stage by stage, so that it can be killed anywhere and run again.
 //!
 //! It begins in `release.rs`: the number, keys, plan, inputs and artifacts, provenances, images into the registry,
-//! manifest, log entry and bundle, channel index; then `announce.rs`. Nothing names what is not there yet, and nothing is
+//! manifest, log entry and bundle, what tests came to (`tested.rs`), channel index; then `announce.rs`. Nothing names what is not there yet, and nothing is
 //! announced that is not published and signed.
 
 mod abandon;
@@ -14,6 +14,7 @@ pub mod index;
 pub mod number;
 pub mod provenance;
 mod release;
+pub mod tested;
 mod upload;
 pub mod yank;
 
@@ -106,7 +107,11 @@ pub struct Published {
 
 impl Publisher<'_> {
     /// Publishes everything up to the signed manifest. What the journal says is done is not done again.
-    fn publish(&self, ready: &Ready<'_>, journal: &mut Journal) -> Result<Published, PublishError> {
+    fn publish_all(
+        &self,
+        ready: &Ready<'_>,
+        journal: &mut Journal,
+    ) -> Result<Published, PublishError> {
         let name = ready.name();
         let uploads = files::uploads(ready, &name);
         self.upload_all(&uploads, &name, journal)?;
@@ -117,6 +122,19 @@ impl Publisher<'_> {
         self.create(&document, manifest.as_bytes(), journal)?;
         let bundle = self.sign(&document, manifest.as_bytes(), journal)?;
         Ok(Published { digest: hash::sha256(manifest.as_bytes()), name, manifest, bundle })
+    }
+
+    /// A release that was published before, as it stands in the store; none where it has no manifest.
+    pub fn published(&self, name: &ReleaseName) -> Result<Option<Published>, PublishError> {
+        let document = layout::manifest(name);
+        let Some(manifest) = self.store.read(&document)? else { return Ok(None) };
+        let bundle = self.store.read(&layout::bundle(&document))?;
+        let bundle = bundle.ok_or_else(|| PublishError::Unsigned(document.clone()))?;
+        bundle::verify_message(&bundle, &manifest, &self.signing.trust()?)
+            .map_err(|source| PublishError::Forged { document, source })?;
+        let (name, digest) = (name.clone(), hash::sha256(&manifest));
+        let manifest = String::from_utf8_lossy(&manifest).into_owned();
+        Ok(Some(Published { name, manifest, digest, bundle }))
     }
 
     /// Refuses, before a number is claimed, what could not be published: bad names, and shared names that are taken.

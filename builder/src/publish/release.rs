@@ -31,6 +31,18 @@ impl Publisher<'_> {
         offer: &Offer<'_>,
         journal: &mut Journal,
     ) -> Result<Published, PublishError> {
+        let published = self.publish(ready, offer, journal)?;
+        self.offer(&published, offer, journal)?;
+        Ok(published)
+    }
+
+    /// Claims the number of a release, and publishes all of it up to the signed manifest: nobody looks for it yet.
+    pub fn publish(
+        &self,
+        ready: &Ready<'_>,
+        offer: &Offer<'_>,
+        journal: &mut Journal,
+    ) -> Result<Published, PublishError> {
         let (release, channel) = (ready.name(), &offer.channel.channel);
         if release.channel != *channel {
             return Err(PublishError::OtherChannel { release, channel: channel.clone() });
@@ -42,10 +54,18 @@ impl Publisher<'_> {
         number::take(self.store, ready.claim)?;
         journal.write(&Entry::Claimed { claim: hash::sha256(&canonical::to_vec(ready.claim)?) })?;
         self.publish_keys(offer.keys, journal)?;
-        let published = self.publish(ready, journal)?;
+        self.publish_all(ready, journal)
+    }
+
+    /// Offers a published release in the index of its channel.
+    pub fn offer(
+        &self,
+        published: &Published,
+        offer: &Offer<'_>,
+        journal: &mut Journal,
+    ) -> Result<(), PublishError> {
         let offered = ReleaseRef { number: published.name.number, digest: published.digest };
         let change = Change::Release { offered, skipped: offer.skipped.to_vec() };
-        self.change_index(offer.channel, offer.topic, &change, journal)?;
-        Ok(published)
+        self.change_index(offer.channel, offer.topic, &change, journal)
     }
 }

@@ -1,10 +1,12 @@
 //! Schedules that once broke an invariant, each over many orders of turns.
 
+use kdistro_formats::layout;
+
 use crate::{
     operator::{Act, Operator},
     plot::{Play, Plot, beginnings},
     process::{Process, State},
-    release::Site,
+    release::{Site, name},
     schedule::{Numbers, Script},
 };
 
@@ -49,6 +51,40 @@ fn a_number_that_is_given_up_while_it_is_finished_is_listed_once() {
     let begun = [(Act::Cut(0), killed_after(60))];
     let [both, one] = at_once(&site, &empty, &begun, [Act::Cut(0), Act::Abandon(1)]);
     assert!(both + one == 40 && one > 0, "{both} {one}");
+}
+
+/// Whoever is killed at the gate, the verdict that was written first is the one that counts, also when the next run would
+/// come to another one; and nothing is offered before there is one.
+#[test]
+fn a_verdict_of_the_gate_stands_whoever_is_killed() {
+    use kdistro_formats::statement::TestVerdict::{Failed, Passed};
+    let site = Site::new();
+    let mut ended = [0, 0];
+    for (first, then) in [(Failed, Passed), (Passed, Failed)] {
+        for kill in 0..200 {
+            let play = Play::new(&site, State::default(), Numbers::new(0));
+            let process =
+                Process::new((&play.scene, &play.machines[0]), 0, killed_after(kill), None);
+            let _ = Operator::new(&process).cut_through_gate(0, first);
+            process.end();
+            let is_known =
+                play.scene.look().world.files.contains_key(&layout::test_result(&name(1)));
+            let is_offered = |state: &State| {
+                let index = state.seen.index.as_ref();
+                index.is_some_and(|index| index.status.latest_release == 1)
+            };
+            assert!(is_known || !is_offered(&play.scene.look()), "{kill}: offered untried");
+            let again = Process::new((&play.scene, &play.machines[1]), 1, Script::default(), None);
+            Operator::new(&again).cut_through_gate(0, then).unwrap();
+            let state = play.scene.look();
+            assert!(state.broken.is_none(), "{kill}: {:?}", state.broken);
+            let verdict = if is_known { first } else { then };
+            assert_eq!(is_offered(&state), verdict == Passed, "{kill}: {verdict}");
+            assert_eq!(state.seen.released.contains_key(&1), verdict == Passed, "{kill}");
+            ended[usize::from(is_known)] += 1;
+        }
+    }
+    assert!(ended[0] > 0 && ended[1] > 0, "{ended:?}");
 }
 
 /// Two who signed the same index at the same moment: the second failed, since no two signatures are alike.

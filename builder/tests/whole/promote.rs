@@ -119,6 +119,22 @@ fn a_promoted_release_is_the_same_bytes_signed_by_the_other_key() {
 }
 
 #[test]
+fn an_environment_with_a_gate_takes_only_what_passed_one() {
+    let tiny = world();
+    let file = "infra/environments/production.yaml";
+    tiny.replace(file, "logOrigin", "gate: devcluster\nlogOrigin");
+    tiny.commit();
+    for more in [&["--dry-run"][..], &[]] {
+        promote(&tiny, "9-1-1", more).expect(2).says(&[
+            "release 9-1-1 has not passed a gate with a node in `local`",
+            "its tests were not run",
+            "--gate devcluster",
+        ]);
+    }
+    assert!(!store(&tiny, "production").join("releasechannels").exists());
+}
+
+#[test]
 fn the_index_of_the_other_environment_says_its_name_and_has_no_hole() {
     let tiny = world();
     cut_another(&tiny, "hello tarball", "hello archive");

@@ -1,0 +1,322 @@
+//! The release gate: a release that nobody was told of yet is started as a cluster of this machine, and checked.
+//!
+//! `devcluster` starts it, from its published documents and by their digests, and `kdistro-checks` checks it: programs
+//! of their own, so that whoever cuts releases needs neither of their libraries. Only [`Gate::judge`] starts processes.
+
+use std::{
+    fs,
+    io::{self, BufRead, BufReader, Read},
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{self, Child, ChildStderr, Command, Stdio},
+    thread,
+};
+
+use serde::Deserialize;
+
+/// The programs.
+const DEVCLUSTER: &str = "devcluster";
+const CHECKS: &str = "kdistro-checks";
+/// What a program's last words begin with.
+const ERROR: &str = "error: ";
+/// How much of a program's last words is kept, in bytes.
+const LONGEST: usize = 4096;
+/// The name of the cluster, in a home of its own.
+const CLUSTER: &str = "gate";
+/// What results of upstream's tests begin with.
+const UPSTREAM: &str = "conformance";
+/// The name of the one test that failed when there is no cluster to try others on.
+const STARTS: &str = "cluster-starts";
+
+/// A gate that cannot tell.
+#[derive(Debug, thiserror::Error)]
+pub enum GateError {
+    /// A program is missing.
+    #[error(
+        "the gate needs {}, which is missing\nhelp:  in a clone of the repository: `cargo build -p kdistro-devcluster -p kdistro-checks`, with `--release` where this program was built with it; else put it beside this one", .0.display()
+    )]
+    Missing(PathBuf),
+    /// A program cannot be run.
+    #[error("cannot run {}", program.display())]
+    Run {
+        /// The program.
+        program: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// What is left of a cluster cannot be removed.
+    #[error("cannot remove {}", folder.display())]
+    Left {
+        /// Its folder.
+        folder: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The cluster or its checks could not be carried out, whatever the release is like.
+    #[error("the gate could not try release {release}: {said}")]
+    Untried {
+        /// The release.
+        release: String,
+        /// What was said.
+        said: String,
+    },
+}
+
+/// What starts a release as a cluster and checks it.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    devcluster: PathBuf,
+    checks: PathBuf,
+    home: PathBuf,
+}
+
+/// A release at the gate.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate<'a> {
+    /// Its name, such as `1-20-7`.
+    pub name: &'a str,
+    /// Path or address of its manifest, in its store.
+    pub manifest: &'a str,
+    /// The file of the public key that signed it.
+    pub key: &'a Path,
+    /// Whether upstream's conformance tests are part of it.
+    pub has_tests: bool,
+}
+
+/// What came out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tested {
+    /// Whether the cluster had a node that ran pods: that needs root.
+    pub node: bool,
+    /// What the API server said it is; none where there was no cluster.
+    pub kubernetes: Option<String>,
+    /// The tests that passed.
+    pub passed: Vec<String>,
+    /// The tests that could not be tried, each with the reason.
+    pub skipped: Vec<(String, String)>,
+    /// The tests that failed, each with the reason.
+    pub failed: Vec<(String, String)>,
+}
+
+impl Gate {
+    /// Finds the programs in a folder; what there is of clusters lies below `home` while they last.
+    pub fn find(folder: &Path, home: PathBuf) -> Result<Self, GateError> {
+        let find = |name| {
+            let program = folder.join(name);
+            if program.is_file() { Ok(program) } else { Err(GateError::Missing(program)) }
+        };
+        Ok(Self { devcluster: find(DEVCLUSTER)?, checks: find(CHECKS)?, home })
+    }
+
+    /// Starts a release as a cluster, checks it, and ends the cluster; `say` is told how far it is, a line at a time. A
+    /// failure counts when it comes twice: a machine that was busy for a moment takes no release back.
+    ///
+    /// As root the cluster has a node, and upstream's conformance tests run too, where the release has them.
+    pub fn judge(
+        &self,
+        candidate: &Candidate<'_>,
+        say: &mut dyn FnMut(&str),
+    ) -> Result<Tested, GateError> {
+        let home = self.home.join(candidate.name);
+        self.clear(&home)?;
+        let mut tested = self.judge_once(candidate, &home, say)?;
+        if !tested.failed.is_empty() {
+            say("something failed: once more");
+            tested = self.judge_once(candidate, &home, say)?;
+        }
+        self.clear(&home)?;
+        Ok(tested)
+    }
+
+    fn judge_once(
+        &self,
+        candidate: &Candidate<'_>,
+        home: &Path,
+        say: &mut dyn FnMut(&str),
+    ) -> Result<Tested, GateError> {
+        let node = rustix::process::geteuid().is_root();
+        let mut run = command(&self.devcluster);
+        run.arg("--home").arg(home).args(["run", "--unoffered", "--name", CLUSTER]);
+        // It ends with this process, and is told of nothing else: what a terminal says goes to both otherwise.
+        run.args(["--bound", &process::id().to_string()]).process_group(0);
+        run.args(["--release", candidate.manifest, "--key"]).arg(candidate.key);
+        if !node {
+            run.arg("--control-plane-only");
+        } else if candidate.has_tests {
+            run.arg("--tests");
+        }
+        run.arg("--").arg(&self.checks).args(["--json", "run", "--builtin"]);
+        run.args(["--release", candidate.name, "--owner", "kdistro-gate"]);
+        let (code, out, said) = carry_out(&mut run, say).map_err(|source| self.failed(source))?;
+        let untried = |said: &str| GateError::Untried {
+            release: candidate.name.to_owned(),
+            said: said.to_owned(),
+        };
+        match (serde_json::from_slice::<Report>(&out), code) {
+            (Ok(report), Some(code @ (0 | 1))) => {
+                let tested = report.tested(node);
+                let wrong = tested.contradicts(code, candidate.has_tests);
+                wrong.map_or(Ok(tested), |wrong| Err(untried(wrong)))
+            }
+            // What is no cluster is no release.
+            (Err(_), Some(1)) => {
+                let failed = vec![(STARTS.to_owned(), said)];
+                Ok(Tested { node, failed, ..Tested::default() })
+            }
+            _ => Err(untried(&said)),
+        }
+    }
+
+    /// Ends a cluster that a run left which was killed together with all that could have ended it, and removes what it took
+    /// out of the release.
+    fn clear(&self, home: &Path) -> Result<(), GateError> {
+        if !home.exists() {
+            return Ok(());
+        }
+        let mut down = command(&self.devcluster);
+        down.arg("--home").arg(home).args(["down", "--all"]);
+        down.stdout(Stdio::null()).stderr(Stdio::null());
+        down.status().map_err(|source| self.failed(source))?;
+        fs::remove_dir_all(home)
+            .map_err(|source| GateError::Left { folder: home.to_owned(), source })
+    }
+
+    fn failed(&self, source: io::Error) -> GateError {
+        GateError::Run { program: self.devcluster.clone(), source }
+    }
+}
+
+impl Tested {
+    /// Why these results are none: they do not fit to the exit code, or nothing was tried.
+    fn contradicts(&self, code: i32, has_tests: bool) -> Option<&'static str> {
+        let is_upstreams = |name: &String| name.starts_with(UPSTREAM);
+        let upstreams = || self.passed.iter().chain(self.failed.iter().map(|(name, _)| name));
+        if (code == 1) == self.failed.is_empty() {
+            return Some("what the checks said and how they ended do not fit");
+        }
+        if self.passed.is_empty() && self.failed.is_empty() {
+            return Some("no check was run");
+        }
+        let is_missing = self.node && has_tests && !upstreams().any(is_upstreams);
+        is_missing.then_some("none of upstream's tests was run")
+    }
+}
+
+/// What `kdistro-checks --json run` writes, as far as it matters here.
+#[derive(Debug, Deserialize)]
+struct Report {
+    kubernetes: String,
+    results: Vec<CheckResult>,
+}
+
+#[derive(Debug, Deserialize)]
+struct CheckResult {
+    name: String,
+    outcome: Outcome,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum Outcome {
+    Passed,
+    Failed(String),
+    Skipped(String),
+}
+
+impl Report {
+    fn tested(self, node: bool) -> Tested {
+        let kubernetes = Some(self.kubernetes);
+        let mut tested = Tested { node, kubernetes, ..Tested::default() };
+        for CheckResult { name, outcome } in self.results {
+            match outcome {
+                Outcome::Passed => tested.passed.push(name),
+                Outcome::Skipped(why) => tested.skipped.push((name, why)),
+                Outcome::Failed(why) => tested.failed.push((name, why)),
+            }
+        }
+        tested
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the gate is two programs")]
+fn command(program: &Path) -> Command {
+    Command::new(program)
+}
+
+/// Runs a program; returns its exit code, what it wrote, and its last words.
+fn carry_out(
+    command: &mut Command,
+    say: &mut dyn FnMut(&str),
+) -> io::Result<(Option<i32>, Vec<u8>, String)> {
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let (out, err) = (child.stdout.take(), child.stderr.take());
+    let reading = thread::spawn(move || {
+        let mut bytes = Vec::new();
+        out.map_or(Ok(0), |mut out| out.read_to_end(&mut bytes)).map(|_| bytes)
+    });
+    let said = listen(err, say);
+    let status = Child::wait(&mut child)?;
+    let bytes = reading.join().map_err(|_| io::Error::other("its output was not read"))??;
+    Ok((status.code(), bytes, said))
+}
+
+/// Passes lines on, until there are no more; returns those from the last that says an error on.
+fn listen(err: Option<ChildStderr>, say: &mut dyn FnMut(&str)) -> String {
+    let mut said = String::new();
+    let lines = err.map(BufReader::new).into_iter().flat_map(|err| err.split(b'\n'));
+    for line in lines.map_while(Result::ok) {
+        let line = String::from_utf8_lossy(&line);
+        if let Some(error) = line.strip_prefix(ERROR) {
+            error.clone_into(&mut said);
+        } else if !said.is_empty() && said.len() < LONGEST {
+            said.push('\n');
+            said.push_str(&line);
+        } else {
+            say(line.trim());
+        }
+    }
+    said
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tested(passed: &[&str], failed: &[&str]) -> Tested {
+        Tested {
+            node: true,
+            passed: passed.iter().map(ToString::to_string).collect(),
+            failed: failed.iter().map(|name| ((*name).to_owned(), "why".to_owned())).collect(),
+            ..Tested::default()
+        }
+    }
+
+    #[test]
+    fn results_that_contradict_themselves_are_none() {
+        let upstreams = "conformance: [sig-node] Pods should run";
+        for (tested, code, has_tests, fits) in [
+            (tested(&["pod-runs"], &[]), 0, false, true),
+            (tested(&["pod-runs"], &[]), 1, false, false),
+            (tested(&[], &["pod-runs"]), 1, false, true),
+            (tested(&[], &["pod-runs"]), 0, false, false),
+            (tested(&[], &[]), 0, false, false),
+            (tested(&["pod-runs"], &[]), 0, true, false),
+            (tested(&["pod-runs", upstreams], &[]), 0, true, true),
+            (tested(&["pod-runs"], &["conformance"]), 1, true, true),
+        ] {
+            assert_eq!(tested.contradicts(code, has_tests).is_none(), fits, "{tested:?}");
+        }
+    }
+
+    #[test]
+    fn last_words_begin_with_the_last_error_and_have_an_end() {
+        let mut child = command(Path::new("sh"));
+        let script = "echo 'a line' >&2; echo 'error: first' >&2; echo 'error: last' >&2; echo more >&2; echo out";
+        let mut said = Vec::new();
+        let (code, out, words) =
+            carry_out(child.args(["-c", script]), &mut |line| said.push(line.to_owned())).unwrap();
+        assert_eq!((code, &*out, &*words), (Some(0), &b"out\n"[..], "last\nmore"));
+        assert_eq!(said, ["a line"]);
+    }
+}
