@@ -144,6 +144,7 @@ fn surroundings() -> Surroundings {
         now: now.map_or(0, |now| now.as_secs()),
         default_home: folder("KDISTRO_HOME").unwrap_or_else(|| cache.join("kdistro")),
         columns: None,
+        programs: PathBuf::new(),
         current_directory: env::current_dir().unwrap_or_else(|_| PathBuf::from(".")),
         host: Host {
             platform: kdistro::plan::BUILD_PLATFORM.to_owned(),

@@ -9,6 +9,7 @@ mod nothing_changed;
 mod packaging;
 mod promote;
 mod push;
+mod subscriber;
 mod upload;
 
 use clap::ValueEnum;
@@ -43,6 +44,9 @@ pub(crate) enum Subject {
     /// The wall time of starting a development cluster without a node, and as root with one, of rolling a release out to it, and
     /// how long its API is away meanwhile
     Cluster,
+    /// The wall time and memory of a subscriber's program from a message to a verified decision, what it takes while nothing
+    /// happens, and the wall time of asking a fleet of 1,000 clusters
+    Subscriber,
 }
 
 impl Subject {
@@ -64,6 +68,7 @@ impl Subject {
             Self::Upload => upload::measure(prepared, pairs.unwrap_or(3)),
             Self::Push => push::measure(prepared, pairs.unwrap_or(7)),
             Self::Promote => promote::measure(prepared, pairs.unwrap_or(5)),
+            Self::Subscriber => subscriber::measure(prepared, pairs.unwrap_or(3)),
             Self::Cluster => cluster::measure(prepared, pairs.unwrap_or(3)),
         }
     }

@@ -51,6 +51,7 @@ impl Program {
             self.log().error(&told(&*error));
             match error.downcast_ref::<OnceError>() {
                 Some(OnceError::Refused(refused)) => ExitCode::from(refused.outcome().exit_code()),
+                Some(OnceError::Cluster(error)) if error.is_no() => ExitCode::from(1),
                 _ => ExitCode::from(inspect::exit_code(&*error)),
             }
         })

@@ -5,9 +5,12 @@ mod exec;
 mod gitops;
 mod leased;
 
+use kdistro_devcluster::ComponentName;
+
 use crate::{
     history::Target,
     lease::LeaseError,
+    limited::LimitedError,
     plan::{SkewError, Step},
 };
 
@@ -15,7 +18,7 @@ pub use self::{
     devcluster::Devcluster,
     exec::Exec,
     gitops::{COMPONENT, Gitops, GitopsError},
-    leased::Leased,
+    leased::{Leased, RENEWED},
 };
 
 /// A step that was not done, or after which the cluster is not well.
@@ -33,6 +36,19 @@ pub enum DriverError {
     /// Somebody else changes the cluster.
     #[error(transparent)]
     Lease(#[from] LeaseError),
+    /// A part of the cluster that is of another release than the rest.
+    #[error("{component} is not of release {release}")]
+    Other {
+        /// Which.
+        component: ComponentName,
+        /// The release.
+        release: String,
+    },
+    /// A step of another driver: the subscriber changed it while a roll-out was under way.
+    #[error(
+        "the roll-out that is under way was begun by another driver: this one knows no step `{0}`\nhelp:  name the other one in the subscriber's file again until the roll-out has come to its end"
+    )]
+    Foreign(Step),
     /// A release that the driver was not given.
     #[error("release {0} was not brought here")]
     Unknown(String),
@@ -46,14 +62,16 @@ pub enum DriverError {
         /// The end of what it wrote.
         said: String,
     },
-    /// A command cannot be started.
-    #[error("cannot start `{command}`")]
-    Start {
-        /// The command.
-        command: String,
-        /// What the system said.
-        source: std::io::Error,
-    },
+    /// A command cannot be started, or takes too long.
+    #[error(transparent)]
+    Limited(#[from] LimitedError),
+}
+
+impl DriverError {
+    /// True where this says nothing of the release: the roll-out cannot go on now, and is what it was.
+    pub fn is_no_verdict(&self) -> bool {
+        matches!(self, Self::Lease(_) | Self::Foreign(_))
+    }
 }
 
 /// Changes a cluster.

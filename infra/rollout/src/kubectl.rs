@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// What a call may take, and how much it may say.
-const LIMITS: Limits = Limits { time: Duration::from_secs(20), bytes: 1 << 20 };
+const LIMITS: Limits = Limits { time: Duration::from_secs(20), bytes: 1 << 20, is_part: false };
 
 /// A call that did not do what it was to do.
 #[derive(Debug, thiserror::Error)]

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 /// How often it is looked whether a program has ended.
 const LOOK: Duration = Duration::from_millis(20);
@@ -23,6 +23,9 @@ pub(crate) struct Limits {
     pub(crate) time: Duration,
     /// How much of each of its outputs is kept, in bytes: the end.
     pub(crate) bytes: usize,
+    /// Whether it is a part of this program: what a terminal tells this one to do, such as to end, it is told too. Else it is
+    /// killed with all that it has started.
+    pub(crate) is_part: bool,
 }
 
 /// What a program came to.
@@ -86,7 +89,10 @@ pub(crate) fn run(
     input: &[u8],
     limits: Limits,
 ) -> Result<Ended, LimitedError> {
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    if !limits.is_part {
+        command.process_group(0);
+    }
     let typed = typed(command);
     let mut child = match command.spawn() {
         Ok(child) => child,
@@ -97,7 +103,7 @@ pub(crate) fn run(
     thread::spawn(move || stdin.as_mut().map(|stdin| stdin.write_all(&input)));
     let out = keep_end(child.stdout.take(), limits.bytes);
     let err = keep_end(child.stderr.take(), limits.bytes);
-    let status = match wait(&mut child, limits.time) {
+    let status = match wait(&mut child, limits) {
         Ok(Some(status)) => status,
         Ok(None) => {
             return Err(LimitedError::Late { command: typed, seconds: limits.time.as_secs() });
@@ -106,7 +112,10 @@ pub(crate) fn run(
     };
     let [out, err] = [out, err].map(|end| {
         end.recv_timeout(LINGER).unwrap_or_else(|_| {
-            kill(&child);
+            // It has ended: only what it left in a group of its own is known for sure.
+            if !limits.is_part {
+                kill(&child, limits);
+            }
             end.recv_timeout(LINGER).unwrap_or_default()
         })
     });
@@ -114,14 +123,14 @@ pub(crate) fn run(
 }
 
 /// Waits until a program ends; none where it had to be killed.
-fn wait(child: &mut Child, time: Duration) -> std::io::Result<Option<ExitStatus>> {
-    let end = Instant::now() + time;
+fn wait(child: &mut Child, limits: Limits) -> std::io::Result<Option<ExitStatus>> {
+    let end = Instant::now() + limits.time;
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(Some(status));
         }
         if Instant::now() >= end {
-            kill(child);
+            kill(child, limits);
             child.wait()?;
             return Ok(None);
         }
@@ -129,9 +138,14 @@ fn wait(child: &mut Child, time: Duration) -> std::io::Result<Option<ExitStatus>
     }
 }
 
-/// Kills a program and what it has started; there may be nothing left to kill.
-fn kill(child: &Child) {
-    let _ = kill_process_group(Pid::from_child(child), Signal::KILL);
+/// Kills a program, and what it has started where that is a group of its own; there may be nothing left to kill.
+fn kill(child: &Child, limits: Limits) {
+    let id = Pid::from_child(child);
+    let _ = if limits.is_part {
+        kill_process(id, Signal::KILL)
+    } else {
+        kill_process_group(id, Signal::KILL)
+    };
 }
 
 /// Reads to the end, and keeps at most `limit` bytes: the last ones.
@@ -165,7 +179,7 @@ mod tests {
     }
 
     fn limits(milliseconds: u64) -> Limits {
-        Limits { time: Duration::from_millis(milliseconds), bytes: 8 }
+        Limits { time: Duration::from_millis(milliseconds), bytes: 8, is_part: false }
     }
 
     #[test]

@@ -6,10 +6,10 @@ use std::{
 };
 
 use jiff::Timestamp;
-use kdistro_devcluster::{Cluster, DevclusterError, Source, bring, packages};
+use kdistro_devcluster::{Cluster, DevclusterError, Source, bring, brought, packages};
 use kdistro_formats::{ReleaseName, announcement::Severity, layout, release::ReleaseRef};
 use kdistro_verify::{
-    check::{self, TrustSource, chain},
+    check::{self, Scope, TrustSource, chain},
     store::{self, LocateError, Reader},
     trust::{PublicKey, TrustError},
 };
@@ -20,7 +20,7 @@ use crate::{
         Decision, Facts, Held, Publication, Refused, Situation, VerifiedChannel, VerifiedRelease,
         candidate, choose, demand::demands, prove,
     },
-    driver::{Devcluster, Driver, Exec, Gitops, Leased},
+    driver::{Devcluster, Driver, Exec, Gitops, Leased, RENEWED},
     history::{Alarm, Decided, Event, Follows, History, HistoryError, Intent, Target, What},
     lease::{Lease, LeaseError},
     policy::{RollOutBy, Subscriber},
@@ -190,8 +190,8 @@ impl<'a> Once<'a> {
         let driver = self.bare_driver(targets, trust)?;
         let Some(lease) = self.lease()? else { return Ok(driver) };
         let leased = match self.history.under_way()? {
-            Some(_) => Leased::go_on(driver, lease, self.now),
-            None => Leased::begin(driver, lease, self.now),
+            Some(_) => Leased::go_on(driver, lease, ((self.now)(), RENEWED)),
+            None => Leased::begin(driver, lease, ((self.now)(), RENEWED)),
         };
         Ok(Box::new(leased?))
     }
@@ -223,7 +223,7 @@ impl<'a> Once<'a> {
     ) -> Result<Box<dyn Driver>, OnceError> {
         let store = &self.subscriber.store;
         match &self.subscriber.driver {
-            RollOutBy::Exec(exec) => Ok(Box::new(Exec::new(exec.command.clone(), store.clone()))),
+            RollOutBy::Exec(exec) => Ok(Box::new(Exec::new(exec, store.clone()))),
             RollOutBy::Gitops(place) => {
                 let reader = store::open(store, self.proxy.as_deref())?;
                 let mut releases = Vec::new();
@@ -241,13 +241,21 @@ impl<'a> Once<'a> {
                     if releases.iter().any(|release| release.digest == target.digest) {
                         continue;
                     }
+                    let folder = place.home.join("releases");
+                    // Half-way there it matters more to arrive than where the release came from: it was proven then.
+                    let goes_on = self.history.under_way()?.is_some();
+                    let there = goes_on.then(|| brought(&folder, &target.digest, node)).flatten();
+                    if let Some(release) = there {
+                        releases.push(release);
+                        continue;
+                    }
                     let source = Source {
                         manifest: target.manifest(store),
                         store: None,
                         trust: trust.clone(),
                         proxy: self.proxy.clone(),
+                        scope: Scope::Documents,
                     };
-                    let folder = place.home.join("releases");
                     releases.push(bring(&source, (&folder, node), &mut |_| {})?);
                 }
                 let debian = if node { packages()? } else { PathBuf::from("/") };
@@ -351,6 +359,7 @@ impl<'a> Once<'a> {
         };
         match looked {
             Err(OnceError::Roll(RollError::Stuck { .. })) => raise("roll-out", true)?,
+            Err(OnceError::Cluster(DevclusterError::Differs { .. })) => raise("channel", true)?,
             Err(OnceError::Refused(refused)) => {
                 // A store that cannot be read says nothing about what it holds.
                 if refused.outcome() == check::Outcome::Differs {

@@ -79,14 +79,15 @@ impl Resource {
             },
             "status": status(standing, (&current, now)),
         });
-        let path = format!("/apis/{API_VERSION}/namespaces/{namespace}/rollouts/{name}/status");
-        let replace = ["replace", "--raw", &path, "--filename", "-"];
-        self.kubectl.run("replace", &replace, whole.to_string().as_bytes())?;
+        // First: the status says until when they were told.
         for event in standing.events.iter().rev().take(EVENTS).rev() {
             if told.is_none_or(|told| event.at > told) {
                 self.tell(&whole, event)?;
             }
         }
+        let path = format!("/apis/{API_VERSION}/namespaces/{namespace}/rollouts/{name}/status");
+        let replace = ["replace", "--raw", &path, "--filename", "-"];
+        self.kubectl.run("replace", &replace, whole.to_string().as_bytes())?;
         Ok(())
     }
 

@@ -46,6 +46,14 @@ pub enum RollError {
         /// Why.
         source: CheckError,
     },
+    /// It cannot go on now, for a reason that says nothing of the release.
+    #[error("the roll-out of {release} cannot go on; a later look does")]
+    Interrupted {
+        /// The release.
+        release: String,
+        /// Why.
+        source: DriverError,
+    },
     /// Going back failed too: the cluster is neither here nor there.
     #[error(
         "cannot take {step} back to {release}\nhelp:  mend the cluster, then run this again: it goes on from there"
@@ -134,6 +142,7 @@ impl Roller<'_> {
         while let Some(&step) = under_way.steps.get(under_way.done) {
             let done = self.driver.carry_out(step, &under_way.to);
             if let Err(error) = done.and_then(|()| self.driver.gate(step)) {
+                let error = unless_interrupted(error, &under_way.to)?;
                 return Ok(Err(format!("{step}: {}", chain(&error))));
             }
             under_way.done += 1;
@@ -143,7 +152,7 @@ impl Roller<'_> {
         let failed = |error: &dyn Error| Ok(Err(format!("check: {}", chain(error))));
         let to = &under_way.to;
         if let Err(error) = self.driver.check(to) {
-            return failed(&error);
+            return failed(&unless_interrupted(error, to)?);
         }
         let mut text = "the cluster runs it".to_owned();
         if let Some(checks) = self.checks {
@@ -158,7 +167,7 @@ impl Roller<'_> {
         }
         match self.driver.keep(to) {
             Ok(()) => Ok(Ok(text)),
-            Err(error) => failed(&error),
+            Err(error) => failed(&unless_interrupted(error, to)?),
         }
     }
 
@@ -219,6 +228,17 @@ impl Roller<'_> {
     }
 }
 
+/// The error, where it says something of the release.
+fn unless_interrupted(source: DriverError, to: &Target) -> Result<DriverError, RollError> {
+    if source.is_no_verdict() {
+        return Err(RollError::Interrupted { release: to.name.to_string(), source });
+    }
+    Ok(source)
+}
+
 fn stuck(step: Step, from: &Target, source: DriverError) -> RollError {
-    RollError::Stuck { step, release: from.name.to_string(), source }
+    match unless_interrupted(source, from) {
+        Ok(source) => RollError::Stuck { step, release: from.name.to_string(), source },
+        Err(interrupted) => interrupted,
+    }
 }

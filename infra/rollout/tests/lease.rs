@@ -10,14 +10,17 @@ use std::{
     fs,
     path::Path,
     process::{Command, Output},
+    time::Duration,
 };
 
 use jiff::{SignedDuration, Timestamp};
 use kdistro_devcluster::Release;
 use kdistro_rollout::{
+    driver::{Driver, Exec, Leased},
     history::{Change, Direction, Event, History, Target, UnderWay, What},
     lease::{LENGTH, Lease, LeaseError},
     plan::Step,
+    policy::{self, Length},
 };
 use serde_json::{Value, json};
 
@@ -155,6 +158,35 @@ fn a_cluster_that_somebody_else_changes_is_left_alone(scene: &Scene) {
     assert!(said.starts_with("1-20-2 runs\n"), "{said}");
     assert_eq!(scene.spec()["holderIdentity"], Value::Null, "it is given back");
     a_cluster_that_a_kubeconfig_names_is_leased_too(scene);
+    a_lease_is_renewed_meanwhile_and_who_loses_it_stops(scene);
+}
+
+/// While somebody works, however long a step takes, the lease is renewed by the time that passes; who loses it all the same
+/// changes nothing any more, and that says nothing of the release.
+fn a_lease_is_renewed_meanwhile_and_who_loses_it_stops(scene: &Scene) {
+    let now: Timestamp = "2026-11-22T02:00:00Z".parse().unwrap();
+    let command = ["sleep".to_owned(), "2".to_owned()].to_vec();
+    let exec = policy::Exec { command, timeout: Length::from_secs(60) };
+    let driver = Box::new(Exec::new(&exec, "store".to_owned()));
+    let digest = scene.started.release.digest;
+    let target = Target { name: "1-20-1".parse().unwrap(), digest };
+    let every = Duration::from_millis(200);
+    let mut leased = Leased::begin(driver, scene.lease("long"), (now, every)).unwrap();
+    leased.carry_out(Step::Command, &target).unwrap();
+    let renewed = scene.spec()["renewTime"].as_str().unwrap().parse::<Timestamp>().unwrap();
+    let passed = renewed.duration_since(now);
+    assert!(passed > SignedDuration::from_millis(500) && passed < SignedDuration::from_mins(1));
+    // Somebody whose clock is far ahead.
+    scene.lease("other").take(now + SignedDuration::from_hours(1)).unwrap();
+    std::thread::sleep(Duration::from_secs(2));
+    let error = leased.carry_out(Step::Command, &target).unwrap_err();
+    assert!(error.is_no_verdict() && error.to_string().starts_with("`other` changes the cluster"));
+    drop(leased);
+    assert_eq!(scene.spec()["holderIdentity"], "other", "what is another's is not given back");
+    scene.lease("other").give_back(now).unwrap();
+    let driver = Box::new(Exec::new(&exec, "store".to_owned()));
+    drop(Leased::begin(driver, scene.lease("short"), (now, every)).unwrap());
+    assert_eq!(scene.spec()["holderIdentity"], Value::Null, "it is given back");
 }
 
 /// Any other driver: a command that says whether the cluster is leased while it runs.

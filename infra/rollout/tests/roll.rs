@@ -27,7 +27,10 @@ use kdistro_rollout::{
     plan::Step,
     roll::{Outcome, Roller},
 };
-use kdistro_verify::{check::TrustSource, trust::PublicKey};
+use kdistro_verify::{
+    check::{Scope, TrustSource},
+    trust::PublicKey,
+};
 
 /// One cluster at a time: they are to fail for other reasons than a busy machine.
 static TURN: Mutex<()> = Mutex::new(());
@@ -56,6 +59,7 @@ impl Scene {
                 store: None,
                 trust: TrustSource { key: key.clone(), trusted_root: None },
                 proxy: None,
+                scope: Scope::Documents,
             };
             bring(&source, (&folder.path().join("releases"), node), &mut |_| {}).unwrap()
         };

@@ -15,7 +15,10 @@ use kdistro_rollout::{
     history::{History, Target},
     roll::{Outcome, Roller},
 };
-use kdistro_verify::{check::TrustSource, trust::PublicKey};
+use kdistro_verify::{
+    check::{Scope, TrustSource},
+    trust::PublicKey,
+};
 
 use crate::{
     error::{BenchError, at, doing},
@@ -90,6 +93,7 @@ impl Scene {
                 store: None,
                 trust: TrustSource { key: key.clone(), trusted_root: None },
                 proxy: None,
+                scope: Scope::Documents,
             };
             bring(&source, (&folder.path().join("releases"), node), &mut |_| {})
                 .map_err(doing("take a release"))

@@ -3,7 +3,7 @@
 use kdistro_formats::{
     ReleaseName, layout,
     release::{Asset, ReleaseRef},
-    statement::{PROVENANCE, Statement},
+    statement::{PROVENANCE, Statement, TEST_RESULT, TestResult, TestVerdict},
 };
 use kdistro_verify::{
     bundle,
@@ -114,6 +114,12 @@ impl Demand for Attested {
                 let is_any = !release.manifest.status.components.is_empty();
                 if is_any { Ok(()) } else { Err(Unmet::differs("it has no component")) }
             }
+            // It has a name that is known.
+            Attestation::Predicate(predicate) if predicate == TEST_RESULT => {
+                let file = layout::test_result(&release.name);
+                let found = attested(release, place, &file)?;
+                found.map(drop).ok_or_else(|| Unmet::differs("there is none"))
+            }
             Attestation::Predicate(predicate) => listed(release, place, &folder, predicate),
         }
     }
@@ -143,7 +149,7 @@ fn listed(
 }
 
 /// Reads the predicate type of a statement that the release key signed about this release; none where there is no such
-/// file.
+/// file. One about tests counts only where they passed.
 fn attested(
     release: &VerifiedRelease,
     place: &Place<'_>,
@@ -170,6 +176,15 @@ fn attested(
     if statement.subject.is_empty() || !is_about_it {
         let name: &ReleaseName = &release.name;
         return Err(Unmet::differs(format!("`{file}` is not about {name} alone")));
+    }
+    if statement.predicate_type == TEST_RESULT {
+        let tests = bundle::verify_statement::<TestResult>(&json, place.trust);
+        let (tests, _) =
+            tests.map_err(|error| Unmet::differs(format!("`{file}`: {}", chain(&error))))?;
+        if tests.predicate.result != TestVerdict::Passed {
+            let found = tests.predicate.result;
+            return Err(Unmet::differs(format!("`{file}` says {found}, not PASSED")));
+        }
     }
     Ok(Some(statement.predicate_type))
 }

@@ -2,10 +2,11 @@
 
 use std::{
     collections::BTreeMap,
+    fs, io,
     path::{Path, PathBuf},
 };
 
-use kdistro_devcluster::{Cluster, ComponentName, Release};
+use kdistro_devcluster::{Cluster, ComponentName, DevclusterError, Release};
 use kdistro_formats::Digest;
 
 use super::{Driver, DriverError};
@@ -63,13 +64,18 @@ impl Driver for Devcluster {
     fn carry_out(&mut self, step: Step, to: &Target) -> Result<(), DriverError> {
         let (release, cluster) = (self.release(to)?, &self.cluster);
         match step {
-            Step::Snapshot => cluster.snapshot(&self.snapshot, release)?,
+            Step::Snapshot => {
+                // An older one is of another time: what was written since then would be lost.
+                remove(&self.snapshot)?;
+                let taken = cluster.snapshot(&self.snapshot, release);
+                taken.or_else(|error| remove(&self.snapshot).and(Err(error)))?;
+            }
             Step::Images => cluster.bring_images(release, &self.debian)?,
             Step::Replace(component) => cluster.replace(component, release, &self.debian)?,
             Step::Close => cluster.cordon(true)?,
             Step::Drain => cluster.drain(DRAIN)?,
             Step::Open => cluster.cordon(false)?,
-            Step::Command | Step::Commit => {}
+            Step::Command | Step::Commit => return Err(DriverError::Foreign(step)),
         }
         Ok(())
     }
@@ -91,8 +97,11 @@ impl Driver for Devcluster {
 
     fn restore(&mut self, from: &Target, to: &Target) -> Result<(), DriverError> {
         let release = self.release(from)?;
-        if plan::needs_snapshot(&self.versions(from)?, &self.versions(to)?) {
+        // There is one from before the first change on. Once it was gone back to, what is written then is not lost again.
+        let needs = plan::needs_snapshot(&self.versions(from)?, &self.versions(to)?);
+        if needs && self.snapshot.exists() {
             self.cluster.restore(&self.snapshot, release, &self.debian)?;
+            remove(&self.snapshot)?;
         }
         // What others needed and did not get may have ended meanwhile.
         Ok(self.cluster.revive(release, &self.debian)?)
@@ -107,8 +116,8 @@ impl Driver for Devcluster {
         let of_release = |component: &ComponentName| *component != ComponentName::Containerd;
         for component in self.cluster.components().into_iter().filter(of_release) {
             if running.get(&component) != Some(&release.digest) {
-                let said = format!("{component} is not of release {}", release.name);
-                return Err(DriverError::Unknown(said));
+                let release = release.name.clone();
+                return Err(DriverError::Other { component, release });
             }
         }
         Ok(self.cluster.canary(release)?)
@@ -117,5 +126,16 @@ impl Driver for Devcluster {
     fn keep(&mut self, runs: &Target) -> Result<(), DriverError> {
         let release = self.release(runs)?.clone();
         Ok(self.cluster.record(&release)?)
+    }
+}
+
+/// Removes a file that may be missing.
+fn remove(path: &Path) -> Result<(), DevclusterError> {
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            let path = path.display().to_string();
+            Err(DevclusterError::Io { action: "remove", path, source })
+        }
+        _ => Ok(()),
     }
 }

@@ -1,11 +1,16 @@
 //! Any command: kops, Cluster API, whatever a subscriber has. The release stands in its environment.
 
-use std::process::{Command, Stdio};
+use std::{process::Command, time::Duration};
 
 use super::{Driver, DriverError};
-use crate::{history::Target, plan::Step};
+use crate::{
+    history::Target,
+    limited::{self, Limits},
+    plan::Step,
+    policy,
+};
 
-/// How much of what a command wrote is kept, in bytes.
+/// How much of what a command wrote is kept of each of its outputs, in bytes.
 const SAID: usize = 4096;
 
 /// A command that takes a cluster to a release, and says by its exit code whether it is there and well.
@@ -14,38 +19,33 @@ const SAID: usize = 4096;
 /// `KDISTRO_STORE`. Going back it is run with the release before.
 pub struct Exec {
     command: Vec<String>,
+    timeout: Duration,
     store: String,
 }
 
 impl Exec {
-    /// Takes program and arguments, and where releases are.
-    pub fn new(command: Vec<String>, store: String) -> Self {
-        Self { command, store }
+    /// Takes what the subscriber says of it, and where releases are.
+    pub fn new(exec: &policy::Exec, store: String) -> Self {
+        let timeout = exec.timeout.as_duration().unsigned_abs();
+        Self { command: exec.command.clone(), timeout, store }
     }
 
     #[expect(clippy::disallowed_methods, reason = "the subscriber's own command")]
     fn run(&self, to: &Target) -> Result<(), DriverError> {
-        let said = self.command.join(" ");
         let (program, arguments) = self.command.split_first().unzip();
         let mut command = Command::new(program.map_or("", String::as_str));
-        command.args(arguments.unwrap_or_default()).stdin(Stdio::null());
+        command.args(arguments.unwrap_or_default());
         command.env("KDISTRO_RELEASE", to.name.to_string());
         command.env("KDISTRO_MANIFEST_DIGEST", to.digest.to_string());
         command.env("KDISTRO_MANIFEST", to.manifest(&self.store));
         command.env("KDISTRO_STORE", self.store.trim_end_matches('/'));
-        let output = command
-            .output()
-            .map_err(|source| DriverError::Start { command: said.clone(), source })?;
-        if output.status.success() {
+        let limits = Limits { time: self.timeout, bytes: SAID, is_part: true };
+        let ended = limited::run(&mut command, b"", limits)?;
+        if ended.status.success() {
             return Ok(());
         }
-        let text = [output.stdout, output.stderr].concat();
-        let end = text.get(text.len().saturating_sub(SAID)..).unwrap_or_default();
-        Err(DriverError::Command {
-            command: said,
-            how: output.status.to_string(),
-            said: String::from_utf8_lossy(end).trim_end().to_owned(),
-        })
+        let (command, how) = (limited::typed(&command), ended.status.to_string());
+        Err(DriverError::Command { command, how, said: ended.text() })
     }
 }
 
@@ -55,7 +55,7 @@ impl Driver for Exec {
     }
 
     fn carry_out(&mut self, step: Step, to: &Target) -> Result<(), DriverError> {
-        if step == Step::Command { self.run(to) } else { Ok(()) }
+        if step == Step::Command { self.run(to) } else { Err(DriverError::Foreign(step)) }
     }
 
     fn gate(&self, _: Step) -> Result<(), DriverError> {

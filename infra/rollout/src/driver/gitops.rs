@@ -244,7 +244,7 @@ impl Gitops {
         let end = Instant::now() + time;
         loop {
             let left = end.saturating_duration_since(Instant::now());
-            let limits = Limits { time: left, bytes: SAID };
+            let limits = Limits { time: left, bytes: SAID, is_part: false };
             let (how, said) = match limited::run(&mut command, b"", limits) {
                 Ok(ended) if ended.status.success() => return Ok(()),
                 Ok(ended) => (ended.status.to_string(), ended.text()),
@@ -285,7 +285,10 @@ impl Driver for Gitops {
     }
 
     fn carry_out(&mut self, step: Step, to: &Target) -> Result<(), DriverError> {
-        if step == Step::Commit { Ok(self.write(to, &self.text(to)?)?) } else { Ok(()) }
+        if step != Step::Commit {
+            return Err(DriverError::Foreign(step));
+        }
+        Ok(self.write(to, &self.text(to)?)?)
     }
 
     fn gate(&self, _: Step) -> Result<(), DriverError> {

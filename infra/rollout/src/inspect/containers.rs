@@ -16,7 +16,7 @@ use crate::limited::{self, Limits};
 /// Source: containerd, `docs/cri/architecture.md`.
 const NAMESPACE: &str = "k8s.io";
 /// What a call may take, and how much it may say.
-const LIMITS: Limits = Limits { time: Duration::from_secs(30), bytes: 8 << 20 };
+const LIMITS: Limits = Limits { time: Duration::from_secs(30), bytes: 8 << 20, is_part: false };
 
 /// An image that containers run.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use kdistro_border::is_address;
 use kdistro_formats::{announcement::Severity, layout};
 use serde::{Deserialize, Deserializer, de};
 
-use super::{Attestation, Check, Gitops, Hear, Notify, RollOutBy, Subscriber};
+use super::{Attestation, Check, Gitops, Hear, Length, Notify, RollOutBy, Subscriber};
 
 /// A field that does not hold what it should.
 pub(super) struct Wrong {
@@ -132,9 +132,20 @@ fn check_driver(driver: &RollOutBy) -> Result<(), Wrong> {
             named("driver.devcluster.name", &it.name)?;
             check_path("driver.devcluster.home", &it.home)
         }
-        RollOutBy::Exec(it) => check_command("driver.exec.command", &it.command),
+        RollOutBy::Exec(it) => {
+            check_command("driver.exec.command", &it.command)?;
+            check_timeout("driver.exec.timeout", it.timeout)
+        }
         RollOutBy::Gitops(it) => check_gitops(it),
     }
+}
+
+fn check_timeout(field: &str, timeout: Length) -> Result<(), Wrong> {
+    let length = timeout.as_duration();
+    if length < SignedDuration::from_secs(1) || length > LONGEST_POLL {
+        return wrong(field, format!("is {timeout}"), "1 second to 1 day");
+    }
+    Ok(())
 }
 
 fn check_gitops(gitops: &Gitops) -> Result<(), Wrong> {
@@ -153,11 +164,7 @@ fn check_gitops(gitops: &Gitops) -> Result<(), Wrong> {
         return wrong("driver.gitops.path", "leads elsewhere", expected);
     }
     check_command("driver.gitops.wait", &gitops.wait)?;
-    let timeout = gitops.timeout.as_duration();
-    if timeout < SignedDuration::from_secs(1) || timeout > LONGEST_POLL {
-        let found = format!("is {}", gitops.timeout);
-        return wrong("driver.gitops.timeout", found, "1 second to 1 day");
-    }
+    check_timeout("driver.gitops.timeout", gitops.timeout)?;
     let is_plain = |text: &str| is_line(text) && !text.contains(['<', '>']);
     if !is_plain(&author.name) || !is_plain(&author.email) {
         let expected = "a name and an address, without `<`, `>` and control characters";

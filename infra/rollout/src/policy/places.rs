@@ -10,6 +10,8 @@ use super::Length;
 const POLL: u32 = 300;
 /// How long a cluster may take to follow a git repository where nothing else is said, in seconds.
 const PATIENCE: u32 = 1800;
+/// How long a command may roll out, in seconds.
+const LONG_PATIENCE: u32 = 6 * 3600;
 
 /// What is listened to. The channel's index is looked at in any case, so that no lost message is lost for long.
 #[derive(Clone, Debug, Deserialize)]
@@ -99,6 +101,13 @@ pub struct Devcluster {
 pub struct Exec {
     /// The program and its arguments; no shell reads them.
     pub command: Vec<String>,
+    /// How long it may take: 1 second to 1 day, 6 hours where nothing is said.
+    #[serde(default = "long_patience")]
+    pub timeout: Length,
+}
+
+fn long_patience() -> Length {
+    Length::from_secs(LONG_PATIENCE)
 }
 
 /// A git repository that something else applies.

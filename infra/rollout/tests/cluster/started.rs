@@ -6,7 +6,10 @@ use std::{
 };
 
 use kdistro_devcluster::{Cluster, Order, Release, Source, bring, packages};
-use kdistro_verify::{check::TrustSource, trust::PublicKey};
+use kdistro_verify::{
+    check::{Scope, TrustSource},
+    trust::PublicKey,
+};
 
 /// A cluster in a folder that ends with it.
 pub(crate) struct Started {
@@ -75,6 +78,7 @@ pub(crate) fn brought(number: u32, folder: &Path, node: bool) -> Release {
         store: None,
         trust: TrustSource { key: PublicKey::from_pem(&key).unwrap(), trusted_root: None },
         proxy: None,
+        scope: Scope::Documents,
     };
     bring(&source, (&folder.join("releases"), node), &mut |_| {}).unwrap()
 }

@@ -2,7 +2,11 @@
 
 use std::time::Instant;
 
-use kdistro_formats::{Digest, layout, release::ReleaseRef};
+use kdistro_formats::{
+    Digest, layout,
+    release::ReleaseRef,
+    statement::{STATEMENT, Statement, Subject, TEST_RESULT},
+};
 use kdistro_rollout::{
     decide::{
         Publication, Refused, VerifiedRelease,
@@ -11,7 +15,7 @@ use kdistro_rollout::{
     },
     policy::{Attestation, Policy},
 };
-use kdistro_verify::check::Outcome;
+use kdistro_verify::{check::Outcome, hash};
 
 use crate::{Watched, channel, content::name, publisher::Publisher, refused};
 
@@ -204,11 +208,45 @@ fn attestations_that_are_demanded_must_be_there_and_about_the_release() {
     assert_eq!(error.outcome(), Outcome::Unknown);
     assert!(text.contains("cannot be listed"), "{text}");
     // Somebody else's.
-    let other = publisher
-        .attest(kdistro_formats::statement::Subject::new("x", &Digest::from_bytes([1; 32])));
+    let other = publisher.attest(Subject::new("x", &Digest::from_bytes([1; 32])));
     let other = kdistro_formats::canonical::to_vec(&other).unwrap();
     publisher.write(&format!("{folder}/rebuild.sigstore.json"), other);
     refused(take(&reader, &publisher, 3, &demand(in_file("rebuild.sigstore.json"))));
+}
+
+#[test]
+fn tests_that_are_demanded_must_have_passed_and_are_found_without_a_list() {
+    let mut publisher = Publisher::with_releases();
+    let demand = |attestation| -> [Box<dyn Demand>; 1] { [Box::new(Attested(attestation))] };
+    let of_kind = || demand(Attestation::Predicate(TEST_RESULT.to_owned()));
+    let in_file = || demand(Attestation::File("test-result.sigstore.json".to_owned()));
+    let unlisted = |publisher: &Publisher, demands: &[Box<dyn Demand>]| {
+        let reader = Watched { lists: false, ..Watched::new(publisher) };
+        take(&reader, publisher, 3, demands)
+    };
+    let (_, text) = refused(unlisted(&publisher, &of_kind()));
+    assert!(text.ends_with("there is none"), "{text}");
+    let manifest = hash::sha256(&publisher.read(&layout::manifest(&name(3))));
+    for (result, passes) in [("FAILED", false), ("WARNED", false), ("PASSED", true)] {
+        let bundle = publisher.attest_statement(&Statement {
+            kind: STATEMENT.to_owned(),
+            subject: vec![Subject::new("1-20-3", &manifest)],
+            predicate_type: TEST_RESULT.to_owned(),
+            predicate: serde_json::json!({"result": result, "configuration": []}),
+        });
+        let bundle = kdistro_formats::canonical::to_vec(&bundle).unwrap();
+        publisher.write(&layout::test_result(&name(3)), bundle);
+        for demands in [of_kind(), in_file()] {
+            let taken = unlisted(&publisher, &demands);
+            if passes {
+                taken.unwrap();
+                continue;
+            }
+            let (error, text) = refused(taken);
+            assert_eq!(error.outcome(), Outcome::Differs);
+            assert!(text.ends_with(&format!("says {result}, not PASSED")), "{text}");
+        }
+    }
 }
 
 #[test]

@@ -126,7 +126,8 @@ impl<'a> Fetched<'a> {
             git.args(["-c", setting]);
         }
         git.args(arguments);
-        let ended = limited::run(&mut git, input, limited::Limits { time: TIME, bytes: LARGEST })?;
+        let limits = limited::Limits { time: TIME, bytes: LARGEST, is_part: false };
+        let ended = limited::run(&mut git, input, limits)?;
         let what = arguments.first().copied().unwrap_or_default().to_owned();
         if !ended.status.success() {
             return Err(GitopsError::Git { what, said: ended.text() });
