@@ -9,7 +9,7 @@ mod processes;
 mod programs;
 mod report;
 
-use std::{io, path::Path};
+use std::{io, path::Path, rc::Rc};
 
 use kdistro_devcluster::DevclusterError;
 use kdistro_formats::{Digest, Platform, ReleaseName, layout, oci::OciError, plan::Plan};
@@ -150,11 +150,11 @@ impl Inspector<'_> {
             processes(running.below, &is_asked).map_err(InspectError::Processes)?;
         let mut findings = Vec::new();
         for process in processes {
-            let verdict = self.judge_process(&process, &mut programs, &expected.proven)?;
+            let verdict = self.judge_process(&process, &mut programs, &expected.proven);
             findings.push(Finding { subject: Subject::of_process(process), verdict });
         }
         for image in running.images.unwrap_or_default() {
-            if let Some(verdict) = self.judge_image(image, &programs, &expected.proven)? {
+            if let Some(verdict) = self.judge_image(image, &programs, &expected.proven) {
                 findings.push(Finding { subject: Subject::of_image(image), verdict });
             }
         }
@@ -183,18 +183,16 @@ impl Inspector<'_> {
         process: &Process,
         programs: &mut Programs<'_>,
         release: &Proven,
-    ) -> Result<Verdict, InspectError> {
+    ) -> Verdict {
         let digest = match &process.digest {
             Ok(digest) => *digest,
-            Err(why) => return Ok(Verdict::Unread(why.clone())),
+            Err(why) => return Verdict::Unread(why.clone()),
         };
         let Some(name) = programs.named(&process.path).map(str::to_owned) else {
-            return Ok(Verdict::Unread("its program's name is not known".to_owned()));
+            return Verdict::Unread("its program's name is not known".to_owned());
         };
-        if programs.has(&name, &digest)? {
-            return Ok(Verdict::OfRelease);
-        }
-        self.judge_other(&digest, release, &mut |other| other.has(&name, &digest))
+        let is_of_release = programs.has(&name, &digest);
+        self.judge(is_of_release, (&digest, release), &mut |other| other.has(&name, &digest))
     }
 
     /// Judges an image that is called as one of the release; none for all others.
@@ -203,40 +201,41 @@ impl Inspector<'_> {
         image: &Image,
         programs: &Programs<'_>,
         release: &Proven,
-    ) -> Result<Option<Verdict>, InspectError> {
-        if programs.has_image(&image.digest)? {
-            return Ok(Some(Verdict::OfRelease));
+    ) -> Option<Verdict> {
+        let digest = &image.digest;
+        let is_of_release = programs.has_image(digest);
+        let is_named = |name: &String| programs.has_image_named(image_name(name));
+        if !matches!(is_of_release, Ok(true)) && !image.names.iter().any(is_named) {
+            return None;
         }
-        if !image.names.iter().any(|name| programs.has_image_named(image_name(name))) {
-            return Ok(None);
-        }
-        let judged =
-            self.judge_other(&image.digest, release, &mut |other| other.has_image(&image.digest));
-        judged.map(Some)
+        Some(self.judge(is_of_release, (digest, release), &mut |other| other.has_image(digest)))
     }
 
-    /// Judges what is not of the release: another one near it may have it.
-    fn judge_other(
+    /// Judges what is of the release, or not: then another one near it may have it.
+    fn judge(
         &self,
-        digest: &Digest,
-        release: &Proven,
-        has: &mut dyn FnMut(&mut Programs<'_>) -> Result<bool, InspectError>,
-    ) -> Result<Verdict, InspectError> {
-        if self.known.contains(digest) {
-            return Ok(Verdict::Known);
+        is_of_release: Result<bool, Rc<InspectError>>,
+        (digest, release): (&Digest, &Proven),
+        has: &mut dyn FnMut(&mut Programs<'_>) -> Result<bool, Rc<InspectError>>,
+    ) -> Verdict {
+        match is_of_release {
+            Ok(true) => return Verdict::OfRelease,
+            _ if self.known.contains(digest) => return Verdict::Known,
+            Ok(false) => {}
+            Err(error) => return Verdict::of_failure(&error),
         }
         let number = release.name.number;
         let numbers =
             (1..=NEIGHBOURS).flat_map(|by| [number.checked_sub(by), number.checked_add(by)]);
         for number in numbers.flatten().filter(|number| *number > 0) {
             let name = ReleaseName { channel: release.name.channel.clone(), number };
-            // What is not there or not proven says nothing of what runs.
+            // What is not there, not proven or not readable says nothing of what runs.
             let Ok(other) = self.candidate(&name, None) else { continue };
-            if has(&mut self.programs(&other))? {
-                return Ok(Verdict::OfOther(name));
+            if has(&mut self.programs(&other)).unwrap_or(false) {
+                return Verdict::OfOther(name);
             }
         }
-        Ok(Verdict::Strange)
+        Verdict::Strange
     }
 }
 

@@ -6,6 +6,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
+    rc::Rc,
 };
 
 use kdistro_formats::{
@@ -30,8 +31,8 @@ pub struct Programs<'a> {
     release: &'a Proven,
     platform: Platform,
     by_name: BTreeMap<String, Program<'a>>,
-    /// What was unpacked already, by the asset's name.
-    unpacked: BTreeMap<&'a str, Files>,
+    /// What was unpacked already, by the asset's name; why where that failed.
+    unpacked: BTreeMap<&'a str, Result<Files, Rc<InspectError>>>,
     images: BTreeMap<&'a str, Digest>,
 }
 
@@ -141,19 +142,27 @@ impl<'a> Programs<'a> {
     }
 
     /// True when the release has a program of this name and digest.
-    pub fn has(&mut self, name: &str, digest: &Digest) -> Result<bool, InspectError> {
-        let Some(program) = self.by_name.get_mut(name) else { return Ok(false) };
-        // The smallest first: mostly they all hold the same.
-        while !program.digests.contains(digest) && !program.places.is_empty() {
-            let (asset, path) = program.places.remove(0);
-            if !self.unpacked.contains_key(&*asset.name) {
-                let files = unpack((self.reader, &self.platform), self.release, asset)?;
-                self.unpacked.insert(&asset.name, files);
-            }
-            let files = self.unpacked.get(&*asset.name);
-            program.digests.extend(files.and_then(|files| files.get(&path)));
+    ///
+    /// # Errors
+    ///
+    /// When none was found that is it, and something that may hold it cannot be read.
+    pub fn has(&mut self, name: &str, digest: &Digest) -> Result<bool, Rc<InspectError>> {
+        let Some(program) = self.by_name.get(name) else { return Ok(false) };
+        if program.digests.contains(digest) {
+            return Ok(true);
         }
-        Ok(program.digests.contains(digest))
+        let mut failed = None;
+        // The smallest first: mostly they all hold the same.
+        for (asset, path) in &program.places {
+            let unpack = || unpack((self.reader, &self.platform), self.release, asset);
+            let files = self.unpacked.entry(&asset.name);
+            match files.or_insert_with(|| unpack().map_err(Rc::new)) {
+                Ok(files) if files.get(path) == Some(digest) => return Ok(true),
+                Ok(_) => {}
+                Err(error) => note(&mut failed, Rc::clone(error)),
+            }
+        }
+        failed.map_or(Ok(false), Err)
     }
 
     /// True when the release has an image of this name.
@@ -162,13 +171,28 @@ impl<'a> Programs<'a> {
     }
 
     /// True when an image of the release has this digest, as a whole or for one platform.
-    pub fn has_image(&self, digest: &Digest) -> Result<bool, InspectError> {
+    ///
+    /// # Errors
+    ///
+    /// When none was found that has it, and an image cannot be read.
+    pub fn has_image(&self, digest: &Digest) -> Result<bool, Rc<InspectError>> {
+        let mut failed = None;
         for index in self.images.values() {
-            if content::digests(self.reader, index)?.contains(digest) {
-                return Ok(true);
+            match content::digests(self.reader, index) {
+                Ok(digests) if digests.contains(digest) => return Ok(true),
+                Ok(_) => {}
+                Err(error) => note(&mut failed, Rc::new(error)),
             }
         }
-        Ok(false)
+        failed.map_or(Ok(false), Err)
+    }
+}
+
+/// Keeps the first of some errors, but evidence rather than what could not be told.
+fn note(kept: &mut Option<Rc<InspectError>>, error: Rc<InspectError>) {
+    let is_kept = kept.as_ref().is_some_and(|kept| kept.outcome() >= error.outcome());
+    if !is_kept {
+        *kept = Some(error);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{BufRead, BufReader},
-    os::unix::fs::PermissionsExt,
+    os::unix::{fs::PermissionsExt, process::CommandExt},
     path::Path,
     process::{Child, Command, Stdio},
 };
@@ -13,12 +13,16 @@ use serde_json::Value;
 use crate::{command, expected, result, started::store, verdicts};
 
 /// A process that runs, until it is dropped, a program that this is given the path of.
-struct Runs(Child);
+pub(crate) struct Runs(Child);
 
 impl Runs {
-    fn start(program: &Path) -> Self {
+    pub(crate) fn start(program: &Path) -> Self {
         let mut program = command(program);
-        Self(program.arg("600").stdin(Stdio::null()).spawn().unwrap())
+        Self(program.arg("600").stdin(Stdio::null()).process_group(0).spawn().unwrap())
+    }
+
+    pub(crate) fn id(&self) -> String {
+        self.0.id().to_string()
     }
 
     fn look(&self, more: &[&str]) -> (i32, Value) {
@@ -34,7 +38,7 @@ impl Runs {
         let mut look = command(Path::new(env!("CARGO_BIN_EXE_kdistro-rollout")));
         look.args(["--json", "inspect", "--key"]).arg(store.join("keys/release.pub"));
         look.arg("--release").arg(store.join("kubernetes-1-20/kubernetes-1-20-1.yaml"));
-        look.arg("--below").arg(self.0.id().to_string()).args(more);
+        look.arg("--below").arg(self.id()).args(more);
         look
     }
 }
@@ -42,6 +46,9 @@ impl Runs {
 impl Drop for Runs {
     fn drop(&mut self) {
         let _ = self.0.kill();
+        // What it has started is in its group, where it has one of its own.
+        let group = rustix::process::Pid::from_child(&self.0);
+        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
         let _ = self.0.wait();
     }
 }
@@ -71,13 +78,8 @@ fn a_program_that_was_deleted_while_it_runs_is_still_read() {
 }
 
 /// A copy of the store in which one byte of a file is another.
-fn changed_store(file: &str) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    for part in ["keys", "kubernetes-1-20", "log", "releasechannels"] {
-        let mut copy = command(Path::new("cp"));
-        copy.args(["--recursive", "--link"]).arg(store().join(part)).arg(folder.path());
-        assert!(copy.status().unwrap().success());
-    }
+pub(crate) fn changed_store(file: &str) -> tempfile::TempDir {
+    let folder = copied_store();
     let path = folder.path().join(file);
     let mut bytes = fs::read(&path).unwrap();
     let middle = bytes.len() / 2;
@@ -87,23 +89,81 @@ fn changed_store(file: &str) -> tempfile::TempDir {
     folder
 }
 
+fn copied_store() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for part in ["containers", "keys", "kubernetes-1-20", "log", "releasechannels"] {
+        let mut copy = command(Path::new("cp"));
+        copy.args(["--recursive", "--link"]).arg(store().join(part)).arg(folder.path());
+        assert!(copy.status().unwrap().success());
+    }
+    folder
+}
+
 #[test]
 fn nothing_is_compared_with_what_its_key_did_not_sign() {
     let folder = tempfile::tempdir().unwrap();
     let etcd = folder.path().join("etcd");
     fs::copy("/usr/bin/sleep", &etcd).unwrap();
     let runs = Runs::start(&etcd);
-    let archive =
-        "kubernetes-1-20/releases/1/artifacts/etcd/v3.4.23/etcd-linux-amd64-v3.4.23.tar.gz";
-    for (file, expected) in [
-        ("kubernetes-1-20/kubernetes-1-20-1.yaml", "is not verified: "),
-        ("kubernetes-1-20/releases/1/plan.json", "is not verified: "),
-        (archive, "of the store is sha256:"),
-    ] {
+    for file in ["kubernetes-1-20/kubernetes-1-20-1.yaml", "kubernetes-1-20/releases/1/plan.json"] {
         let store = changed_store(file);
         let (code, said) = runs.look_in(store.path(), &[]);
         assert_eq!(code, 1, "{said}");
-        assert!(said.as_str().unwrap().contains(expected), "{said}");
+        assert!(said.as_str().unwrap().contains("is not verified: "), "{said}");
+    }
+}
+
+/// Where a release of the store has its etcd.
+pub(crate) fn archive(number: u32) -> String {
+    let folder = format!("kubernetes-1-20/releases/{number}/artifacts/etcd/v3.4.23");
+    format!("{folder}/etcd-linux-amd64-v3.4.23.tar.gz")
+}
+
+/// Processes that are called as programs of a release and are others.
+pub(crate) fn strangers(names: &[&str]) -> (tempfile::TempDir, Runs) {
+    let folder = tempfile::tempdir().unwrap();
+    for name in names {
+        fs::copy("/usr/bin/sleep", folder.path().join(name)).unwrap();
+    }
+    let all = folder.path().join("all");
+    let starts: Vec<_> = names.iter().map(|name| format!("\"${{0%/*}}/{name}\" 600 &\n")).collect();
+    fs::write(&all, format!("#!/bin/sh\n{}wait\n", starts.concat())).unwrap();
+    fs::set_permissions(&all, fs::Permissions::from_mode(0o755)).unwrap();
+    (folder, Runs::start(&all))
+}
+
+#[test]
+fn what_cannot_be_compared_hides_nothing_else_that_is_strange() {
+    let (_folder, runs) = strangers(&["etcd", "kubelet"]);
+    let missing = copied_store();
+    fs::remove_file(missing.path().join(archive(1))).unwrap();
+    let changed = changed_store(&archive(1));
+    for (store, verdict, why) in [
+        (&missing, "not-looked-at", "cannot read `kubernetes-1-20/releases/1/artifacts/etcd"),
+        (&changed, "store-differs", "of the store is sha256:"),
+    ] {
+        let (code, report) = runs.look_in(store.path(), &[]);
+        let all = expected(&["etcd", "kubelet"], &[("etcd", verdict), ("kubelet", "strange")]);
+        assert_eq!((code, verdicts(&report)), (1, all), "{report}");
+        let mut findings = report["report"]["findings"].as_array().unwrap().iter();
+        let etcd = findings.find(|one| one["verdict"] == verdict).unwrap();
+        assert!(etcd["why"].as_str().unwrap().contains(why), "{report}");
+    }
+    let (_folder, runs) = strangers(&["etcd"]);
+    for (store, code) in [(&missing, 2), (&changed, 1)] {
+        let (found, report) = runs.look_in(store.path(), &[]);
+        assert_eq!(found, code, "{report}");
+    }
+}
+
+#[test]
+fn another_release_that_cannot_be_read_is_not_what_runs() {
+    let (_folder, runs) = strangers(&["etcd"]);
+    let missing = copied_store();
+    fs::remove_file(missing.path().join(archive(2))).unwrap();
+    for store in [missing, changed_store(&archive(2))] {
+        let (code, report) = runs.look_in(store.path(), &[]);
+        assert_eq!((code, verdicts(&report)), (1, expected(&["etcd"], &[("etcd", "strange")])));
     }
 }
 
@@ -138,7 +198,7 @@ fn whoever_may_not_look_at_a_process_cannot_tell() {
     let program = folder.path().join("kdistro-rollout");
     fs::copy(env!("CARGO_BIN_EXE_kdistro-rollout"), &program).unwrap();
     let runs = Runs::start(&kubelet);
-    let (key, id) = (folder.path().join("key"), runs.0.id().to_string());
+    let (key, id) = (folder.path().join("key"), runs.id());
     fs::copy(store().join("keys/release.pub"), &key).unwrap();
     let server = serve(&store());
     let manifest = format!("http://127.0.0.1:{}/kubernetes-1-20/kubernetes-1-20-1.yaml", server.1);
@@ -156,8 +216,8 @@ fn whoever_may_not_look_at_a_process_cannot_tell() {
 fn serve(folder: &Path) -> (Runs, u16) {
     let mut server = command(Path::new("python3"));
     server.args(["-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory"]);
-    let mut server =
-        server.arg(folder).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    server.arg(folder).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
+    let mut server = server.spawn().unwrap();
     let mut said = String::new();
     BufReader::new(server.stdout.take().unwrap()).read_line(&mut said).unwrap();
     let port = said.split_whitespace().nth(5).and_then(|port| port.parse().ok());
