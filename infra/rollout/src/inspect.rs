@@ -19,7 +19,7 @@ use kdistro_verify::{
 };
 
 pub use self::{
-    containers::{Image, images},
+    containers::{Containers, Image, Imageless, containers},
     processes::{Process, processes},
     programs::Programs,
     report::{Finding, Report, Subject, Verdict},
@@ -86,9 +86,6 @@ pub enum InspectError {
         /// What it said.
         said: String,
     },
-    /// A container's image that nobody knows.
-    #[error("a container runs image `{0}`, which containerd does not have any more")]
-    Gone(String),
     /// The cluster cannot be asked.
     #[error(transparent)]
     Cluster(#[from] DevclusterError),
@@ -122,8 +119,8 @@ pub struct Inspector<'a> {
 pub struct Running<'a> {
     /// The process below which all others are judged; none for the whole machine.
     pub below: Option<u32>,
-    /// The images of its containers; none where they are not known.
-    pub images: Option<&'a [Image]>,
+    /// What runs in containers, or why that is not known; none where there are no containers.
+    pub containers: Option<Result<&'a Containers, &'a str>>,
 }
 
 /// A release that may run, and how it is made.
@@ -153,10 +150,16 @@ impl Inspector<'_> {
             let verdict = self.judge_process(&process, &mut programs, &expected.proven);
             findings.push(Finding { subject: Subject::of_process(process), verdict });
         }
-        for image in running.images.unwrap_or_default() {
-            if let Some(verdict) = self.judge_image(image, &programs, &expected.proven) {
-                findings.push(Finding { subject: Subject::of_image(image), verdict });
+        match running.containers {
+            Some(Ok(containers)) => {
+                let judge = |image: &Image| self.judge_image(image, &programs, &expected.proven);
+                findings.extend(contained(containers, &judge));
             }
+            Some(Err(why)) => {
+                let verdict = Verdict::Unread(why.to_owned());
+                findings.push(Finding { subject: Subject::Containers, verdict });
+            }
+            None => {}
         }
         let Proven { name, digest, .. } = expected.proven;
         Ok(Report { release: name, manifest: digest, findings, others })
@@ -237,6 +240,17 @@ impl Inspector<'_> {
         }
         Verdict::Strange
     }
+}
+
+/// What is to be said of containers; `judge` is asked about each image.
+fn contained<'b>(
+    containers: &'b Containers,
+    judge: &'b dyn Fn(&Image) -> Option<Verdict>,
+) -> impl Iterator<Item = Finding> + 'b {
+    let images = containers.images.iter().filter_map(|image| {
+        Some(Finding { subject: Subject::of_image(image), verdict: judge(image)? })
+    });
+    images.chain(containers.imageless.iter().map(Finding::of_imageless))
 }
 
 /// The last part of an image's repository: its name without registry, folders, tag and digest.

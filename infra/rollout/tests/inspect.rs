@@ -7,6 +7,8 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "inspect/alarms.rs"]
+mod alarms;
 #[path = "inspect/processes.rs"]
 mod processes;
 #[path = "inspect/scene.rs"]

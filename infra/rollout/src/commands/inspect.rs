@@ -15,12 +15,12 @@ use kdistro_formats::{
 };
 use kdistro_rollout::{
     history::{Alarm, History, Target},
-    inspect::{Image, InspectError, Inspector, Report, Running, images},
+    inspect::{self, Containers, InspectError, Inspector, Report, Running},
     once::{OnceError, trust},
     policy::{RollOutBy, Subscriber},
 };
 use kdistro_verify::{
-    check::TrustSource,
+    check::{TrustSource, chain},
     store::{self, Reader},
 };
 use serde_json::json;
@@ -71,16 +71,18 @@ impl Program {
             Some(cluster) => Some(supervisor(cluster)?),
             None => inspect.below,
         };
-        let images = containers(inspect, asked.cluster.as_ref())?;
+        // Processes are looked at also where containerd does not answer.
+        let containers = containers(inspect, asked.cluster.as_ref()).map_err(|it| chain(&*it));
+        let containers = containers.as_ref().map_err(String::as_str).map(Option::as_ref);
         let inspector = Inspector {
             reader: &*asked.reader,
             source: &asked.trust,
             platform: platform()?,
             known: &inspect.known,
         };
-        let running = Running { below, images: images.as_deref() };
+        let running = Running { below, containers: containers.transpose() };
         let report = inspector.inspect((&asked.release, asked.digest), running)?;
-        self.show(&report, images.is_some())?;
+        self.show(&report, running.containers)?;
         if let Some(history) = &asked.history {
             let alarm = report.alarm().map(|text| Alarm { since: (self.now)(), text });
             history.alarm(ALARM, alarm.as_ref())?;
@@ -125,16 +127,21 @@ impl Program {
         })
     }
 
-    fn show(&self, report: &Report, has_containers: bool) -> Result<(), Failure> {
+    fn show(
+        &self,
+        report: &Report,
+        containers: Option<Result<&Containers, &str>>,
+    ) -> Result<(), Failure> {
         let at = (self.now)();
         let text = if self.cli.json {
             // One line, so that many looks are a log.
-            let outcome = report.outcome();
-            let line = json!({"at": at, "outcome": outcome, "containers": has_containers, "report": report});
+            let (outcome, is_looked_at) = (report.outcome(), matches!(containers, Some(Ok(_))));
+            let line =
+                json!({"at": at, "outcome": outcome, "containers": is_looked_at, "report": report});
             format!("{}\n", printable_json(&line.to_string()))
         } else {
             let silent = "no containerd answers here: images were not looked at\n";
-            let silent = if has_containers { "" } else { silent };
+            let silent = if containers.is_some() { "" } else { silent };
             printable_lines(&format!("at         {at}\n{report}{silent}"))
         };
         Ok(io::stdout().write_all(text.as_bytes())?)
@@ -173,18 +180,18 @@ fn supervisor(cluster: &Cluster) -> Result<u32, Failure> {
     id.ok_or_else(|| format!("cluster {} does not run", cluster.state().name).into())
 }
 
-/// The images of the containers that run; none where there are no containers.
-fn containers(inspect: &Inspect, cluster: Option<&Cluster>) -> Result<Option<Vec<Image>>, Failure> {
+/// What runs in containers; none where there are no containers.
+fn containers(asked: &Inspect, cluster: Option<&Cluster>) -> Result<Option<Containers>, Failure> {
     if let Some(cluster) = cluster {
         if !cluster.state().node {
             return Ok(None);
         }
         let ctr = packages()?.join("usr/bin/ctr").display().to_string();
-        return Ok(Some(images(&|| Ok(cluster.command_inside(&ctr)?))?));
+        return Ok(Some(inspect::containers(&|| Ok(cluster.command_inside(&ctr)?))?));
     }
     let usual = || Some(PathBuf::from(CONTAINERD)).filter(|socket| socket.exists());
-    let Some(socket) = inspect.containerd.clone().or_else(usual) else { return Ok(None) };
-    Ok(Some(images(&|| Ok(ctr(&socket)))?))
+    let Some(socket) = asked.containerd.clone().or_else(usual) else { return Ok(None) };
+    Ok(Some(inspect::containers(&|| Ok(ctr(&socket)))?))
 }
 
 #[expect(clippy::disallowed_methods, reason = "containerd answers to its own client")]

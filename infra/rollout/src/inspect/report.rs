@@ -9,7 +9,7 @@ use kdistro_formats::{Digest, ReleaseName, terminal::printable};
 use kdistro_verify::check::{Outcome, chain};
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 
-use super::{Image, InspectError, Process};
+use super::{Image, Imageless, InspectError, Process};
 
 /// What something that runs is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +61,13 @@ pub enum Subject {
         /// How many containers run it.
         containers: usize,
     },
+    /// A container whose image is not known.
+    Container {
+        /// Its id.
+        id: String,
+    },
+    /// All containers.
+    Containers,
 }
 
 /// What was found on a node.
@@ -104,6 +111,17 @@ impl Subject {
         // A name of its own says more than one that is only a digest.
         let name = names.iter().find(|name| !name.starts_with("sha256:")).or(names.first());
         Self::Image { name: name.cloned().unwrap_or_default(), digest, containers }
+    }
+}
+
+impl Finding {
+    pub(super) fn of_imageless(container: &Imageless) -> Self {
+        let why = container.image.as_ref().map_or_else(
+            || "it was begun without an image".to_owned(),
+            |image| format!("containerd does not have its image `{image}` any more"),
+        );
+        let subject = Subject::Container { id: container.id.clone() };
+        Self { subject, verdict: Verdict::Unread(why) }
     }
 }
 
@@ -162,6 +180,10 @@ impl fmt::Display for Finding {
                     write!(f, ": {digest}, in {containers} containers")?;
                 }
             }
+            Subject::Container { id } => {
+                write!(f, "{:<10} {:<26} {verdict}", "container", printable(id))?;
+            }
+            Subject::Containers => write!(f, "{:<10} {:<26} {verdict}", "containers", "all")?,
         }
         Ok(())
     }

@@ -1,0 +1,134 @@
+//! A subscriber's cluster is looked at, its containers too: no cluster is needed for it.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use jiff::Timestamp;
+use kdistro_formats::Digest;
+use kdistro_rollout::history::{Change, Event, History, Target, What};
+use kdistro_verify::hash;
+use serde_json::Value;
+
+use crate::{
+    command,
+    processes::{Runs, strangers},
+    result,
+    started::{store, subscriber},
+    verdicts,
+};
+
+/// A subscriber whose cluster is said to run the first release of a store, with a containerd that says what it is told.
+struct Watched {
+    folder: tempfile::TempDir,
+}
+
+impl Watched {
+    fn of(releases: &Path) -> Self {
+        let it = Self { folder: tempfile::tempdir().unwrap() };
+        let text = subscriber(it.folder.path(), "driver: {exec: {command: [\"true\"]}}");
+        let text = text.replace(&store().display().to_string(), &releases.display().to_string());
+        fs::write(it.path("rollout.yaml"), text).unwrap();
+        for name in ["state", "bin"] {
+            fs::create_dir(it.path(name)).unwrap();
+        }
+        it.containerd("cat \"${0%/*}/$5\"");
+        for table in ["tasks", "containers", "images"] {
+            fs::write(it.path("bin").join(table), "HEAD\n").unwrap();
+        }
+        let manifest = fs::read(store().join("kubernetes-1-20/kubernetes-1-20-1.yaml")).unwrap();
+        let target = Target { name: "1-20-1".parse().unwrap(), digest: hash::sha256(&manifest) };
+        it.write(What::Began, &Change::Runs(&target));
+        it
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Lets a script answer as containerd's client.
+    fn containerd(&self, script: &str) {
+        let ctr = self.path("bin/ctr");
+        fs::write(&ctr, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(ctr, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// Lets containers run, each with its image, of which some have a digest.
+    fn run(&self, containers: &[(&str, &str)], images: &[(&str, Digest)]) {
+        let table = |rows: Vec<String>| format!("HEAD\n{}", rows.concat());
+        let tasks = containers.iter().map(|(id, _)| format!("{id} 1 RUNNING\n"));
+        let listed = containers.iter().map(|(id, image)| format!("{id} {image} runc\n"));
+        let images = images.iter().map(|(name, digest)| format!("{name} type {digest} 1 B -\n"));
+        let (tasks, listed) = (table(tasks.collect()), table(listed.collect()));
+        let images = table(images.collect());
+        for (table, text) in [("tasks", tasks), ("containers", listed), ("images", images)] {
+            fs::write(self.path("bin").join(table), text).unwrap();
+        }
+    }
+
+    fn history(&self) -> History {
+        History::open(&self.path("state/history")).unwrap()
+    }
+
+    fn write(&self, what: What, change: &Change<'_>) {
+        let release = "1-20-1".parse().unwrap();
+        let event = Event { at: Timestamp::UNIX_EPOCH, release, what, text: String::new() };
+        self.history().write(&event, change).unwrap();
+    }
+
+    /// A look in which everything is compared that `program` starts.
+    fn command(&self, program: &mut Command) {
+        program.env("PATH", format!("{}:/usr/bin:/bin", self.path("bin").display()));
+        program.args(["--json", "inspect", "--containerd", "/dev/null", "--config"]);
+        program.arg(self.path("rollout.yaml"));
+    }
+
+    /// Looks at what one process has started.
+    fn below(&self, runs: &Runs) -> Command {
+        let mut look = command(Path::new(env!("CARGO_BIN_EXE_kdistro-rollout")));
+        self.command(&mut look);
+        look.arg("--below").arg(runs.id());
+        look
+    }
+
+    fn look(&self, runs: &Runs) -> (i32, Value) {
+        result(&mut self.below(runs))
+    }
+}
+
+#[test]
+fn a_container_of_no_known_image_hides_neither_images_nor_processes() {
+    let (watched, (_folder, runs)) = (Watched::of(&store()), strangers(&["kubelet"]));
+    let digest = Digest::from_bytes([7; 32]);
+    watched.run(
+        &[("bare", "-"), ("left", "registry.example/gone:1"), ("other", "registry.example/etcd:1")],
+        &[("registry.example/etcd:1", digest)],
+    );
+    let (code, report) = watched.look(&runs);
+    let found = [
+        ("bare", "not-looked-at"),
+        ("etcd:1", "strange"),
+        ("kubelet", "strange"),
+        ("left", "not-looked-at"),
+    ];
+    let found = found.map(|(name, verdict)| (name.to_owned(), verdict.to_owned()));
+    assert_eq!((code, verdicts(&report)), (1, found.to_vec()), "{report}");
+    assert_eq!(report["containers"], true);
+}
+
+#[test]
+fn processes_are_looked_at_where_containerd_does_not_answer() {
+    let (watched, (_folder, runs)) = (Watched::of(&store()), strangers(&["kubelet"]));
+    watched.containerd("echo cannot connect >&2; exit 1");
+    let (code, report) = watched.look(&runs);
+    let found = [("containers", "not-looked-at"), ("kubelet", "strange")];
+    let found = found.map(|(name, verdict)| (name.to_owned(), verdict.to_owned()));
+    assert_eq!((code, verdicts(&report)), (1, found.to_vec()), "{report}");
+    assert_eq!(report["containers"], false);
+    assert!(report.to_string().contains("cannot connect"), "{report}");
+    let (_folder, runs) = strangers(&["sleep"]);
+    assert_eq!(watched.look(&runs).0, 2);
+}
