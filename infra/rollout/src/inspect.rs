@@ -3,6 +3,7 @@
 //! Judged is what is called as a program or an image of the release. Whoever is root on the node can hide from this; what is
 //! found is what was replaced, left over, damaged, or started by mistake.
 
+mod alarms;
 mod containers;
 mod content;
 mod processes;
@@ -19,6 +20,7 @@ use kdistro_verify::{
 };
 
 pub use self::{
+    alarms::{Becomes, Covered},
     containers::{Containers, Image, Imageless, containers},
     processes::{Process, processes},
     programs::Programs,

@@ -15,7 +15,7 @@ use kdistro_formats::{
 };
 use kdistro_rollout::{
     history::{Alarm, History, Target},
-    inspect::{self, Containers, InspectError, Inspector, Report, Running},
+    inspect::{self, Becomes, Containers, Covered, InspectError, Inspector, Report, Running},
     once::{OnceError, trust},
     policy::{RollOutBy, Subscriber},
 };
@@ -30,9 +30,6 @@ use crate::cli::Inspect;
 
 /// The least time between two looks.
 const SHORTEST: Duration = Duration::from_secs(1);
-
-/// What an alarm is about.
-const ALARM: &str = "nodes";
 
 /// Where containerd usually listens.
 const CONTAINERD: &str = "/run/containerd/containerd.sock";
@@ -84,10 +81,30 @@ impl Program {
         let report = inspector.inspect((&asked.release, asked.digest), running)?;
         self.show(&report, running.containers)?;
         if let Some(history) = &asked.history {
-            let alarm = report.alarm().map(|text| Alarm { since: (self.now)(), text });
-            history.alarm(ALARM, alarm.as_ref())?;
+            let processes = asked.cluster.is_some() || inspect.below.is_none();
+            let containers = processes && matches!(running.containers, Some(Ok(_)));
+            self.remember(&report, Covered { processes, containers }, history)?;
         }
         Ok(ExitCode::from(report.outcome().exit_code()))
+    }
+
+    /// Raises alarms, and ends those that are over.
+    fn remember(
+        &self,
+        report: &Report,
+        covered: Covered,
+        history: &History,
+    ) -> Result<(), Failure> {
+        for (about, becomes) in report.alarms(covered) {
+            match becomes {
+                Becomes::Raised(text) => {
+                    history.alarm(about, Some(&Alarm { since: (self.now)(), text }))?;
+                }
+                Becomes::Over => history.alarm(about, None)?,
+                Becomes::Same => {}
+            }
+        }
+        Ok(())
     }
 
     /// The release of the command line, on the whole machine.

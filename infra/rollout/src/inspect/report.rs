@@ -95,7 +95,7 @@ impl Verdict {
     }
 
     /// Whether somebody has to look.
-    fn is_alarm(&self) -> bool {
+    pub(super) fn is_alarm(&self) -> bool {
         matches!(self, Self::Strange | Self::OfOther(_) | Self::StoreDiffers(_))
     }
 }
@@ -135,14 +135,6 @@ impl Report {
         }
         let is_unread = verdicts.any(|one| matches!(one, Verdict::Unread(_)));
         if is_unread || self.findings.is_empty() { Outcome::Unknown } else { Outcome::Verified }
-    }
-
-    /// What somebody has to look at: a line for each thing that is strange or of another release, or cannot be told as the
-    /// store is not what was signed; none where nothing is.
-    pub fn alarm(&self) -> Option<String> {
-        let is_one = |one: &&Finding| one.verdict.is_alarm();
-        let lines: Vec<_> = self.findings.iter().filter(is_one).map(Finding::to_string).collect();
-        (!lines.is_empty()).then(|| lines.join("\n"))
     }
 }
 

@@ -1,6 +1,7 @@
-//! A subscriber's cluster is looked at, its containers too: no cluster is needed for it.
+//! A subscriber's cluster is looked at, its containers too, and alarms are raised: no cluster is needed for it.
 
 use std::{
+    collections::BTreeMap,
     fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -9,7 +10,7 @@ use std::{
 
 use jiff::Timestamp;
 use kdistro_formats::Digest;
-use kdistro_rollout::history::{Change, Event, History, Target, What};
+use kdistro_rollout::history::{Alarm, Change, Event, History, Target, What};
 use kdistro_verify::hash;
 use serde_json::Value;
 
@@ -79,6 +80,14 @@ impl Watched {
         self.history().write(&event, change).unwrap();
     }
 
+    fn alarms(&self) -> BTreeMap<String, Alarm> {
+        self.history().standing(0).unwrap().alarms
+    }
+
+    fn abouts(&self) -> Vec<String> {
+        self.alarms().into_keys().collect()
+    }
+
     /// A look in which everything is compared that `program` starts.
     fn command(&self, program: &mut Command) {
         program.env("PATH", format!("{}:/usr/bin:/bin", self.path("bin").display()));
@@ -131,4 +140,47 @@ fn processes_are_looked_at_where_containerd_does_not_answer() {
     assert!(report.to_string().contains("cannot connect"), "{report}");
     let (_folder, runs) = strangers(&["sleep"]);
     assert_eq!(watched.look(&runs).0, 2);
+}
+
+#[test]
+#[expect(clippy::print_stdout, reason = "what was not tried is said")]
+fn an_alarm_stays_until_a_look_saw_that_it_is_over() {
+    let watched = Watched::of(&store());
+    watched.run(&[("a", "r/etcd:1")], &[("r/etcd:1", Digest::from_bytes([7; 32]))]);
+    let (_folder, runs) = strangers(&["kubelet"]);
+    assert_eq!(watched.look(&runs).0, 1);
+    assert_eq!(watched.abouts(), ["images", "nodes"]);
+    let raised = watched.alarms();
+    watched.run(&[], &[]);
+    let (_folder, runs) = strangers(&["sleep"]);
+    assert_eq!(watched.look(&runs).0, 2);
+    assert_eq!(watched.alarms(), raised, "only a part was looked at");
+    if rustix::process::geteuid().is_root() {
+        a_whole_look_ends_what_it_looked_at(&watched);
+    } else {
+        println!("not tried: a machine of its own needs root");
+    }
+}
+
+/// Looks at a machine of its own that runs a program of the release, without containers first.
+fn a_whole_look_ends_what_it_looked_at(watched: &Watched) {
+    let kubectl = "kubernetes-1-20/releases/1/artifacts/kubernetes/v1.20.2/bin/linux/amd64/kubectl";
+    let [copy, server] = [watched.path("kubectl"), PathBuf::from("http://127.0.0.1:1")];
+    fs::copy(store().join(kubectl), &copy).unwrap();
+    fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
+    let script = "\"$0\" proxy --port=0 --server=\"$1\" > \"$0.out\" 2>&1 & shift\n\
+                  until [ -s \"$0.out\" ]; do sleep 0.1; done; exec \"$@\"";
+    let look = || {
+        let mut machine = command(Path::new("unshare"));
+        machine.args(["--pid", "--fork", "--mount-proc", "--kill-child", "--", "sh", "-c", script]);
+        machine.arg(&copy).arg(&server).arg(env!("CARGO_BIN_EXE_kdistro-rollout"));
+        watched.command(&mut machine);
+        result(&mut machine)
+    };
+    watched.containerd("exit 1");
+    let (code, report) = look();
+    assert_eq!((code, watched.abouts()), (2, vec!["images".to_owned()]), "{report}");
+    watched.containerd("cat \"${0%/*}/$5\"");
+    let (code, report) = look();
+    assert_eq!((code, watched.abouts()), (0, vec![]), "{report}");
 }
