@@ -79,12 +79,13 @@ impl Program {
         };
         let running = Running { below, containers: containers.transpose() };
         let report = inspector.inspect((&asked.release, asked.digest), running)?;
-        self.show(&report, running.containers)?;
         if let Some(history) = &asked.history {
             let processes = asked.cluster.is_some() || inspect.below.is_none();
             let containers = processes && matches!(running.containers, Some(Ok(_)));
             self.remember(&report, Covered { processes, containers }, history)?;
         }
+        // Others are told also where nobody reads this.
+        self.show(&report, running.containers)?;
         Ok(ExitCode::from(report.outcome().exit_code()))
     }
 

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fs::{self, File},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
@@ -183,4 +183,12 @@ fn a_whole_look_ends_what_it_looked_at(watched: &Watched) {
     watched.containerd("cat \"${0%/*}/$5\"");
     let (code, report) = look();
     assert_eq!((code, watched.abouts()), (0, vec![]), "{report}");
+}
+
+#[test]
+fn an_alarm_is_raised_where_nobody_reads_the_report() {
+    let (watched, (_folder, runs)) = (Watched::of(&store()), strangers(&["kubelet"]));
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let status = watched.below(&runs).stdout(full).status().unwrap();
+    assert_eq!((status.code(), watched.abouts()), (Some(2), vec!["nodes".to_owned()]));
 }
