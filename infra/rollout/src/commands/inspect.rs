@@ -78,7 +78,8 @@ impl Program {
             known: &inspect.known,
         };
         let running = Running { below, containers: containers.transpose() };
-        let report = inspector.inspect((&asked.release, asked.digest), running)?;
+        let report = inspector.inspect((&asked.release, asked.digest), running);
+        let report = report.or_else(|error| self.raise_evidence(error, asked.history.as_ref()))?;
         if let Some(history) = &asked.history {
             let processes = asked.cluster.is_some() || inspect.below.is_none();
             let containers = processes && matches!(running.containers, Some(Ok(_)));
@@ -87,6 +88,18 @@ impl Program {
         // Others are told also where nobody reads this.
         self.show(&report, running.containers)?;
         Ok(ExitCode::from(report.outcome().exit_code()))
+    }
+
+    /// Raises an alarm where an error is evidence: one that looks again and again has no exit code.
+    fn raise_evidence(
+        &self,
+        error: InspectError,
+        history: Option<&History>,
+    ) -> Result<Report, Failure> {
+        if let (Some((about, text)), Some(history)) = (error.alarm(), history) {
+            history.alarm(about, Some(&Alarm { since: (self.now)(), text }))?;
+        }
+        Err(error.into())
     }
 
     /// Raises alarms, and ends those that are over.

@@ -1,11 +1,20 @@
 //! What somebody has to look at after a look, and what is over: only what was looked at is. Pure.
 
-use super::{Finding, Report, Subject, Verdict};
+use std::collections::BTreeSet;
+
+use kdistro_verify::check::{Outcome, chain};
+
+use super::{Finding, InspectError, Report, Subject, Verdict};
+
+/// The longest text of an alarm, in bytes.
+const LONGEST_TEXT: usize = 4096;
 
 /// What an alarm about programs is about.
 const PROGRAMS: &str = "nodes";
 /// What an alarm about images is about.
 const IMAGES: &str = "images";
+/// What an alarm about what the store has, and the release's key did not sign, is about.
+const STORE: &str = "store";
 
 /// What a look was about.
 #[derive(Clone, Copy, Debug)]
@@ -29,26 +38,60 @@ pub enum Becomes {
 
 impl Report {
     /// What becomes of each alarm, by what it is about.
-    pub fn alarms(&self, covered: Covered) -> [(&'static str, Becomes); 2] {
+    pub fn alarms(&self, covered: Covered) -> [(&'static str, Becomes); 3] {
         let is_program = |one: &&Finding| matches!(one.subject, Subject::Process { .. });
         let (programs, images): (Vec<_>, Vec<_>) = self.findings.iter().partition(is_program);
         // Where nothing of the release runs, or may be seen, nothing is known to be well.
         let all_processes = covered.processes && !programs.is_empty();
+        let all: Vec<_> = self.findings.iter().collect();
         [
-            (PROGRAMS, becomes(&programs, all_processes)),
-            (IMAGES, becomes(&images, covered.containers)),
+            (PROGRAMS, becomes(&programs, all_processes, strange)),
+            (IMAGES, becomes(&images, covered.containers, strange)),
+            (STORE, becomes(&all, all_processes, evidence)),
         ]
     }
 }
 
-fn becomes(findings: &[&Finding], is_covered: bool) -> Becomes {
-    let alarming = findings.iter().filter(|one| one.verdict.is_alarm());
-    let lines: Vec<_> = alarming.map(ToString::to_string).collect();
-    if !lines.is_empty() {
-        return Becomes::Raised(lines.join("\n"));
+impl InspectError {
+    /// The alarm that this is, with what it is about: only evidence is one.
+    pub fn alarm(&self) -> Option<(&'static str, String)> {
+        (self.outcome() == Outcome::Differs).then(|| (STORE, text([chain(self)])))
     }
-    let is_unread = findings.iter().any(|one| matches!(one.verdict, Verdict::Unread(_)));
-    if is_covered && !is_unread { Becomes::Over } else { Becomes::Same }
+}
+
+/// What becomes of an alarm about some findings, of which `line` says what is alarming.
+fn becomes(
+    findings: &[&Finding],
+    is_covered: bool,
+    line: fn(&Finding) -> Option<String>,
+) -> Becomes {
+    let alarming = text(findings.iter().filter_map(|one| line(one)));
+    if !alarming.is_empty() {
+        return Becomes::Raised(alarming);
+    }
+    let is_unread =
+        |one: &&Finding| matches!(one.verdict, Verdict::Unread(_) | Verdict::StoreDiffers(_));
+    if is_covered && !findings.iter().any(is_unread) { Becomes::Over } else { Becomes::Same }
+}
+
+fn strange(finding: &Finding) -> Option<String> {
+    let is_strange = matches!(finding.verdict, Verdict::Strange | Verdict::OfOther(_));
+    is_strange.then(|| finding.to_string())
+}
+
+fn evidence(finding: &Finding) -> Option<String> {
+    match &finding.verdict {
+        Verdict::StoreDiffers(why) => Some(why.clone()),
+        _ => None,
+    }
+}
+
+/// The text of an alarm: each line once, sorted, so that the same is the same text.
+fn text(lines: impl IntoIterator<Item = String>) -> String {
+    let lines: BTreeSet<_> = lines.into_iter().collect();
+    let mut text = lines.into_iter().collect::<Vec<_>>().join("\n");
+    text.truncate(text.floor_char_boundary(LONGEST_TEXT));
+    text
 }
 
 #[cfg(test)]
@@ -89,14 +132,14 @@ mod tests {
         let partly = Covered { processes: false, containers: false };
         let no_containers = Covered { containers: false, ..WHOLE };
         for (findings, covered, expected) in [
-            (well(), WHOLE, [Over, Over]),
-            (well(), partly, [Same, Same]),
-            (well(), no_containers, [Over, Same]),
-            (vec![], WHOLE, [Same, Over]),
-            (vec![process(Verdict::OfRelease), process(unread())], WHOLE, [Same, Over]),
-            (vec![process(unread()), image(unread())], WHOLE, [Same, Same]),
-            (vec![process(Verdict::OfRelease), imageless], WHOLE, [Over, Same]),
-            (vec![process(Verdict::OfRelease), no_ctr], no_containers, [Over, Same]),
+            (well(), WHOLE, [Over, Over, Over]),
+            (well(), partly, [Same, Same, Same]),
+            (well(), no_containers, [Over, Same, Over]),
+            (vec![], WHOLE, [Same, Over, Same]),
+            (vec![process(Verdict::OfRelease), process(unread())], WHOLE, [Same, Over, Same]),
+            (vec![process(unread()), image(unread())], WHOLE, [Same, Same, Same]),
+            (vec![process(Verdict::OfRelease), imageless], WHOLE, [Over, Same, Same]),
+            (vec![process(Verdict::OfRelease), no_ctr], no_containers, [Over, Same, Same]),
         ] {
             assert_eq!(alarms(findings.clone(), covered), expected, "{findings:?} {covered:?}");
         }
@@ -108,5 +151,13 @@ mod tests {
         let found = alarms(vec![process(Verdict::Strange), image(Verdict::OfRelease)], partly);
         assert!(matches!(&found[0], Becomes::Raised(text) if text.contains("kubelet")));
         assert_eq!(found[1], Becomes::Same);
+    }
+
+    #[test]
+    fn what_the_key_did_not_sign_is_an_alarm_about_the_store() {
+        let differs = || Verdict::StoreDiffers("`a` of the store is b".to_owned());
+        let found = alarms(vec![process(differs()), process(differs())], WHOLE);
+        let raised = Becomes::Raised("`a` of the store is b".to_owned());
+        assert_eq!(found, [Becomes::Same, Becomes::Over, raised]);
     }
 }

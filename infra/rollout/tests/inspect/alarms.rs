@@ -5,7 +5,9 @@ use std::{
     fs::{self, File},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
+    thread,
+    time::Duration,
 };
 
 use jiff::Timestamp;
@@ -16,7 +18,7 @@ use serde_json::Value;
 
 use crate::{
     command,
-    processes::{Runs, strangers},
+    processes::{Runs, archive, changed_store, strangers},
     result,
     started::{store, subscriber},
     verdicts,
@@ -89,23 +91,33 @@ impl Watched {
     }
 
     /// A look in which everything is compared that `program` starts.
-    fn command(&self, program: &mut Command) {
+    fn command(&self, program: &mut Command, more: &[&str]) {
         program.env("PATH", format!("{}:/usr/bin:/bin", self.path("bin").display()));
         program.args(["--json", "inspect", "--containerd", "/dev/null", "--config"]);
-        program.arg(self.path("rollout.yaml"));
+        program.arg(self.path("rollout.yaml")).args(more);
     }
 
     /// Looks at what one process has started.
-    fn below(&self, runs: &Runs) -> Command {
+    fn below(&self, runs: &Runs, more: &[&str]) -> Command {
         let mut look = command(Path::new(env!("CARGO_BIN_EXE_kdistro-rollout")));
-        self.command(&mut look);
+        self.command(&mut look, more);
         look.arg("--below").arg(runs.id());
         look
     }
 
     fn look(&self, runs: &Runs) -> (i32, Value) {
-        result(&mut self.below(runs))
+        result(&mut self.below(runs, &[]))
     }
+}
+
+fn until(what: &str, is_so: impl Fn() -> bool) {
+    for _ in 0..300 {
+        if is_so() {
+            return;
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+    panic!("{what}");
 }
 
 #[test]
@@ -174,7 +186,7 @@ fn a_whole_look_ends_what_it_looked_at(watched: &Watched) {
         let mut machine = command(Path::new("unshare"));
         machine.args(["--pid", "--fork", "--mount-proc", "--kill-child", "--", "sh", "-c", script]);
         machine.arg(&copy).arg(&server).arg(env!("CARGO_BIN_EXE_kdistro-rollout"));
-        watched.command(&mut machine);
+        watched.command(&mut machine, &[]);
         result(&mut machine)
     };
     watched.containerd("exit 1");
@@ -189,6 +201,22 @@ fn a_whole_look_ends_what_it_looked_at(watched: &Watched) {
 fn an_alarm_is_raised_where_nobody_reads_the_report() {
     let (watched, (_folder, runs)) = (Watched::of(&store()), strangers(&["kubelet"]));
     let full = File::options().write(true).open("/dev/full").unwrap();
-    let status = watched.below(&runs).stdout(full).status().unwrap();
+    let status = watched.below(&runs, &[]).stdout(full).status().unwrap();
     assert_eq!((status.code(), watched.abouts()), (Some(2), vec!["nodes".to_owned()]));
+}
+
+#[test]
+fn what_the_key_did_not_sign_is_an_alarm_also_where_it_is_looked_again_and_again() {
+    let manifest = "kubernetes-1-20/kubernetes-1-20-1.yaml";
+    for (file, why) in [(manifest, "is not verified"), (&archive(1), "of the store is sha256:")] {
+        let changed = changed_store(file);
+        let (watched, (_folder, runs)) = (Watched::of(changed.path()), strangers(&["etcd"]));
+        let mut look = watched.below(&runs, &["--every", "1s"]);
+        let look = look.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let look = Runs::of(look);
+        until(file, || watched.abouts() == ["store"]);
+        drop(look);
+        let text = &watched.alarms()["store"].text;
+        assert!(text.contains(why), "{text}");
+    }
 }

@@ -21,6 +21,10 @@ impl Runs {
         Self(program.arg("600").stdin(Stdio::null()).process_group(0).spawn().unwrap())
     }
 
+    pub(crate) fn of(child: Child) -> Self {
+        Self(child)
+    }
+
     pub(crate) fn id(&self) -> String {
         self.0.id().to_string()
     }
