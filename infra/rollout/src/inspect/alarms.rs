@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use kdistro_formats::terminal::printable;
 use kdistro_verify::check::{Outcome, chain};
 
 use super::{Finding, InspectError, Report, Subject, Verdict};
@@ -74,9 +75,24 @@ fn becomes(
     if is_covered && !findings.iter().any(is_unread) { Becomes::Over } else { Becomes::Same }
 }
 
+/// A line that is the same again when a program is begun again, and does not count.
 fn strange(finding: &Finding) -> Option<String> {
-    let is_strange = matches!(finding.verdict, Verdict::Strange | Verdict::OfOther(_));
-    is_strange.then(|| finding.to_string())
+    let verdict = &finding.verdict;
+    if !matches!(verdict, Verdict::Strange | Verdict::OfOther(_)) {
+        return None;
+    }
+    match &finding.subject {
+        Subject::Process { path, digest, .. } => {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let digest = digest.map(|digest| format!("{digest} ")).unwrap_or_default();
+            let (name, path) = (printable(&name), printable(&path.to_string_lossy()));
+            Some(format!("{name} {verdict}: {digest}{path}"))
+        }
+        Subject::Image { name, digest, .. } => {
+            Some(format!("image {} {verdict}: {digest}", printable(name)))
+        }
+        Subject::Container { .. } | Subject::Containers => None,
+    }
 }
 
 fn evidence(finding: &Finding) -> Option<String> {
@@ -159,5 +175,34 @@ mod tests {
         let found = alarms(vec![process(differs()), process(differs())], WHOLE);
         let raised = Becomes::Raised("`a` of the store is b".to_owned());
         assert_eq!(found, [Becomes::Same, Becomes::Over, raised]);
+    }
+
+    #[test]
+    fn the_text_of_an_alarm_is_the_same_for_the_same_and_has_an_end() {
+        let with_id = |id, path: &str| {
+            let digest = Some(Digest::from_bytes([1; 32]));
+            let subject = Subject::Process { id, path: path.into(), deleted: id == 9, digest };
+            Finding { subject, verdict: Verdict::Strange }
+        };
+        let raised = |findings| match alarms(findings, WHOLE) {
+            found if matches!(found[0], Becomes::Raised(_)) => found[0].clone(),
+            found => panic!("{found:?}"),
+        };
+        let first = raised(vec![with_id(7, "/b"), with_id(8, "/a"), with_id(9, "/a")]);
+        assert_eq!(first, raised(vec![with_id(9, "/a"), with_id(10, "/b")]));
+        let digest = Digest::from_bytes([1; 32]);
+        let lines = format!("a STRANGE: {digest} /a\nb STRANGE: {digest} /b");
+        assert_eq!(first, Becomes::Raised(lines));
+        let many = (0..500).map(|id| with_id(id, &format!("/é{id}"))).collect();
+        let Becomes::Raised(text) = raised(many) else { panic!() };
+        assert!((4090..=4096).contains(&text.len()), "{}", text.len());
+        let images = |containers| {
+            let mut one = image(Verdict::OfOther("1-20-1".parse().unwrap()));
+            if let Subject::Image { containers: count, .. } = &mut one.subject {
+                *count = containers;
+            }
+            alarms(vec![one], WHOLE)[1].clone()
+        };
+        assert_eq!(images(1), images(2), "how many containers there are is of one moment");
     }
 }

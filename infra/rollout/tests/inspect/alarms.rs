@@ -220,3 +220,18 @@ fn what_the_key_did_not_sign_is_an_alarm_also_where_it_is_looked_again_and_again
         assert!(text.contains(why), "{text}");
     }
 }
+
+#[test]
+fn a_process_that_begins_again_and_again_is_one_notice() {
+    let watched = Watched::of(&store());
+    let (folder, runs) = strangers(&["kubelet"]);
+    let (first, _) = watched.look(&runs);
+    let again = Runs::start(&folder.path().join("all"));
+    let (second, report) = watched.look(&again);
+    assert_eq!((first, second), (1, 1), "{report}");
+    assert_eq!(watched.history().notices().unwrap().newest, 1, "{:?}", watched.alarms());
+    let text = &watched.alarms()["nodes"].text;
+    let kubelet = folder.path().join("kubelet");
+    let (digest, _) = hash::sha256_of(File::open(&kubelet).unwrap()).unwrap();
+    assert_eq!(*text, format!("kubelet STRANGE: {digest} {}", kubelet.display()));
+}
