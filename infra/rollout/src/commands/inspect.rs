@@ -14,7 +14,7 @@ use kdistro_formats::{
     terminal::{printable_json, printable_lines},
 };
 use kdistro_rollout::{
-    history::{Alarm, History, Target},
+    history::{Alarm, History, Standing, Target, What},
     inspect::{self, Becomes, Containers, Covered, InspectError, Inspector, Report, Running},
     once::{OnceError, trust},
     policy::{RollOutBy, Subscriber},
@@ -34,6 +34,10 @@ const SHORTEST: Duration = Duration::from_secs(1);
 /// Where containerd usually listens.
 const CONTAINERD: &str = "/run/containerd/containerd.sock";
 
+/// Why what was found says nothing.
+const MEANWHILE: &str =
+    "a roll-out began or ended meanwhile: what was found may be of either release";
+
 /// What is compared with what.
 struct Asked {
     reader: Box<dyn Reader>,
@@ -44,6 +48,36 @@ struct Asked {
     cluster: Option<Cluster>,
     /// Where an alarm is kept, so that others are notified of it.
     history: Option<History>,
+    /// The file of the history, which may come to be during the look.
+    file: Option<PathBuf>,
+    /// How many roll-outs had begun before the look, as the history says.
+    began: u64,
+}
+
+impl Asked {
+    /// Whether a roll-out began or ended since; an error while one is under way.
+    fn is_past(&self) -> Result<bool, Failure> {
+        let opened;
+        let history = match (&self.history, &self.file) {
+            (Some(history), _) => history,
+            (None, Some(file)) if file.is_file() => {
+                opened = History::open(file)?;
+                &opened
+            }
+            _ => return Ok(false),
+        };
+        let now = rolled(history)?;
+        let is_it = |it: Target| it.name == self.release && Some(it.digest) == self.digest;
+        Ok(now.began != self.began || !now.running.is_none_or(is_it))
+    }
+}
+
+/// What a history says of roll-outs, while none is under way.
+#[derive(Default)]
+struct Rolled {
+    running: Option<Target>,
+    /// How many began.
+    began: u64,
 }
 
 impl Program {
@@ -80,6 +114,9 @@ impl Program {
         let running = Running { below, containers: containers.transpose() };
         let report = inspector.inspect((&asked.release, asked.digest), running);
         let report = report.or_else(|error| self.raise_evidence(error, asked.history.as_ref()))?;
+        if asked.is_past()? {
+            return Err(MEANWHILE.into());
+        }
         if let Some(history) = &asked.history {
             let processes = asked.cluster.is_some() || inspect.below.is_none();
             let containers = processes && matches!(running.containers, Some(Ok(_)));
@@ -134,6 +171,8 @@ impl Program {
             digest: None,
             cluster: None,
             history: None,
+            file: None,
+            began: 0,
         })
     }
 
@@ -143,9 +182,10 @@ impl Program {
             RollOutBy::Devcluster(place) => Some(Cluster::open(&place.home, &place.name)?),
             RollOutBy::Exec(_) | RollOutBy::Gitops(_) => None,
         };
-        let history = self.state(Some(subscriber)).join("history");
-        let history = history.is_file().then(|| History::open(&history)).transpose()?;
-        let running = history.as_ref().map(running).transpose()?.flatten();
+        let file = self.state(Some(subscriber)).join("history");
+        let history = file.is_file().then(|| History::open(&file)).transpose()?;
+        let rolled = history.as_ref().map(rolled).transpose()?;
+        let Rolled { running, began } = rolled.unwrap_or_default();
         let Target { name, digest } = target(running, cluster.as_ref())?;
         let reader = store::open(&subscriber.store, self.proxy.as_deref());
         Ok(Asked {
@@ -155,6 +195,8 @@ impl Program {
             digest: Some(digest),
             cluster,
             history,
+            file: Some(file),
+            began,
         })
     }
 
@@ -184,13 +226,14 @@ pub(super) fn exit_code(error: &(dyn std::error::Error + 'static)) -> u8 {
     error.downcast_ref::<InspectError>().map_or(2, |error| error.outcome().exit_code())
 }
 
-/// What the history says that runs; an error while that changes.
-fn running(history: &History) -> Result<Option<Target>, Failure> {
-    if let Some(under_way) = history.under_way()? {
+/// What the history says of roll-outs; an error while one is under way.
+fn rolled(history: &History) -> Result<Rolled, Failure> {
+    let Standing { running, under_way, counts, .. } = history.standing(0)?;
+    if let Some(under_way) = under_way {
         let (from, to) = (under_way.from.name, under_way.to.name);
         return Err(format!("both {from} and {to} may run: a roll-out is under way").into());
     }
-    Ok(history.running()?)
+    Ok(Rolled { running, began: counts.get(&What::Began).copied().unwrap_or_default() })
 }
 
 /// What should run: as the history says, else as the cluster does.

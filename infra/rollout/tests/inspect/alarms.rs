@@ -12,13 +12,16 @@ use std::{
 
 use jiff::Timestamp;
 use kdistro_formats::Digest;
-use kdistro_rollout::history::{Alarm, Change, Event, History, Target, What};
+use kdistro_rollout::{
+    history::{Alarm, Change, Direction, Event, History, Target, UnderWay, What},
+    plan::Step,
+};
 use kdistro_verify::hash;
 use serde_json::Value;
 
 use crate::{
     command,
-    processes::{Runs, archive, changed_store, strangers},
+    processes::{Runs, archive, begun, changed_store, copy, strangers},
     result,
     started::{store, subscriber},
     verdicts,
@@ -177,15 +180,15 @@ fn an_alarm_stays_until_a_look_saw_that_it_is_over() {
 /// Looks at a machine of its own that runs a program of the release, without containers first.
 fn a_whole_look_ends_what_it_looked_at(watched: &Watched) {
     let kubectl = "kubernetes-1-20/releases/1/artifacts/kubernetes/v1.20.2/bin/linux/amd64/kubectl";
-    let [copy, server] = [watched.path("kubectl"), PathBuf::from("http://127.0.0.1:1")];
-    fs::copy(store().join(kubectl), &copy).unwrap();
-    fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
+    let (copied, server) = (watched.path("kubectl"), "http://127.0.0.1:1");
+    copy(&store().join(kubectl), &copied);
+    fs::set_permissions(&copied, fs::Permissions::from_mode(0o755)).unwrap();
     let script = "\"$0\" proxy --port=0 --server=\"$1\" > \"$0.out\" 2>&1 & shift\n\
                   until [ -s \"$0.out\" ]; do sleep 0.1; done; exec \"$@\"";
     let look = || {
         let mut machine = command(Path::new("unshare"));
         machine.args(["--pid", "--fork", "--mount-proc", "--kill-child", "--", "sh", "-c", script]);
-        machine.arg(&copy).arg(&server).arg(env!("CARGO_BIN_EXE_kdistro-rollout"));
+        machine.arg(&copied).arg(server).arg(env!("CARGO_BIN_EXE_kdistro-rollout"));
         watched.command(&mut machine, &[]);
         result(&mut machine)
     };
@@ -226,7 +229,7 @@ fn a_process_that_begins_again_and_again_is_one_notice() {
     let watched = Watched::of(&store());
     let (folder, runs) = strangers(&["kubelet"]);
     let (first, _) = watched.look(&runs);
-    let again = Runs::start(&folder.path().join("all"));
+    let again = begun(folder.path(), &["kubelet"]);
     let (second, report) = watched.look(&again);
     assert_eq!((first, second), (1, 1), "{report}");
     assert_eq!(watched.history().notices().unwrap().newest, 1, "{:?}", watched.alarms());
@@ -234,4 +237,35 @@ fn a_process_that_begins_again_and_again_is_one_notice() {
     let kubelet = folder.path().join("kubelet");
     let (digest, _) = hash::sha256_of(File::open(&kubelet).unwrap()).unwrap();
     assert_eq!(*text, format!("kubelet STRANGE: {digest} {}", kubelet.display()));
+}
+
+#[test]
+fn a_look_during_which_a_roll_out_begins_tells_nothing() {
+    let target = |number: u8| Target {
+        name: format!("1-20-{number}").parse().unwrap(),
+        digest: Digest::from_bytes([number; 32]),
+    };
+    let (from, to, direction) = (target(1), target(2), Direction::Forward);
+    let steps = vec![Step::Snapshot];
+    let under_way = UnderWay { from, to: to.clone(), steps, done: 0, direction };
+    for (what, change, why) in [
+        (What::Began, Change::UnderWay(&under_way), "a roll-out is under way"),
+        (What::Kept, Change::Runs(&to), "meanwhile"),
+        (What::Began, Change::Nothing, "meanwhile"),
+    ] {
+        let (watched, (_folder, runs)) = (Watched::of(&store()), strangers(&["kubelet"]));
+        let (begun, on) = (watched.path("begun"), watched.path("on"));
+        let (shown, wait) = (begun.display(), on.display());
+        watched.containerd(&format!(
+            "touch {shown}; until [ -e {wait} ]; do sleep 0.1; done; cat \"${{0%/*}}/$5\""
+        ));
+        let look = watched.below(&runs, &[]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        until("it looks", || begun.exists());
+        watched.write(what, &change);
+        fs::write(&on, "").unwrap();
+        let output = look.unwrap().wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), watched.abouts()), (Some(2), vec![]), "{said}");
+        assert!(said.contains(why), "{said}");
+    }
 }

@@ -6,8 +6,11 @@ use std::{
     os::unix::{fs::PermissionsExt, process::CommandExt},
     path::Path,
     process::{Child, Command, Stdio},
+    thread,
+    time::Duration,
 };
 
+use kdistro_rollout::inspect::processes;
 use serde_json::Value;
 
 use crate::{command, expected, result, started::store, verdicts};
@@ -16,7 +19,7 @@ use crate::{command, expected, result, started::store, verdicts};
 pub(crate) struct Runs(Child);
 
 impl Runs {
-    pub(crate) fn start(program: &Path) -> Self {
+    fn start(program: &Path) -> Self {
         let mut program = command(program);
         Self(program.arg("600").stdin(Stdio::null()).process_group(0).spawn().unwrap())
     }
@@ -60,24 +63,23 @@ impl Drop for Runs {
 #[test]
 fn a_program_that_was_deleted_while_it_runs_is_still_read() {
     let folder = tempfile::tempdir().unwrap();
-    let copy = |name: &str| {
+    let copied = |name: &str| {
         let path = folder.path().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::copy("/usr/bin/sleep", &path).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        copy(Path::new("/usr/bin/sleep"), &path);
         path
     };
-    let kubelet = copy("kubelet");
+    let kubelet = copied("kubelet");
     let runs = Runs::start(&kubelet);
     fs::remove_file(&kubelet).unwrap();
     let (code, report) = runs.look(&[]);
     assert_eq!((code, verdicts(&report)), (1, expected(&["kubelet"], &[("kubelet", "strange")])));
     assert_eq!(report["report"]["findings"][0]["subject"]["process"]["deleted"], true);
     // A plugin's name is anybody's, but not where plugins lie.
-    let bridge = Runs::start(&copy("bridge"));
+    let bridge = Runs::start(&copied("bridge"));
     let (code, report) = bridge.look(&[]);
     assert_eq!((code, verdicts(&report), &report["report"]["others"]), (2, vec![], &1.into()));
-    let (code, report) = Runs::start(&copy("cni/bin/bridge")).look(&[]);
+    let (code, report) = Runs::start(&copied("cni/bin/bridge")).look(&[]);
     assert_eq!((code, verdicts(&report)), (1, expected(&["bridge"], &[("bridge", "strange")])));
 }
 
@@ -107,7 +109,7 @@ fn copied_store() -> tempfile::TempDir {
 fn nothing_is_compared_with_what_its_key_did_not_sign() {
     let folder = tempfile::tempdir().unwrap();
     let etcd = folder.path().join("etcd");
-    fs::copy("/usr/bin/sleep", &etcd).unwrap();
+    copy(Path::new("/usr/bin/sleep"), &etcd);
     let runs = Runs::start(&etcd);
     for file in ["kubernetes-1-20/kubernetes-1-20-1.yaml", "kubernetes-1-20/releases/1/plan.json"] {
         let store = changed_store(file);
@@ -123,17 +125,33 @@ pub(crate) fn archive(number: u32) -> String {
     format!("{folder}/etcd-linux-amd64-v3.4.23.tar.gz")
 }
 
+/// Copies a program, by another one: what this one has open while another test begins a process cannot be run.
+pub(crate) fn copy(from: &Path, to: &Path) {
+    let mut copy = command(Path::new("cp"));
+    assert!(copy.arg(from).arg(to).status().unwrap().success());
+}
+
 /// Processes that are called as programs of a release and are others.
 pub(crate) fn strangers(names: &[&str]) -> (tempfile::TempDir, Runs) {
     let folder = tempfile::tempdir().unwrap();
     for name in names {
-        fs::copy("/usr/bin/sleep", folder.path().join(name)).unwrap();
+        copy(Path::new("/usr/bin/sleep"), &folder.path().join(name));
     }
-    let all = folder.path().join("all");
-    let starts: Vec<_> = names.iter().map(|name| format!("\"${{0%/*}}/{name}\" 600 &\n")).collect();
-    fs::write(&all, format!("#!/bin/sh\n{}wait\n", starts.concat())).unwrap();
-    fs::set_permissions(&all, fs::Permissions::from_mode(0o755)).unwrap();
-    (folder, Runs::start(&all))
+    let runs = begun(folder.path(), names);
+    (folder, runs)
+}
+
+/// Begins programs that lie in a folder, all below one process.
+pub(crate) fn begun(folder: &Path, names: &[&str]) -> Runs {
+    let starts: Vec<_> = names.iter().map(|name| format!("\"$0/{name}\" 600 &\n")).collect();
+    let mut shell = command(Path::new("sh"));
+    shell.arg("-c").arg(format!("{}wait", starts.concat())).arg(folder);
+    let runs = Runs(shell.stdin(Stdio::null()).process_group(0).spawn().unwrap());
+    let is_ours = |path: &Path| path.starts_with(folder);
+    while processes(Some(runs.0.id()), &is_ours).unwrap().0.len() < names.len() {
+        thread::sleep(Duration::from_millis(20));
+    }
+    runs
 }
 
 #[test]
@@ -175,7 +193,7 @@ fn another_release_that_cannot_be_read_is_not_what_runs() {
 fn it_is_looked_again_and_again_and_each_look_is_a_line() {
     let folder = tempfile::tempdir().unwrap();
     let kubelet = folder.path().join("kubelet");
-    fs::copy("/usr/bin/sleep", &kubelet).unwrap();
+    copy(Path::new("/usr/bin/sleep"), &kubelet);
     let runs = Runs::start(&kubelet);
     let mut look = runs.command(&store(), &["--every", "1s"]);
     let mut child = look.stdout(Stdio::piped()).spawn().unwrap();
@@ -198,9 +216,9 @@ fn whoever_may_not_look_at_a_process_cannot_tell() {
     let folder = tempfile::tempdir().unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let kubelet = folder.path().join("kubelet");
-    fs::copy("/usr/bin/sleep", &kubelet).unwrap();
+    copy(Path::new("/usr/bin/sleep"), &kubelet);
     let program = folder.path().join("kdistro-rollout");
-    fs::copy(env!("CARGO_BIN_EXE_kdistro-rollout"), &program).unwrap();
+    copy(Path::new(env!("CARGO_BIN_EXE_kdistro-rollout")), &program);
     let runs = Runs::start(&kubelet);
     let (key, id) = (folder.path().join("key"), runs.id());
     fs::copy(store().join("keys/release.pub"), &key).unwrap();
