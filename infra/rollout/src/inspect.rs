@@ -58,6 +58,14 @@ pub enum InspectError {
         /// What it should be.
         expected: Digest,
     },
+    /// A file of the store that is longer than the release says.
+    #[error("`{name}` of the store is longer than the {size} bytes that the release has")]
+    Longer {
+        /// The file.
+        name: String,
+        /// How long it should be.
+        size: u64,
+    },
     /// An image of the store that is none.
     #[error("`{name}` of the store is no image")]
     Image {
@@ -98,7 +106,7 @@ impl InspectError {
     pub fn outcome(&self) -> Outcome {
         match self {
             Self::Refused(refused) => refused.outcome(),
-            Self::Differs { .. } => Outcome::Differs,
+            Self::Differs { .. } | Self::Longer { .. } => Outcome::Differs,
             _ => Outcome::Unknown,
         }
     }

@@ -218,5 +218,7 @@ fn unpack(
     let start = format!("/{}/", layout::release(&release.name));
     let uri = asset.archive.as_ref().map(|archive| archive.uri.as_str());
     let (_, inner) = uri.and_then(|uri| uri.rsplit_once(&start)).ok_or_else(lacks)?;
-    content::files(reader, &format!("{}{inner}", start.trim_start_matches('/')), &digest)
+    let file = format!("{}{inner}", start.trim_start_matches('/'));
+    let size = asset.size.ok_or_else(lacks)?;
+    content::files(reader, (&file, size), &digest)
 }
