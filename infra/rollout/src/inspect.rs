@@ -6,19 +6,21 @@
 mod alarms;
 mod containers;
 mod content;
+mod look;
 mod processes;
 mod programs;
 mod report;
 
-use std::{io, path::Path, rc::Rc};
+use std::{io, path::Path};
 
 use kdistro_devcluster::DevclusterError;
-use kdistro_formats::{Digest, Platform, ReleaseName, layout, oci::OciError, plan::Plan};
+use kdistro_formats::{Digest, Platform, ReleaseName, layout, oci::OciError};
 use kdistro_verify::{
     check::{Outcome, TrustSource},
     store::Reader,
 };
 
+use self::look::Look;
 pub use self::{
     alarms::{Becomes, Covered},
     containers::{Containers, Image, Imageless, containers},
@@ -30,9 +32,6 @@ use crate::{
     decide::{Proven, Refused, prove},
     limited::LimitedError,
 };
-
-/// How many releases before and after the one that should run are asked whether something is theirs.
-const NEIGHBOURS: u32 = 5;
 
 /// A node that could not be looked at.
 #[derive(Debug, thiserror::Error)]
@@ -133,12 +132,6 @@ pub struct Running<'a> {
     pub containers: Option<Result<&'a Containers, &'a str>>,
 }
 
-/// A release that may run, and how it is made.
-struct Candidate {
-    proven: Proven,
-    plan: Plan,
-}
-
 impl Inspector<'_> {
     /// Compares what runs with a release, which is proven first: the one with this `digest` of its manifest, where it is
     /// given.
@@ -147,118 +140,48 @@ impl Inspector<'_> {
         (release, digest): (&ReleaseName, Option<Digest>),
         running: Running<'_>,
     ) -> Result<Report, InspectError> {
-        let expected = self.candidate(release, digest)?;
-        let mut programs = self.programs(&expected);
+        let (Proven { name, digest, .. }, programs) = self.programs(release, digest)?;
         let is_asked = |path: &Path| {
             let start = path.to_str().filter(|name| !name.contains('/'));
             programs.named(path).is_some() || start.is_some_and(|it| programs.begin_with(it))
         };
         let (processes, others) =
             processes(running.below, &is_asked).map_err(InspectError::Processes)?;
+        let mut look = Look::at(self, name.clone(), programs);
         let mut findings = Vec::new();
         for process in processes {
-            let verdict = self.judge_process(&process, &mut programs, &expected.proven);
+            let verdict = look.process(&process);
             findings.push(Finding { subject: Subject::of_process(process), verdict });
         }
         match running.containers {
-            Some(Ok(containers)) => {
-                let judge = |image: &Image| self.judge_image(image, &programs, &expected.proven);
-                findings.extend(contained(containers, &judge));
-            }
+            Some(Ok(containers)) => findings.extend(contained(containers, &mut look)),
             Some(Err(why)) => {
                 let verdict = Verdict::Unread(why.to_owned());
                 findings.push(Finding { subject: Subject::Containers, verdict });
             }
             None => {}
         }
-        let Proven { name, digest, .. } = expected.proven;
         Ok(Report { release: name, manifest: digest, findings, others })
     }
 
-    fn candidate(
+    /// Proves a release, and says which programs it has.
+    fn programs(
         &self,
         release: &ReleaseName,
         digest: Option<Digest>,
-    ) -> Result<Candidate, InspectError> {
+    ) -> Result<(Proven, Programs<'_>), InspectError> {
         let file = layout::manifest(release);
         let proven = prove(self.reader, self.source, (&file, digest))?;
         let plan = proven.plan(self.reader)?;
-        Ok(Candidate { proven, plan })
-    }
-
-    fn programs<'b>(&'b self, release: &'b Candidate) -> Programs<'b> {
-        let place = (self.reader, self.platform.clone());
-        Programs::of(&release.proven, &release.plan, place)
-    }
-
-    fn judge_process(
-        &self,
-        process: &Process,
-        programs: &mut Programs<'_>,
-        release: &Proven,
-    ) -> Verdict {
-        let digest = match &process.digest {
-            Ok(digest) => *digest,
-            Err(why) => return Verdict::Unread(why.clone()),
-        };
-        let Some(name) = programs.named(&process.path).map(str::to_owned) else {
-            return Verdict::Unread("its program's name is not known".to_owned());
-        };
-        let is_of_release = programs.has(&name, &digest);
-        self.judge(is_of_release, (&digest, release), &mut |other| other.has(&name, &digest))
-    }
-
-    /// Judges an image that is called as one of the release; none for all others.
-    fn judge_image(
-        &self,
-        image: &Image,
-        programs: &Programs<'_>,
-        release: &Proven,
-    ) -> Option<Verdict> {
-        let digest = &image.digest;
-        let is_of_release = programs.has_image(digest);
-        let is_named = |name: &String| programs.has_image_named(image_name(name));
-        if !matches!(is_of_release, Ok(true)) && !image.names.iter().any(is_named) {
-            return None;
-        }
-        Some(self.judge(is_of_release, (digest, release), &mut |other| other.has_image(digest)))
-    }
-
-    /// Judges what is of the release, or not: then another one near it may have it.
-    fn judge(
-        &self,
-        is_of_release: Result<bool, Rc<InspectError>>,
-        (digest, release): (&Digest, &Proven),
-        has: &mut dyn FnMut(&mut Programs<'_>) -> Result<bool, Rc<InspectError>>,
-    ) -> Verdict {
-        match is_of_release {
-            Ok(true) => return Verdict::OfRelease,
-            _ if self.known.contains(digest) => return Verdict::Known,
-            Ok(false) => {}
-            Err(error) => return Verdict::of_failure(&error),
-        }
-        let number = release.name.number;
-        let numbers =
-            (1..=NEIGHBOURS).flat_map(|by| [number.checked_sub(by), number.checked_add(by)]);
-        for number in numbers.flatten().filter(|number| *number > 0) {
-            let name = ReleaseName { channel: release.name.channel.clone(), number };
-            // What is not there, not proven or not readable says nothing of what runs.
-            let Ok(other) = self.candidate(&name, None) else { continue };
-            if has(&mut self.programs(&other)).unwrap_or(false) {
-                return Verdict::OfOther(name);
-            }
-        }
-        Verdict::Strange
+        let programs = Programs::of(&proven, &plan, (self.reader, self.platform.clone()));
+        Ok((proven, programs))
     }
 }
 
-/// What is to be said of containers; `judge` is asked about each image.
-fn contained<'b>(
-    containers: &'b Containers,
-    judge: &'b dyn Fn(&Image) -> Option<Verdict>,
-) -> impl Iterator<Item = Finding> + 'b {
+/// What is to be said of containers.
+fn contained(containers: &Containers, look: &mut Look<'_>) -> impl Iterator<Item = Finding> {
     let images = containers.images.iter().filter_map(|image| {
-        Some(Finding { subject: Subject::of_image(image), verdict: judge(image)? })
+        Some(Finding { subject: Subject::of_image(image), verdict: look.image(image)? })
     });
     images.chain(containers.imageless.iter().map(Finding::of_imageless))
 }

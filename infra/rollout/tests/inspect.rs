@@ -9,6 +9,8 @@
 
 #[path = "inspect/alarms.rs"]
 mod alarms;
+#[path = "inspect/counted.rs"]
+mod counted;
 #[path = "inspect/processes.rs"]
 mod processes;
 #[path = "inspect/scene.rs"]
