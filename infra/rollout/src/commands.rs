@@ -20,7 +20,7 @@ use clap::CommandFactory;
 use jiff::Timestamp;
 use kdistro_devcluster::told;
 use kdistro_formats::terminal::{printable_json, printable_lines};
-use kdistro_rollout::{history::History, once::OnceError, policy::Subscriber};
+use kdistro_rollout::{decide::Refused, history::History, once::OnceError, policy::Subscriber};
 use serde::Serialize;
 
 use crate::{
@@ -49,10 +49,12 @@ impl Program {
     pub(crate) fn run(&self) -> ExitCode {
         self.dispatch().unwrap_or_else(|error| {
             self.log().error(&told(&*error));
-            match error.downcast_ref::<OnceError>() {
-                Some(OnceError::Refused(refused)) => ExitCode::from(refused.outcome().exit_code()),
-                _ => ExitCode::from(inspect::exit_code(&*error)),
-            }
+            let refused = match error.downcast_ref::<OnceError>() {
+                Some(OnceError::Refused(refused)) => Some(refused),
+                _ => error.downcast_ref::<Refused>(),
+            };
+            let code = refused.map(|refused| refused.outcome().exit_code());
+            ExitCode::from(code.unwrap_or_else(|| inspect::exit_code(&*error)))
         })
     }
 
