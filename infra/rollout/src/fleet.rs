@@ -186,14 +186,14 @@ impl Fleet {
         }
     }
 
-    /// Whether everything counts, nobody is silent, and everybody has what was asked for.
+    /// Whether everything counts, nobody is silent, and everybody has what was asked for; unknown where nobody is known.
     pub fn outcome(&self) -> Outcome {
         let is_wrong = |it: &Cluster| it.silent || it.fix == Some(Fix::Lacks);
         let is_unknown = |it: &Cluster| matches!(it.fix, Some(Fix::Unknown(_)));
         let counts = self.ignored.is_empty() && self.missing.is_empty();
         if !counts || self.clusters.iter().any(is_wrong) {
             Outcome::Differs
-        } else if self.clusters.iter().any(is_unknown) {
+        } else if self.clusters.is_empty() || self.clusters.iter().any(is_unknown) {
             Outcome::Unknown
         } else {
             Outcome::Verified

@@ -131,6 +131,15 @@ fn a_report_of_a_time_that_is_still_to_come_is_no_sign_of_life() {
 }
 
 #[test]
+fn a_fleet_of_which_no_key_is_known_is_not_well() {
+    let scene = Scene::new();
+    let fleet = scene.gather(&Seen::default());
+    assert_eq!((&fleet, fleet.outcome()), (&Fleet::default(), Outcome::Unknown));
+    scene.know("east");
+    assert_eq!(scene.gather(&Seen::default()).outcome(), Outcome::Differs);
+}
+
+#[test]
 fn a_thousand_clusters_are_read_in_a_moment() {
     let scene = Scene::new();
     for number in 0..1000 {
