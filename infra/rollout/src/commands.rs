@@ -18,9 +18,9 @@ use std::{
 
 use clap::CommandFactory;
 use jiff::Timestamp;
-use kdistro_devcluster::told;
+use kdistro_devcluster::{DevclusterError, told};
 use kdistro_formats::terminal::{printable_json, printable_lines};
-use kdistro_rollout::{history::History, once::OnceError, policy::Subscriber};
+use kdistro_rollout::{decide::Refused, history::History, once::OnceError, policy::Subscriber};
 use serde::Serialize;
 
 use crate::{
@@ -49,11 +49,7 @@ impl Program {
     pub(crate) fn run(&self) -> ExitCode {
         self.dispatch().unwrap_or_else(|error| {
             self.log().error(&told(&*error));
-            match error.downcast_ref::<OnceError>() {
-                Some(OnceError::Refused(refused)) => ExitCode::from(refused.outcome().exit_code()),
-                Some(OnceError::Cluster(error)) if error.is_no() => ExitCode::from(1),
-                _ => ExitCode::from(inspect::exit_code(&*error)),
-            }
+            ExitCode::from(exit_code(&*error))
         })
     }
 
@@ -116,4 +112,15 @@ fn completions(shell: clap_complete::Shell) -> Result<ExitCode, Failure> {
     clap_complete::generate(shell, &mut Cli::command(), "kdistro-rollout", &mut script);
     io::stdout().write_all(&script)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The exit code of what could not be done: 1 where that is because something is forged.
+fn exit_code(error: &(dyn Error + 'static)) -> u8 {
+    let refused = match error.downcast_ref::<OnceError>() {
+        Some(OnceError::Cluster(DevclusterError::Differs { .. })) => return 1,
+        Some(OnceError::Refused(refused)) => Some(refused),
+        _ => error.downcast_ref::<Refused>(),
+    };
+    let code = refused.map(|refused| refused.outcome().exit_code());
+    code.unwrap_or_else(|| inspect::exit_code(error))
 }

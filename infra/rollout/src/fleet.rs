@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kdistro_verify::{
     check::{Outcome, chain},
     store,
@@ -29,6 +29,9 @@ use crate::{
 /// How the files of reports and of keys end.
 const REPORT: &str = ".json";
 const KEY: &str = ".pub";
+
+/// How far the clocks of a cluster and of this machine may be apart.
+const CLOCKS: SignedDuration = SignedDuration::from_hours(1);
 
 /// A folder of reports or keys that cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -73,7 +76,7 @@ pub struct Cluster {
     pub number: u64,
     /// When it reported.
     pub reported: Timestamp,
-    /// Whether that is longer ago than asked for.
+    /// Whether that is longer ago than asked for, or still to come.
     pub silent: bool,
     /// What it runs.
     pub runs: Option<Reported>,
@@ -174,21 +177,23 @@ impl Cluster {
 }
 
 impl Fleet {
-    /// Marks the clusters that have been silent for longer than `most`.
+    /// Marks the clusters that have been silent for longer than `most`, and those whose report is of a time still to come:
+    /// that would be a sign of life for as long.
     pub fn mark_silent(&mut self, most: Length, now: Timestamp) {
         for cluster in &mut self.clusters {
-            cluster.silent = now.duration_since(cluster.reported) > most.as_duration();
+            let age = now.duration_since(cluster.reported);
+            cluster.silent = age > most.as_duration() || age < -CLOCKS;
         }
     }
 
-    /// Whether everything counts, nobody is silent, and everybody has what was asked for.
+    /// Whether everything counts, nobody is silent, and everybody has what was asked for; unknown where nobody is known.
     pub fn outcome(&self) -> Outcome {
         let is_wrong = |it: &Cluster| it.silent || it.fix == Some(Fix::Lacks);
         let is_unknown = |it: &Cluster| matches!(it.fix, Some(Fix::Unknown(_)));
         let counts = self.ignored.is_empty() && self.missing.is_empty();
         if !counts || self.clusters.iter().any(is_wrong) {
             Outcome::Differs
-        } else if self.clusters.iter().any(is_unknown) {
+        } else if self.clusters.is_empty() || self.clusters.iter().any(is_unknown) {
             Outcome::Unknown
         } else {
             Outcome::Verified

@@ -3,8 +3,10 @@
 //! Judged is what is called as a program or an image of the release. Whoever is root on the node can hide from this; what is
 //! found is what was replaced, left over, damaged, or started by mistake.
 
+mod alarms;
 mod containers;
 mod content;
+mod look;
 mod processes;
 mod programs;
 mod report;
@@ -12,14 +14,16 @@ mod report;
 use std::{io, path::Path};
 
 use kdistro_devcluster::DevclusterError;
-use kdistro_formats::{Digest, Platform, ReleaseName, layout, oci::OciError, plan::Plan};
+use kdistro_formats::{Digest, Platform, ReleaseName, layout, oci::OciError};
 use kdistro_verify::{
     check::{Outcome, TrustSource},
     store::Reader,
 };
 
+use self::look::Look;
 pub use self::{
-    containers::{Image, images},
+    alarms::{Becomes, Covered},
+    containers::{Containers, Image, Imageless, containers},
     processes::{Process, processes},
     programs::Programs,
     report::{Finding, Report, Subject, Verdict},
@@ -28,9 +32,6 @@ use crate::{
     decide::{Proven, Refused, prove},
     limited::LimitedError,
 };
-
-/// How many releases before and after the one that should run are asked whether something is theirs.
-const NEIGHBOURS: u32 = 5;
 
 /// A node that could not be looked at.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +56,14 @@ pub enum InspectError {
         found: Digest,
         /// What it should be.
         expected: Digest,
+    },
+    /// A file of the store that is longer than the release says.
+    #[error("`{name}` of the store is longer than the {size} bytes that the release has")]
+    Longer {
+        /// The file.
+        name: String,
+        /// How long it should be.
+        size: u64,
     },
     /// An image of the store that is none.
     #[error("`{name}` of the store is no image")]
@@ -86,9 +95,6 @@ pub enum InspectError {
         /// What it said.
         said: String,
     },
-    /// A container's image that nobody knows.
-    #[error("a container runs image `{0}`, which containerd does not have any more")]
-    Gone(String),
     /// The cluster cannot be asked.
     #[error(transparent)]
     Cluster(#[from] DevclusterError),
@@ -99,7 +105,7 @@ impl InspectError {
     pub fn outcome(&self) -> Outcome {
         match self {
             Self::Refused(refused) => refused.outcome(),
-            Self::Differs { .. } => Outcome::Differs,
+            Self::Differs { .. } | Self::Longer { .. } => Outcome::Differs,
             _ => Outcome::Unknown,
         }
     }
@@ -122,14 +128,8 @@ pub struct Inspector<'a> {
 pub struct Running<'a> {
     /// The process below which all others are judged; none for the whole machine.
     pub below: Option<u32>,
-    /// The images of its containers; none where they are not known.
-    pub images: Option<&'a [Image]>,
-}
-
-/// A release that may run, and how it is made.
-struct Candidate {
-    proven: Proven,
-    plan: Plan,
+    /// What runs in containers, or why that is not known; none where there are no containers.
+    pub containers: Option<Result<&'a Containers, &'a str>>,
 }
 
 impl Inspector<'_> {
@@ -140,104 +140,50 @@ impl Inspector<'_> {
         (release, digest): (&ReleaseName, Option<Digest>),
         running: Running<'_>,
     ) -> Result<Report, InspectError> {
-        let expected = self.candidate(release, digest)?;
-        let mut programs = self.programs(&expected);
+        let (Proven { name, digest, .. }, programs) = self.programs(release, digest)?;
         let is_asked = |path: &Path| {
             let start = path.to_str().filter(|name| !name.contains('/'));
             programs.named(path).is_some() || start.is_some_and(|it| programs.begin_with(it))
         };
         let (processes, others) =
             processes(running.below, &is_asked).map_err(InspectError::Processes)?;
+        let mut look = Look::at(self, name.clone(), programs);
         let mut findings = Vec::new();
         for process in processes {
-            let verdict = self.judge_process(&process, &mut programs, &expected.proven)?;
+            let verdict = look.process(&process);
             findings.push(Finding { subject: Subject::of_process(process), verdict });
         }
-        for image in running.images.unwrap_or_default() {
-            if let Some(verdict) = self.judge_image(image, &programs, &expected.proven)? {
-                findings.push(Finding { subject: Subject::of_image(image), verdict });
+        match running.containers {
+            Some(Ok(containers)) => findings.extend(contained(containers, &mut look)),
+            Some(Err(why)) => {
+                let verdict = Verdict::Unread(why.to_owned());
+                findings.push(Finding { subject: Subject::Containers, verdict });
             }
+            None => {}
         }
-        let Proven { name, digest, .. } = expected.proven;
         Ok(Report { release: name, manifest: digest, findings, others })
     }
 
-    fn candidate(
+    /// Proves a release, and says which programs it has.
+    fn programs(
         &self,
         release: &ReleaseName,
         digest: Option<Digest>,
-    ) -> Result<Candidate, InspectError> {
+    ) -> Result<(Proven, Programs<'_>), InspectError> {
         let file = layout::manifest(release);
         let proven = prove(self.reader, self.source, (&file, digest))?;
         let plan = proven.plan(self.reader)?;
-        Ok(Candidate { proven, plan })
+        let programs = Programs::of(&proven, &plan, (self.reader, self.platform.clone()));
+        Ok((proven, programs))
     }
+}
 
-    fn programs<'b>(&'b self, release: &'b Candidate) -> Programs<'b> {
-        let place = (self.reader, self.platform.clone());
-        Programs::of(&release.proven, &release.plan, place)
-    }
-
-    fn judge_process(
-        &self,
-        process: &Process,
-        programs: &mut Programs<'_>,
-        release: &Proven,
-    ) -> Result<Verdict, InspectError> {
-        let digest = match &process.digest {
-            Ok(digest) => *digest,
-            Err(why) => return Ok(Verdict::Unread(why.clone())),
-        };
-        let Some(name) = programs.named(&process.path).map(str::to_owned) else {
-            return Ok(Verdict::Unread("its program's name is not known".to_owned()));
-        };
-        if programs.has(&name, &digest)? {
-            return Ok(Verdict::OfRelease);
-        }
-        self.judge_other(&digest, release, &mut |other| other.has(&name, &digest))
-    }
-
-    /// Judges an image that is called as one of the release; none for all others.
-    fn judge_image(
-        &self,
-        image: &Image,
-        programs: &Programs<'_>,
-        release: &Proven,
-    ) -> Result<Option<Verdict>, InspectError> {
-        if programs.has_image(&image.digest)? {
-            return Ok(Some(Verdict::OfRelease));
-        }
-        if !image.names.iter().any(|name| programs.has_image_named(image_name(name))) {
-            return Ok(None);
-        }
-        let judged =
-            self.judge_other(&image.digest, release, &mut |other| other.has_image(&image.digest));
-        judged.map(Some)
-    }
-
-    /// Judges what is not of the release: another one near it may have it.
-    fn judge_other(
-        &self,
-        digest: &Digest,
-        release: &Proven,
-        has: &mut dyn FnMut(&mut Programs<'_>) -> Result<bool, InspectError>,
-    ) -> Result<Verdict, InspectError> {
-        if self.known.contains(digest) {
-            return Ok(Verdict::Known);
-        }
-        let number = release.name.number;
-        let numbers =
-            (1..=NEIGHBOURS).flat_map(|by| [number.checked_sub(by), number.checked_add(by)]);
-        for number in numbers.flatten().filter(|number| *number > 0) {
-            let name = ReleaseName { channel: release.name.channel.clone(), number };
-            // What is not there or not proven says nothing of what runs.
-            let Ok(other) = self.candidate(&name, None) else { continue };
-            if has(&mut self.programs(&other))? {
-                return Ok(Verdict::OfOther(name));
-            }
-        }
-        Ok(Verdict::Strange)
-    }
+/// What is to be said of containers.
+fn contained(containers: &Containers, look: &mut Look<'_>) -> impl Iterator<Item = Finding> {
+    let images = containers.images.iter().filter_map(|image| {
+        Some(Finding { subject: Subject::of_image(image), verdict: look.image(image)? })
+    });
+    images.chain(containers.imageless.iter().map(Finding::of_imageless))
 }
 
 /// The last part of an image's repository: its name without registry, folders, tag and digest.

@@ -7,6 +7,10 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "inspect/alarms.rs"]
+mod alarms;
+#[path = "inspect/counted.rs"]
+mod counted;
 #[path = "inspect/processes.rs"]
 mod processes;
 #[path = "inspect/scene.rs"]
@@ -51,6 +55,7 @@ fn verdicts(report: &Value) -> Vec<(String, String)> {
     let verdict = |finding: &Value| {
         let subject = &finding["subject"];
         let place = subject["process"]["path"].as_str().or(subject["image"]["name"].as_str());
+        let place = place.or(subject["container"]["id"].as_str()).or(subject.as_str());
         let name = place.unwrap().rsplit('/').next().unwrap().to_owned();
         let release = finding["release"].as_str().map(|name| format!(" {name}"));
         let verdict = finding["verdict"].as_str().unwrap();

@@ -301,3 +301,26 @@ fn a_forged_index_is_an_alarm_until_it_is_right_again() {
     let whats: Vec<_> = told.iter().filter_map(|it| it["what"].as_str()).collect();
     assert_eq!(whats, ["kept", "alarm"], "once each");
 }
+
+#[test]
+fn a_forged_index_answers_nothing_of_a_fleet_and_one_that_is_not_there_hides_no_cluster() {
+    let scene = Scene::new();
+    fs::write(scene.path("end"), "").unwrap();
+    scene.said(0, &["once"]);
+    fs::create_dir(scene.path("keys")).unwrap();
+    fs::write(scene.path("keys/dev.pub"), scene.said(0, &["report"])).unwrap();
+    let fleet = |code| {
+        let asked =
+            ["fleet", "--reports", "reports", "--keys", "keys", "--lacks", "CVE-2022-41723"];
+        let store =
+            ["--store", "store", "--key", "store/keys/release.pub", "--environment", "local"];
+        scene.said(code, &[&asked[..], &store].concat())
+    };
+    assert!(fleet(0).contains("has the fix"));
+    let right = fs::read(&scene.index).unwrap();
+    fs::write(&scene.index, [&right[..], b" "].concat()).unwrap();
+    assert!(fleet(1).contains("nothing signs `releasechannels/1-20.yaml`"));
+    fs::remove_file(&scene.index).unwrap();
+    let said = fleet(2);
+    assert!(said.contains("dev ") && said.contains("could not tell: "), "{said}");
+}

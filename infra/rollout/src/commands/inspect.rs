@@ -14,13 +14,13 @@ use kdistro_formats::{
     terminal::{printable_json, printable_lines},
 };
 use kdistro_rollout::{
-    history::{Alarm, History, Target},
-    inspect::{Image, InspectError, Inspector, Report, Running, images},
+    history::{Alarm, History, Standing, Target, What},
+    inspect::{self, Becomes, Containers, Covered, InspectError, Inspector, Report, Running},
     once::{OnceError, trust},
     policy::{RollOutBy, Subscriber},
 };
 use kdistro_verify::{
-    check::TrustSource,
+    check::{TrustSource, chain},
     store::{self, Reader},
 };
 use serde_json::json;
@@ -31,11 +31,12 @@ use crate::cli::Inspect;
 /// The least time between two looks.
 const SHORTEST: Duration = Duration::from_secs(1);
 
-/// What an alarm is about.
-const ALARM: &str = "nodes";
-
 /// Where containerd usually listens.
 const CONTAINERD: &str = "/run/containerd/containerd.sock";
+
+/// Why what was found says nothing.
+const MEANWHILE: &str =
+    "a roll-out began or ended meanwhile: what was found may be of either release";
 
 /// What is compared with what.
 struct Asked {
@@ -47,6 +48,36 @@ struct Asked {
     cluster: Option<Cluster>,
     /// Where an alarm is kept, so that others are notified of it.
     history: Option<History>,
+    /// The file of the history, which may come to be during the look.
+    file: Option<PathBuf>,
+    /// How many roll-outs had begun before the look, as the history says.
+    began: u64,
+}
+
+impl Asked {
+    /// Whether a roll-out began or ended since; an error while one is under way.
+    fn is_past(&self) -> Result<bool, Failure> {
+        let opened;
+        let history = match (&self.history, &self.file) {
+            (Some(history), _) => history,
+            (None, Some(file)) if file.is_file() => {
+                opened = History::open(file)?;
+                &opened
+            }
+            _ => return Ok(false),
+        };
+        let now = rolled(history)?;
+        let is_it = |it: Target| it.name == self.release && Some(it.digest) == self.digest;
+        Ok(now.began != self.began || !now.running.is_none_or(is_it))
+    }
+}
+
+/// What a history says of roll-outs, while none is under way.
+#[derive(Default)]
+struct Rolled {
+    running: Option<Target>,
+    /// How many began.
+    began: u64,
 }
 
 impl Program {
@@ -71,21 +102,60 @@ impl Program {
             Some(cluster) => Some(supervisor(cluster)?),
             None => inspect.below,
         };
-        let images = containers(inspect, asked.cluster.as_ref())?;
+        // Processes are looked at also where containerd does not answer.
+        let containers = containers(inspect, asked.cluster.as_ref()).map_err(|it| chain(&*it));
+        let containers = containers.as_ref().map_err(String::as_str).map(Option::as_ref);
         let inspector = Inspector {
             reader: &*asked.reader,
             source: &asked.trust,
             platform: platform()?,
             known: &inspect.known,
         };
-        let running = Running { below, images: images.as_deref() };
-        let report = inspector.inspect((&asked.release, asked.digest), running)?;
-        self.show(&report, images.is_some())?;
-        if let Some(history) = &asked.history {
-            let alarm = report.alarm().map(|text| Alarm { since: (self.now)(), text });
-            history.alarm(ALARM, alarm.as_ref())?;
+        let running = Running { below, containers: containers.transpose() };
+        let report = inspector.inspect((&asked.release, asked.digest), running);
+        let report = report.or_else(|error| self.raise_evidence(error, asked.history.as_ref()))?;
+        if asked.is_past()? {
+            return Err(MEANWHILE.into());
         }
+        if let Some(history) = &asked.history {
+            let processes = asked.cluster.is_some() || inspect.below.is_none();
+            let containers = processes && matches!(running.containers, Some(Ok(_)));
+            self.remember(&report, Covered { processes, containers }, history)?;
+        }
+        // Others are told also where nobody reads this.
+        self.show(&report, running.containers)?;
         Ok(ExitCode::from(report.outcome().exit_code()))
+    }
+
+    /// Raises an alarm where an error is evidence: one that looks again and again has no exit code.
+    fn raise_evidence(
+        &self,
+        error: InspectError,
+        history: Option<&History>,
+    ) -> Result<Report, Failure> {
+        if let (Some((about, text)), Some(history)) = (error.alarm(), history) {
+            history.alarm(about, Some(&Alarm { since: (self.now)(), text }))?;
+        }
+        Err(error.into())
+    }
+
+    /// Raises alarms, and ends those that are over.
+    fn remember(
+        &self,
+        report: &Report,
+        covered: Covered,
+        history: &History,
+    ) -> Result<(), Failure> {
+        for (about, becomes) in report.alarms(covered) {
+            match becomes {
+                Becomes::Raised(text) => {
+                    history.alarm(about, Some(&Alarm { since: (self.now)(), text }))?;
+                }
+                Becomes::Over => history.alarm(about, None)?,
+                Becomes::Same => {}
+            }
+        }
+        Ok(())
     }
 
     /// The release of the command line, on the whole machine.
@@ -101,6 +171,8 @@ impl Program {
             digest: None,
             cluster: None,
             history: None,
+            file: None,
+            began: 0,
         })
     }
 
@@ -110,9 +182,10 @@ impl Program {
             RollOutBy::Devcluster(place) => Some(Cluster::open(&place.home, &place.name)?),
             RollOutBy::Exec(_) | RollOutBy::Gitops(_) => None,
         };
-        let history = self.state(Some(subscriber)).join("history");
-        let history = history.is_file().then(|| History::open(&history)).transpose()?;
-        let running = history.as_ref().map(running).transpose()?.flatten();
+        let file = self.state(Some(subscriber)).join("history");
+        let history = file.is_file().then(|| History::open(&file)).transpose()?;
+        let rolled = history.as_ref().map(rolled).transpose()?;
+        let Rolled { running, began } = rolled.unwrap_or_default();
         let Target { name, digest } = target(running, cluster.as_ref())?;
         let reader = store::open(&subscriber.store, self.proxy.as_deref());
         Ok(Asked {
@@ -122,19 +195,26 @@ impl Program {
             digest: Some(digest),
             cluster,
             history,
+            file: Some(file),
+            began,
         })
     }
 
-    fn show(&self, report: &Report, has_containers: bool) -> Result<(), Failure> {
+    fn show(
+        &self,
+        report: &Report,
+        containers: Option<Result<&Containers, &str>>,
+    ) -> Result<(), Failure> {
         let at = (self.now)();
         let text = if self.cli.json {
             // One line, so that many looks are a log.
-            let outcome = report.outcome();
-            let line = json!({"at": at, "outcome": outcome, "containers": has_containers, "report": report});
+            let (outcome, is_looked_at) = (report.outcome(), matches!(containers, Some(Ok(_))));
+            let line =
+                json!({"at": at, "outcome": outcome, "containers": is_looked_at, "report": report});
             format!("{}\n", printable_json(&line.to_string()))
         } else {
             let silent = "no containerd answers here: images were not looked at\n";
-            let silent = if has_containers { "" } else { silent };
+            let silent = if containers.is_some() { "" } else { silent };
             printable_lines(&format!("at         {at}\n{report}{silent}"))
         };
         Ok(io::stdout().write_all(text.as_bytes())?)
@@ -146,13 +226,14 @@ pub(super) fn exit_code(error: &(dyn std::error::Error + 'static)) -> u8 {
     error.downcast_ref::<InspectError>().map_or(2, |error| error.outcome().exit_code())
 }
 
-/// What the history says that runs; an error while that changes.
-fn running(history: &History) -> Result<Option<Target>, Failure> {
-    if let Some(under_way) = history.under_way()? {
+/// What the history says of roll-outs; an error while one is under way.
+fn rolled(history: &History) -> Result<Rolled, Failure> {
+    let Standing { running, under_way, counts, .. } = history.standing(0)?;
+    if let Some(under_way) = under_way {
         let (from, to) = (under_way.from.name, under_way.to.name);
         return Err(format!("both {from} and {to} may run: a roll-out is under way").into());
     }
-    Ok(history.running()?)
+    Ok(Rolled { running, began: counts.get(&What::Began).copied().unwrap_or_default() })
 }
 
 /// What should run: as the history says, else as the cluster does.
@@ -173,18 +254,18 @@ fn supervisor(cluster: &Cluster) -> Result<u32, Failure> {
     id.ok_or_else(|| format!("cluster {} does not run", cluster.state().name).into())
 }
 
-/// The images of the containers that run; none where there are no containers.
-fn containers(inspect: &Inspect, cluster: Option<&Cluster>) -> Result<Option<Vec<Image>>, Failure> {
+/// What runs in containers; none where there are no containers.
+fn containers(asked: &Inspect, cluster: Option<&Cluster>) -> Result<Option<Containers>, Failure> {
     if let Some(cluster) = cluster {
         if !cluster.state().node {
             return Ok(None);
         }
         let ctr = packages()?.join("usr/bin/ctr").display().to_string();
-        return Ok(Some(images(&|| Ok(cluster.command_inside(&ctr)?))?));
+        return Ok(Some(inspect::containers(&|| Ok(cluster.command_inside(&ctr)?))?));
     }
     let usual = || Some(PathBuf::from(CONTAINERD)).filter(|socket| socket.exists());
-    let Some(socket) = inspect.containerd.clone().or_else(usual) else { return Ok(None) };
-    Ok(Some(images(&|| Ok(ctr(&socket)))?))
+    let Some(socket) = asked.containerd.clone().or_else(usual) else { return Ok(None) };
+    Ok(Some(inspect::containers(&|| Ok(ctr(&socket)))?))
 }
 
 #[expect(clippy::disallowed_methods, reason = "containerd answers to its own client")]

@@ -6,7 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kdistro_formats::{ChannelName, Digest};
-use kdistro_verify::{check::TrustSource, store::Reader};
+use kdistro_verify::{
+    check::{Outcome, TrustSource, chain},
+    store::Reader,
+};
 use serde::Serialize;
 
 use super::Fleet;
@@ -50,9 +53,10 @@ impl Published<'_> {
     ///
     /// # Errors
     ///
-    /// When the index of a channel that a cluster follows cannot be believed.
+    /// When the index of a channel that a cluster follows is not what was signed. One that cannot be read is told of the
+    /// clusters that follow it: a report may name any channel.
     pub fn mark(&self, fleet: &mut Fleet, cve: &str) -> Result<(), Refused> {
-        let mut channels: BTreeMap<ChannelName, Channel> = BTreeMap::new();
+        let mut channels: BTreeMap<ChannelName, Result<Channel, String>> = BTreeMap::new();
         for cluster in &mut fleet.clusters {
             let Some(runs) = &cluster.runs else {
                 cluster.fix = Some(Fix::Unknown("it runs nothing yet".to_owned()));
@@ -60,9 +64,16 @@ impl Published<'_> {
             };
             let name = &runs.release.channel;
             if !channels.contains_key(name) {
-                channels.insert(name.clone(), self.channel(name)?);
+                let channel = match self.channel(name) {
+                    Err(forged) if forged.outcome() == Outcome::Differs => return Err(forged),
+                    channel => channel.map_err(|error| chain(&error)),
+                };
+                channels.insert(name.clone(), channel);
             }
-            cluster.fix = channels.get(name).map(|channel| channel.fix(runs, cve));
+            cluster.fix = channels.get(name).map(|channel| match channel {
+                Ok(channel) => channel.fix(runs, cve),
+                Err(why) => Fix::Unknown(why.clone()),
+            });
         }
         Ok(())
     }
@@ -88,7 +99,7 @@ fn fixes(
     number: u32,
 ) -> Result<BTreeSet<String>, String> {
     let release = publication.release(looked, number, &[]);
-    release.map(|release| release.fixes()).map_err(|error| kdistro_verify::check::chain(&error))
+    release.map(|release| release.fixes()).map_err(|error| chain(&error))
 }
 
 impl Channel {
@@ -119,8 +130,10 @@ impl Channel {
 
 #[cfg(test)]
 mod tests {
+    use kdistro_verify::{store::Directory, trust::PublicKey};
+
     use super::*;
-    use crate::report::Verdict;
+    use crate::{fleet::Cluster, report::Verdict};
 
     fn runs(number: u8) -> Reported {
         Reported {
@@ -155,5 +168,31 @@ mod tests {
         assert!(matches!(channel.fix(&other, "CVE-2026-1"), Fix::Unknown(_)), "other content");
         let none = Reported { digest: None, ..runs(2) };
         assert!(matches!(channel.fix(&none, "CVE-2026-1"), Fix::Unknown(_)), "no content");
+    }
+
+    #[test]
+    fn a_channel_that_cannot_be_read_is_told_of_its_clusters() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = kdistro_border::KeyFile::generate(&folder.path().join("key")).unwrap();
+        let key = PublicKey::from_pem(&key.public_key_pem().unwrap()).unwrap();
+        let source = TrustSource { key, trusted_root: None };
+        let cluster = |name: &str, runs| Cluster {
+            name: name.to_owned(),
+            number: 1,
+            reported: jiff::Timestamp::UNIX_EPOCH,
+            silent: false,
+            runs,
+            holds: Vec::new(),
+            fix: None,
+        };
+        let clusters = vec![cluster("east", Some(runs(1))), cluster("west", None)];
+        let mut fleet = Fleet { clusters, ..Fleet::default() };
+        let reader = Directory::new(folder.path());
+        let published = Published { reader: &reader, source: &source, environment: "local" };
+        published.mark(&mut fleet, "CVE-2026-1").unwrap();
+        let whys: Vec<_> = fleet.clusters.iter().map(|it| it.fix.clone().unwrap()).collect();
+        let [Fix::Unknown(east), Fix::Unknown(west)] = &whys[..] else { panic!("{whys:?}") };
+        assert!(east.contains("is missing"), "{east}");
+        assert_eq!(west, "it runs nothing yet");
     }
 }

@@ -119,6 +119,27 @@ fn who_was_not_heard_of_for_longer_than_asked_is_silent() {
 }
 
 #[test]
+fn a_report_of_a_time_that_is_still_to_come_is_no_sign_of_life() {
+    let scene = Scene::new();
+    scene.know("east");
+    scene.put("east.json", &Report { time: at(10_000), ..report("east", 1) });
+    let mut fleet = scene.gather(&Seen::default());
+    for (now, is_silent) in [(10_000, false), (6_400, false), (6_399, true), (10_061, true)] {
+        fleet.mark_silent(Length::from_secs(60), at(now));
+        assert_eq!(fleet.clusters[0].silent, is_silent, "{now}");
+    }
+}
+
+#[test]
+fn a_fleet_of_which_no_key_is_known_is_not_well() {
+    let scene = Scene::new();
+    let fleet = scene.gather(&Seen::default());
+    assert_eq!((&fleet, fleet.outcome()), (&Fleet::default(), Outcome::Unknown));
+    scene.know("east");
+    assert_eq!(scene.gather(&Seen::default()).outcome(), Outcome::Differs);
+}
+
+#[test]
 fn a_thousand_clusters_are_read_in_a_moment() {
     let scene = Scene::new();
     for number in 0..1000 {

@@ -15,8 +15,28 @@ use crate::limited::{self, Limits};
 ///
 /// Source: containerd, `docs/cri/architecture.md`.
 const NAMESPACE: &str = "k8s.io";
+/// What the client says of a container that was begun without an image.
+const NO_IMAGE: &str = "-";
 /// What a call may take, and how much it may say.
 const LIMITS: Limits = Limits { time: Duration::from_secs(30), bytes: 8 << 20, is_part: false };
+
+/// What runs in containers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Containers {
+    /// The images that they run, by digest.
+    pub images: Vec<Image>,
+    /// Those whose image is not known.
+    pub imageless: Vec<Imageless>,
+}
+
+/// A container whose image is not known: it was begun without one, or its image was removed since.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Imageless {
+    /// Its id.
+    pub id: String,
+    /// What its image was called; none where it was begun without one.
+    pub image: Option<String>,
+}
 
 /// An image that containers run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,8 +49,10 @@ pub struct Image {
     pub containers: usize,
 }
 
-/// Lists the images that run; `ctr` makes the client, which knows where containerd listens.
-pub fn images(ctr: &dyn Fn() -> Result<Command, InspectError>) -> Result<Vec<Image>, InspectError> {
+/// Lists what runs in containers; `ctr` makes the client, which knows where containerd listens.
+pub fn containers(
+    ctr: &dyn Fn() -> Result<Command, InspectError>,
+) -> Result<Containers, InspectError> {
     let say = |arguments: &[&str]| {
         let mut command = ctr()?;
         command.args(["--namespace", NAMESPACE]).args(arguments);
@@ -41,11 +63,11 @@ pub fn images(ctr: &dyn Fn() -> Result<Command, InspectError>) -> Result<Vec<Ima
         Err(InspectError::Containerd { what: arguments.join(" "), said: ended.text() })
     };
     let (tasks, containers) = (say(&["tasks", "list"])?, say(&["containers", "list"])?);
-    used(&tasks, &containers, &say(&["images", "list"])?)
+    Ok(used(&tasks, &containers, &say(&["images", "list"])?))
 }
 
 /// Reads the three tables. Source: containerd 1.6, `cmd/ctr/commands/{tasks,containers,images}`.
-fn used(tasks: &str, containers: &str, images: &str) -> Result<Vec<Image>, InspectError> {
+fn used(tasks: &str, containers: &str, images: &str) -> Containers {
     let running: BTreeSet<&str> = rows(tasks)
         .filter_map(|row| (row.get(2) == Some(&"RUNNING")).then(|| row.first().copied())?)
         .collect();
@@ -54,18 +76,23 @@ fn used(tasks: &str, containers: &str, images: &str) -> Result<Vec<Image>, Inspe
         let digest = row.get(2).and_then(|digest| digest.parse::<Digest>().ok());
         digests.extend(row.first().copied().zip(digest));
     }
-    let mut counted: BTreeMap<Digest, usize> = BTreeMap::new();
-    for row in rows(containers).filter(|row| row.first().is_some_and(|id| running.contains(id))) {
-        let name = row.get(1).copied().unwrap_or_default();
-        let digest = digests.get(name).ok_or_else(|| InspectError::Gone(name.to_owned()))?;
-        *counted.entry(*digest).or_default() += 1;
+    let (mut counted, mut imageless) = (BTreeMap::<Digest, usize>::new(), Vec::new());
+    for row in rows(containers) {
+        let Some(id) = row.first().filter(|id| running.contains(*id)) else { continue };
+        let name = row.get(1).copied().filter(|name| *name != NO_IMAGE);
+        if let Some(digest) = name.and_then(|name| digests.get(name)) {
+            *counted.entry(*digest).or_default() += 1;
+        } else {
+            let image = name.map(str::to_owned);
+            imageless.push(Imageless { id: (*id).to_owned(), image });
+        }
     }
     let image = |(digest, containers)| {
         let names = digests.iter().filter(|(_, other)| **other == digest);
         let names = names.map(|(name, _)| (*name).to_owned()).collect();
         Image { names, digest, containers }
     };
-    Ok(counted.into_iter().map(image).collect())
+    Containers { images: counted.into_iter().map(image).collect(), imageless }
 }
 
 /// The rows of a table below its head, in words.
@@ -98,16 +125,20 @@ mod tests {
             digest: Digest::from_bytes([1; 32]),
             containers: 2,
         };
-        assert_eq!(used(TASKS, CONTAINERS, &images_list()).unwrap(), [expected]);
+        let found = used(TASKS, CONTAINERS, &images_list());
+        assert_eq!(found, Containers { images: vec![expected], imageless: Vec::new() });
     }
 
     #[test]
-    fn a_container_whose_image_is_gone_is_told() {
-        let tasks = TASKS.replace("STOPPED", "RUNNING");
-        let error = used(&tasks, CONTAINERS, &images_list()).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "a container runs image `r/other:1`, which containerd does not have any more"
-        );
+    fn a_container_whose_image_is_not_known_is_told_beside_the_others() {
+        let tasks = TASKS.replace("STOPPED", "RUNNING") + "d4    15    RUNNING\n";
+        let containers = format!("{CONTAINERS}d4    -    io.containerd.runc.v2\n");
+        let found = used(&tasks, &containers, &images_list());
+        assert_eq!(found.images[0].containers, 2);
+        let imageless = |id: &str, image: Option<&str>| Imageless {
+            id: id.to_owned(),
+            image: image.map(str::to_owned),
+        };
+        assert_eq!(found.imageless, [imageless("c3", Some("r/other:1")), imageless("d4", None)]);
     }
 }

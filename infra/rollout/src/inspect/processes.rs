@@ -98,7 +98,7 @@ fn process(
 
 /// A process of which only the beginning of its program's name may be known.
 fn hidden(id: u32, is_asked: &dyn Fn(&Path) -> bool) -> io::Result<Option<Process>> {
-    let name = fs::read_to_string(format!("/proc/{id}/comm"))?;
+    let name = read(id, "comm")?;
     let path = PathBuf::from(name.trim_end());
     let digest = Err("only its owner and root may look at it".to_owned());
     Ok(is_asked(&path).then_some(Process { id, path, is_deleted: false, digest }))
@@ -116,10 +116,10 @@ fn ids() -> io::Result<BTreeSet<u32>> {
 fn descendants(first: u32) -> io::Result<BTreeSet<u32>> {
     let mut parents = BTreeMap::new();
     for id in ids()? {
-        if let Some(parent) =
-            fs::read_to_string(format!("/proc/{id}/stat")).ok().as_deref().and_then(parent)
-        {
-            parents.insert(id, parent);
+        match read(id, "stat") {
+            Ok(stat) => parents.extend(parent(&stat).map(|parent| (id, parent))),
+            Err(error) if is_gone(&error) => {}
+            Err(error) => return Err(error),
         }
     }
     let is_below = |id: &u32| {
@@ -128,6 +128,12 @@ fn descendants(first: u32) -> io::Result<BTreeSet<u32>> {
         chain.take(parents.len() + 1).any(|id| id == first)
     };
     Ok(parents.keys().copied().filter(is_below).collect())
+}
+
+/// What the kernel says of a process. Its name may be any bytes.
+fn read(id: u32, file: &str) -> io::Result<String> {
+    let bytes = fs::read(format!("/proc/{id}/{file}"))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Who started a process. The name before it may hold anything, but the last bracket is its end.
@@ -146,6 +152,8 @@ fn is_gone(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::{os::unix::ffi::OsStrExt, process::Command};
+
     use super::*;
 
     #[test]
@@ -157,10 +165,35 @@ mod tests {
     #[test]
     fn this_process_is_found_and_hashed_and_is_below_itself() {
         let own = std::env::current_exe().unwrap();
-        let (found, others) = processes(Some(std::process::id()), &|path| path == own).unwrap();
+        // Other tests may begin others below it.
+        let (found, _) = processes(Some(std::process::id()), &|path| path == own).unwrap();
         let (digest, _) = hash::sha256_of(File::open(&own).unwrap()).unwrap();
         assert_eq!(found.len(), 1);
-        assert_eq!((found[0].digest.clone(), others), (Ok(digest), 0));
+        assert_eq!(found[0].digest, Ok(digest));
         assert!(processes(None, &|_| false).unwrap().1 > 1);
+    }
+
+    /// A process whose name is not UTF-8.
+    #[expect(clippy::disallowed_methods, reason = "a test starts a program")]
+    fn unreadable() -> (tempfile::TempDir, std::process::Child) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(std::ffi::OsStr::from_bytes(b"kube\xfflet"));
+        // By a program: what this one has open while another test begins a process cannot be run.
+        let copied = Command::new("cp").arg("/usr/bin/sleep").arg(&path).status().unwrap();
+        assert!(copied.success());
+        (folder, Command::new(path).arg("600").spawn().unwrap())
+    }
+
+    #[test]
+    fn a_name_that_is_not_text_hides_no_process() {
+        let (folder, mut child) = unreadable();
+        let own = std::process::id();
+        let found = processes(Some(own), &|path| path.starts_with(folder.path()));
+        let seen = hidden(child.id(), &|name| name.to_string_lossy() == "kube\u{fffd}let");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let ids: Vec<_> = found.unwrap().0.iter().map(|process| process.id).collect();
+        assert_eq!(ids, [child.id()]);
+        assert_eq!(seen.unwrap().unwrap().id, child.id());
     }
 }

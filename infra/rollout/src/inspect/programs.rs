@@ -6,10 +6,11 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
+    rc::Rc,
 };
 
 use kdistro_formats::{
-    Digest, Platform, layout,
+    Digest, Platform, ReleaseName, layout,
     plan::{Content, EntryContent, OutputRef, Plan, PlannedAsset},
     release::{Asset, AssetKind},
 };
@@ -27,53 +28,64 @@ const PLUGINS: &str = "cni-plugins";
 /// The programs of a release for one platform.
 pub struct Programs<'a> {
     reader: &'a dyn Reader,
-    release: &'a Proven,
+    release: ReleaseName,
     platform: Platform,
-    by_name: BTreeMap<String, Program<'a>>,
-    /// What was unpacked already, by the asset's name.
-    unpacked: BTreeMap<&'a str, Files>,
-    images: BTreeMap<&'a str, Digest>,
+    by_name: BTreeMap<String, Program>,
+    /// What was unpacked already, by the asset's name; why where that failed.
+    unpacked: BTreeMap<String, Result<Files, Rc<InspectError>>>,
+    images: BTreeMap<String, Digest>,
+    /// The digests by which its images may be known on a node, once somebody asked.
+    image_digests: Option<ImageDigests>,
+}
+
+/// The digests of images, and why some could not be read.
+#[derive(Default)]
+struct ImageDigests {
+    read: BTreeSet<Digest>,
+    failed: Option<Rc<InspectError>>,
 }
 
 /// A program by its name.
 #[derive(Default)]
-struct Program<'a> {
+struct Program {
     is_plugin: bool,
     digests: BTreeSet<Digest>,
     /// Where it is besides, with the path there.
-    places: Vec<(&'a Asset, String)>,
+    places: Vec<(Rc<Asset>, String)>,
 }
 
 impl<'a> Programs<'a> {
     /// Takes a proven release and its plan.
     pub fn of(
-        release: &'a Proven,
+        release: &Proven,
         plan: &Plan,
         (reader, platform): (&'a dyn Reader, Platform),
     ) -> Self {
         let images = release.manifest.status.components.iter().flat_map(|one| &one.assets);
         let images = images.filter_map(|asset| {
             let image = asset.image.as_ref()?;
-            Some((super::image_name(&image.uri), image.image_digest?))
+            Some((super::image_name(&image.uri).to_owned(), image.image_digest?))
         });
         let mut all = Self {
             reader,
-            release,
+            release: release.name.clone(),
             platform,
             by_name: BTreeMap::new(),
             unpacked: BTreeMap::new(),
             images: images.collect(),
+            image_digests: None,
         };
-        let shipped = all.shipped(plan);
+        let shipped = all.shipped(release, plan);
         let loose = loose(&shipped);
         for (component, planned, asset) in shipped {
+            let asset = Rc::new(asset.clone());
             for (path, output) in all.executables(planned) {
                 let name = path.rsplit('/').next().unwrap_or_default().to_owned();
                 let program = all.by_name.entry(name).or_default();
                 program.is_plugin |= component == PLUGINS;
                 match loose.get(output) {
                     Some(digest) => drop(program.digests.insert(*digest)),
-                    None => program.places.push((asset, path)),
+                    None => program.places.push((Rc::clone(&asset), path)),
                 }
             }
         }
@@ -84,10 +96,14 @@ impl<'a> Programs<'a> {
     }
 
     /// What is planned for the platform, with its component and what became of it.
-    fn shipped<'b>(&self, plan: &'b Plan) -> Vec<(&'b str, &'b PlannedAsset, &'a Asset)> {
+    fn shipped<'b>(
+        &self,
+        release: &'b Proven,
+        plan: &'b Plan,
+    ) -> Vec<(&'b str, &'b PlannedAsset, &'b Asset)> {
         let mut shipped = Vec::new();
         for component in &plan.components {
-            let mut made = self.release.manifest.status.components.iter();
+            let mut made = release.manifest.status.components.iter();
             let Some(made) = made.find(|one| one.name == component.name) else { continue };
             for planned in &component.assets {
                 let is_ours = planned.os == self.platform.os()
@@ -141,19 +157,27 @@ impl<'a> Programs<'a> {
     }
 
     /// True when the release has a program of this name and digest.
-    pub fn has(&mut self, name: &str, digest: &Digest) -> Result<bool, InspectError> {
-        let Some(program) = self.by_name.get_mut(name) else { return Ok(false) };
-        // The smallest first: mostly they all hold the same.
-        while !program.digests.contains(digest) && !program.places.is_empty() {
-            let (asset, path) = program.places.remove(0);
-            if !self.unpacked.contains_key(&*asset.name) {
-                let files = unpack((self.reader, &self.platform), self.release, asset)?;
-                self.unpacked.insert(&asset.name, files);
-            }
-            let files = self.unpacked.get(&*asset.name);
-            program.digests.extend(files.and_then(|files| files.get(&path)));
+    ///
+    /// # Errors
+    ///
+    /// When none was found that is it, and something that may hold it cannot be read.
+    pub fn has(&mut self, name: &str, digest: &Digest) -> Result<bool, Rc<InspectError>> {
+        let Some(program) = self.by_name.get(name) else { return Ok(false) };
+        if program.digests.contains(digest) {
+            return Ok(true);
         }
-        Ok(program.digests.contains(digest))
+        let mut failed = None;
+        // The smallest first: mostly they all hold the same.
+        for (asset, path) in &program.places {
+            let unpack = || unpack((self.reader, &self.platform), &self.release, asset);
+            let files = self.unpacked.entry(asset.name.clone());
+            match files.or_insert_with(|| unpack().map_err(Rc::new)) {
+                Ok(files) if files.get(path) == Some(digest) => return Ok(true),
+                Ok(_) => {}
+                Err(error) => note(&mut failed, Rc::clone(error)),
+            }
+        }
+        failed.map_or(Ok(false), Err)
     }
 
     /// True when the release has an image of this name.
@@ -162,13 +186,38 @@ impl<'a> Programs<'a> {
     }
 
     /// True when an image of the release has this digest, as a whole or for one platform.
-    pub fn has_image(&self, digest: &Digest) -> Result<bool, InspectError> {
-        for index in self.images.values() {
-            if content::digests(self.reader, index)?.contains(digest) {
-                return Ok(true);
+    ///
+    /// # Errors
+    ///
+    /// When none was found that has it, and an image cannot be read.
+    pub fn has_image(&mut self, digest: &Digest) -> Result<bool, Rc<InspectError>> {
+        let Self { reader, images, .. } = self;
+        let all = self.image_digests.get_or_insert_with(|| ImageDigests::of(*reader, images));
+        if all.read.contains(digest) {
+            return Ok(true);
+        }
+        all.failed.clone().map_or(Ok(false), Err)
+    }
+}
+
+impl ImageDigests {
+    fn of(reader: &dyn Reader, images: &BTreeMap<String, Digest>) -> Self {
+        let mut all = Self::default();
+        for index in images.values() {
+            match content::digests(reader, index) {
+                Ok(digests) => all.read.extend(digests),
+                Err(error) => note(&mut all.failed, Rc::new(error)),
             }
         }
-        Ok(false)
+        all
+    }
+}
+
+/// Keeps the first of some errors, but evidence rather than what could not be told.
+fn note(kept: &mut Option<Rc<InspectError>>, error: Rc<InspectError>) {
+    let is_kept = kept.as_ref().is_some_and(|kept| kept.outcome() >= error.outcome());
+    if !is_kept {
+        *kept = Some(error);
     }
 }
 
@@ -183,7 +232,7 @@ fn loose<'b>(shipped: &[(&str, &'b PlannedAsset, &Asset)]) -> BTreeMap<&'b Outpu
 
 fn unpack(
     (reader, platform): (&dyn Reader, &Platform),
-    release: &Proven,
+    release: &ReleaseName,
     asset: &Asset,
 ) -> Result<Files, InspectError> {
     let lacks = || InspectError::Lacks { name: asset.name.clone(), platform: platform.to_string() };
@@ -191,8 +240,10 @@ fn unpack(
     if asset.kind == AssetKind::Image {
         return content::image(reader, &digest, platform);
     }
-    let start = format!("/{}/", layout::release(&release.name));
+    let start = format!("/{}/", layout::release(release));
     let uri = asset.archive.as_ref().map(|archive| archive.uri.as_str());
     let (_, inner) = uri.and_then(|uri| uri.rsplit_once(&start)).ok_or_else(lacks)?;
-    content::files(reader, &format!("{}{inner}", start.trim_start_matches('/')), &digest)
+    let file = format!("{}{inner}", start.trim_start_matches('/'));
+    let size = asset.size.ok_or_else(lacks)?;
+    content::files(reader, (&file, size), &digest)
 }

@@ -6,10 +6,10 @@ use std::{
 };
 
 use kdistro_formats::{Digest, ReleaseName, terminal::printable};
-use kdistro_verify::check::Outcome;
+use kdistro_verify::check::{Outcome, chain};
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 
-use super::{Image, Process};
+use super::{Image, Imageless, InspectError, Process};
 
 /// What something that runs is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,8 +22,10 @@ pub enum Verdict {
     Known,
     /// Of no release that is known here: an alarm.
     Strange,
-    /// It could not be looked at: why.
+    /// It, or what it is compared with, could not be looked at: why.
     Unread(String),
+    /// What it is compared with is not what the release's key signed: an alarm.
+    StoreDiffers(String),
 }
 
 /// Something that runs and is called as something of the release, and what it is.
@@ -59,6 +61,13 @@ pub enum Subject {
         /// How many containers run it.
         containers: usize,
     },
+    /// A container whose image is not known.
+    Container {
+        /// Its id.
+        id: String,
+    },
+    /// All containers.
+    Containers,
 }
 
 /// What was found on a node.
@@ -75,6 +84,22 @@ pub struct Report {
     pub others: usize,
 }
 
+impl Verdict {
+    /// What is to be said of what cannot be compared with the release.
+    pub(super) fn of_failure(error: &InspectError) -> Self {
+        let why = chain(error);
+        match error.outcome() {
+            Outcome::Differs => Self::StoreDiffers(why),
+            _ => Self::Unread(why),
+        }
+    }
+
+    /// Whether somebody has to look.
+    pub(super) fn is_alarm(&self) -> bool {
+        matches!(self, Self::Strange | Self::OfOther(_) | Self::StoreDiffers(_))
+    }
+}
+
 impl Subject {
     pub(super) fn of_process(process: Process) -> Self {
         let Process { id, path, is_deleted, digest } = process;
@@ -89,23 +114,27 @@ impl Subject {
     }
 }
 
+impl Finding {
+    pub(super) fn of_imageless(container: &Imageless) -> Self {
+        let why = container.image.as_ref().map_or_else(
+            || "it was begun without an image".to_owned(),
+            |image| format!("containerd does not have its image `{image}` any more"),
+        );
+        let subject = Subject::Container { id: container.id.clone() };
+        Self { subject, verdict: Verdict::Unread(why) }
+    }
+}
+
 impl Report {
     /// Verified where all that was found is of the release, or known; unknown where something could not be looked at, or
     /// nothing of the release runs at all.
     pub fn outcome(&self) -> Outcome {
         let mut verdicts = self.findings.iter().map(|finding| &finding.verdict);
-        if verdicts.clone().any(|one| matches!(one, Verdict::Strange | Verdict::OfOther(_))) {
+        if verdicts.clone().any(Verdict::is_alarm) {
             return Outcome::Differs;
         }
         let is_unread = verdicts.any(|one| matches!(one, Verdict::Unread(_)));
         if is_unread || self.findings.is_empty() { Outcome::Unknown } else { Outcome::Verified }
-    }
-
-    /// What somebody has to look at: a line for each thing that is strange or of another release; none where nothing is.
-    pub fn alarm(&self) -> Option<String> {
-        let is_one = |one: &&Finding| matches!(one.verdict, Verdict::Strange | Verdict::OfOther(_));
-        let lines: Vec<_> = self.findings.iter().filter(is_one).map(Finding::to_string).collect();
-        (!lines.is_empty()).then(|| lines.join("\n"))
     }
 }
 
@@ -117,6 +146,7 @@ impl fmt::Display for Verdict {
             Self::Known => f.write_str("known"),
             Self::Strange => f.write_str("STRANGE"),
             Self::Unread(why) => write!(f, "not looked at: {why}"),
+            Self::StoreDiffers(why) => write!(f, "NOT COMPARED: {why}"),
         }
     }
 }
@@ -142,6 +172,10 @@ impl fmt::Display for Finding {
                     write!(f, ": {digest}, in {containers} containers")?;
                 }
             }
+            Subject::Container { id } => {
+                write!(f, "{:<10} {:<26} {verdict}", "container", printable(id))?;
+            }
+            Subject::Containers => write!(f, "{:<10} {:<26} {verdict}", "containers", "all")?,
         }
         Ok(())
     }
@@ -172,6 +206,7 @@ impl Serialize for Finding {
             Verdict::Known => ("known", None, None),
             Verdict::Strange => ("strange", None, None),
             Verdict::Unread(why) => ("not-looked-at", None, Some(why)),
+            Verdict::StoreDiffers(why) => ("store-differs", None, Some(why)),
         };
         let mut fields = serializer.serialize_struct("Finding", 4)?;
         fields.serialize_field("verdict", verdict)?;
@@ -219,6 +254,7 @@ mod tests {
             (vec![Verdict::OfRelease, unread()], Outcome::Unknown),
             (vec![unread(), other], Outcome::Differs),
             (vec![unread(), Verdict::Strange], Outcome::Differs),
+            (vec![unread(), Verdict::StoreDiffers("w".to_owned())], Outcome::Differs),
         ] {
             assert_eq!(report(verdicts.clone()).outcome(), outcome, "{verdicts:?}");
         }
