@@ -81,7 +81,13 @@ fn outcome_of(context: &Context, channel: &ChannelName, outcome: &Outcome) -> Re
                 "outcome": "unchanged", "channel": channel, "release": name.to_string(),
                 "manifest": manifest(name), "tests": tests,
             });
-            (format!("nothing changed: release {name} has this plan already{}", tried(tests)), json)
+            (
+                format!(
+                    "nothing changed: release {name} has this plan already{}",
+                    tried(tests.as_ref())
+                ),
+                json,
+            )
         }
         Outcome::Released { name, digest, repeated, tests } => {
             let again = if *repeated { " (announced before)" } else { "" };
@@ -89,7 +95,7 @@ fn outcome_of(context: &Context, channel: &ChannelName, outcome: &Outcome) -> Re
                 "outcome": "released", "channel": channel, "release": name.to_string(),
                 "digest": digest, "manifest": manifest(name), "tests": tests,
             });
-            (format!("released {name}{again}{}", tried(tests)), json)
+            (format!("released {name}{again}{}", tried(tests.as_ref())), json)
         }
         Outcome::Withheld { name, tests } => (
             format!("withheld {name}: it failed at the gate: {}", tests.failed_tests.join(", ")),
@@ -118,7 +124,7 @@ fn answer(outcome: &Outcome) -> Answer {
 }
 
 /// What tests came to, where they were run, in a few words.
-fn tried(tests: &Option<TestResult>) -> String {
+fn tried(tests: Option<&TestResult>) -> String {
     let Some(tests) = tests else { return String::new() };
     let passed = count(tests.passed_tests.len(), "test");
     match tests.result {

@@ -39,7 +39,7 @@ impl Served {
                 }
                 let (Ok(stream), store) = (stream, Arc::clone(&store)) else { continue };
                 // Whoever asked sees for himself that there is no answer.
-                thread::spawn(move || drop(answer(stream, &*store)));
+                thread::spawn(move || drop(answer(&stream, &*store)));
             }
         });
         Ok(Self { address, over, thread: Some(thread) })
@@ -62,18 +62,18 @@ impl Drop for Served {
 }
 
 /// Answers one request, and closes.
-fn answer(stream: TcpStream, store: &dyn Store) -> io::Result<()> {
+fn answer(stream: &TcpStream, store: &dyn Store) -> io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let mut line = String::new();
-    let mut head = BufReader::new((&stream).take(LONGEST_HEAD));
+    let mut head = BufReader::new(stream.take(LONGEST_HEAD));
     head.read_line(&mut line)?;
     let name = name(&line);
     while line.trim_end() != "" {
         line.clear();
         head.read_line(&mut line)?;
     }
-    let mut out = &stream;
+    let mut out = stream;
     let Some(name) = name else { return refuse(out, "400 Bad Request") };
     let found = store.stat(&name).and_then(|there| Ok(there.zip(store.open(&name)?)));
     match found {

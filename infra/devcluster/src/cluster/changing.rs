@@ -184,7 +184,7 @@ impl Cluster {
         // An earlier attempt may have come to any point of this.
         match (data.exists(), away.exists()) {
             (false, true) => {
-                fs::rename(&away, &data).map_err(DevclusterError::io("rename", &away))?
+                fs::rename(&away, &data).map_err(DevclusterError::io("rename", &away))?;
             }
             (true, true) => {
                 fs::remove_dir_all(&away).map_err(DevclusterError::io("remove", &away))?;
