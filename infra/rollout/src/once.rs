@@ -118,8 +118,11 @@ impl<'a> Once<'a> {
         let _turn = self.history.turn()?;
         self.history.follow(&Follows::from(self.subscriber))?;
         let looked = self.look();
-        self.remember(&looked)?;
-        looked
+        let remembered = self.remember(&looked);
+        // What went wrong first says most.
+        let looked = looked?;
+        remembered?;
+        Ok(looked)
     }
 
     fn look(&mut self) -> Result<Looked, OnceError> {

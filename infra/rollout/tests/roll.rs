@@ -352,6 +352,24 @@ fn a_cluster_that_lost_its_etcd_is_not_rolled_out_and_brought_up_again() {
 }
 
 #[test]
+fn a_snapshot_of_an_earlier_time_is_never_gone_back_to() {
+    let scene = Scene::new(false);
+    let cluster = scene.start();
+    cluster.snapshot(&scene.folder.path().join("etcd.snapshot"), &scene.one).unwrap();
+    cluster.kubectl(&["create", "configmap", "later"]).unwrap();
+    // Going back from another minor version needs a snapshot; here none can be taken.
+    let kubernetes = "1.21.0".parse().unwrap();
+    let digest = kdistro_verify::hash::sha256(b"another minor version");
+    let next = Release { kubernetes, digest, name: "1-20-3".to_owned(), ..scene.two.clone() };
+    cluster.stop(ComponentName::Etcd).unwrap();
+    let (outcome, events) = scene.roll(&cluster, &next);
+    let Outcome::RolledBack(why) = outcome else { panic!("{events:#?}") };
+    assert!(why.starts_with("snapshot of etcd: "), "{why}");
+    cluster.kubectl(&["get", "configmap", "later"]).unwrap();
+    Scene::assert_runs(&cluster, &scene.one);
+}
+
+#[test]
 #[expect(clippy::print_stdout, reason = "what was not tried is said")]
 fn a_node_that_cannot_be_left_or_does_not_come_back_is_taken_back() {
     if !rustix::process::geteuid().is_root() {
