@@ -2,7 +2,8 @@
 
 use std::{
     ffi::OsString,
-    os::unix::process::ExitStatusExt,
+    io::{self, IsTerminal},
+    os::unix::process::{CommandExt, ExitStatusExt},
     path::{Path, PathBuf},
     process::{self, Command, ExitCode, ExitStatus},
     sync::{
@@ -13,7 +14,9 @@ use std::{
 };
 
 use kdistro_devcluster::{Cluster, DevclusterError, REGISTRY, Source};
-use rustix::process::{Pid, Signal, getppid, kill_process, set_parent_process_death_signal};
+use rustix::process::{
+    Pid, Signal, getppid, kill_process, kill_process_group, set_parent_process_death_signal,
+};
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM},
     iterator::Signals,
@@ -91,6 +94,10 @@ impl Ending {
             command.env(E2E_REGISTRY, REGISTRY);
         }
         let failed = |error| format!("cannot start {}: {error}", Path::new(program).display());
+        // A shell of a terminal's user has to stay in its group; of all else whatever it starts ends with it.
+        if !io::stdin().is_terminal() {
+            command.process_group(0);
+        }
         let mut runs = self.program();
         let mut child = command.spawn().map_err(failed)?;
         *runs = Pid::from_raw(child.id().cast_signed());
@@ -129,8 +136,9 @@ fn watch(ending: Arc<Ending>) -> Result<(), Failure> {
         // Both are kept: the other thread starts nothing any more, and says nothing of what ends now.
         let (program, turn) = (ending.program(), ending.turn());
         if let Some(program) = *program {
-            // It may have ended meanwhile.
+            // It may have ended meanwhile; it has a group of its own, or none.
             let _ = kill_process(program, Signal::TERM);
+            let _ = kill_process_group(program, Signal::TERM);
         }
         // Nobody is left who could do something about it.
         let _ = ending.end(&turn);

@@ -61,7 +61,8 @@ impl Home {
         self.folder.path()
     }
 
-    fn run(&self, arguments: &[&str]) -> Output {
+    /// The program with its home, to be given arguments.
+    fn command(&self) -> Command {
         let mut command = if self.as_nobody {
             let mut command = command("setpriv");
             command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
@@ -70,7 +71,12 @@ impl Home {
         } else {
             command(DEVCLUSTER)
         };
-        command.arg("--home").arg(self.path()).args(arguments).output().unwrap()
+        command.arg("--home").arg(self.path());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command().args(arguments).output().unwrap()
     }
 
     /// Runs it; what it says when it ends as expected.
@@ -215,6 +221,38 @@ fn a_component_that_ends_is_started_again_then_named_and_a_supervisor_that_is_ki
     assert_eq!(processes_of(home.path()), Vec::<PathBuf>::new());
     assert_eq!(home.status("dev", 1)["supervisor"], Value::Null);
     home.expect(0, &["down"]);
+}
+
+#[test]
+fn a_cluster_for_one_program_ends_with_it_however_that_is() {
+    let published = published();
+    let home = Home::new(is_root());
+    let [key, manifest] = home.source(published);
+    let run = ["run", "--control-plane-only", "--key", &key, "--release", &manifest, "--"];
+    let clusters = || fs::read_dir(home.path().join("clusters")).map_or(0, Iterator::count);
+    let program = ["sh", "-c", "test -s \"$KUBECONFIG\" && exit 7"];
+    home.expect(7, &[&run[..], &program].concat());
+    assert_eq!(clusters(), 0);
+    assert!(home.expect(2, &[&run[..], &["/no/program"]].concat()).contains("cannot start"));
+    assert_eq!(clusters(), 0);
+
+    // Whoever is told to end while it starts, or while the program runs, leaves nothing.
+    for begun in ["clusters", "begun"] {
+        let begun = home.path().join(begun);
+        let _ = fs::remove_dir(&begun);
+        // The folder's name stands in its arguments, and in those of what it starts.
+        let program =
+            format!("touch {}; sh -c 'sleep 600; exit' {}", begun.display(), home.path().display());
+        let mut child = home.command();
+        child.args(run).args(["sh", "-c", &program]).stdin(Stdio::null()).stderr(Stdio::null());
+        let mut child = child.spawn().unwrap();
+        until(|| begun.exists());
+        let id = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(143));
+        assert_eq!(clusters(), 0);
+        until(|| processes_of(home.path()).is_empty());
+    }
 }
 
 #[test]
