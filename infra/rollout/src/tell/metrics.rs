@@ -5,7 +5,7 @@
 //!
 //! Source: Prometheus, "Exposition formats", "Text-based format"; "Metric and label naming".
 
-use std::fmt::Write;
+use std::{collections::BTreeMap, fmt::Write};
 
 use jiff::Timestamp;
 
@@ -40,6 +40,7 @@ pub fn metrics(standing: &Standing) -> String {
     held(&mut all, standing);
     looks(&mut all, standing);
     outcomes(&mut all, standing);
+    steps(&mut all, standing);
     all.0
 }
 
@@ -127,6 +128,25 @@ fn outcomes(all: &mut Metrics, standing: &Standing) {
     all.gauge("last_duration_seconds", help, took);
 }
 
+/// How long each step of the last roll-out took: from the event before it on.
+fn steps(all: &mut Metrics, standing: &Standing) {
+    let events = &standing.events;
+    let began = events.iter().rposition(|event| event.what == What::Began).unwrap_or(0);
+    let mut took = BTreeMap::new();
+    for pair in events.get(began..).unwrap_or_default().windows(2) {
+        let [before, step] = pair else { continue };
+        // Source: `Roller`, which writes `etcd (2 of 5)`; one that is undone is another sentence.
+        if let Some((name, count)) = step.text.split_once(" (").filter(|_| step.what == What::Step)
+            && count.contains(" of ")
+        {
+            took.insert(name, step.at.duration_since(before.at).as_secs_f64());
+        }
+    }
+    let labels: Vec<_> = took.keys().map(|name| [("step", *name)]).collect();
+    let samples = labels.iter().map(|labels| &labels[..]).zip(took.into_values());
+    all.gauge("step_seconds", "How long each step of the last roll-out took.", samples);
+}
+
 /// How many seconds the last roll-out took that ended like this.
 fn duration(events: &[Event], end: What) -> Option<f64> {
     let end = events.iter().rposition(|event| event.what == end)?;
@@ -203,9 +223,9 @@ mod tests {
     }
 
     fn standing(about: &str) -> Standing {
-        let event = |second, what| {
-            let release = "1-20-2".parse().unwrap();
-            Event { at: at(second), release, what, text: String::new() }
+        let event = |(second, what, text): (i64, What, &str)| {
+            let (release, text) = ("1-20-2".parse().unwrap(), text.to_owned());
+            Event { at: at(second), release, what, text }
         };
         let look =
             Look { since: at(1), at: at(50), times: 2, succeeded: true, text: String::new() };
@@ -223,9 +243,18 @@ mod tests {
             looks: Looks { succeeded: Some(at(50)), last: vec![look] },
             alarms: [(about.to_owned(), Alarm { since: at(3), text: String::new() })].into(),
             counts: [(What::Kept, 2)].into(),
-            events: [(1, What::Began), (9, What::Kept), (30, What::Began), (42, What::Kept)]
-                .map(|(second, what)| event(second, what))
-                .to_vec(),
+            events: [
+                (1, What::Began, ""),
+                (5, What::Step, "cordon (1 of 1)"),
+                (9, What::Kept, ""),
+                (30, What::Began, ""),
+                (32, What::Step, "snapshot of etcd (1 of 2)"),
+                (39, What::Step, "etcd (2 of 2)"),
+                (40, What::Step, "etcd is back (1 left)"),
+                (42, What::Kept, ""),
+            ]
+            .map(event)
+            .to_vec(),
             ..Standing::default()
         }
     }
@@ -240,11 +269,14 @@ mod tests {
             "kdistro_rollout_outcomes_total{outcome=\"kept\"} 2",
             "kdistro_rollout_outcomes_total{outcome=\"rolled_back\"} 0",
             "kdistro_rollout_last_duration_seconds{outcome=\"kept\"} 12",
+            "kdistro_rollout_step_seconds{step=\"etcd\"} 7",
+            "kdistro_rollout_step_seconds{step=\"snapshot of etcd\"} 2",
             "kdistro_rollout_last_successful_look_timestamp_seconds 50",
             "# TYPE kdistro_rollout_outcomes_total counter",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
         }
+        assert_eq!(text.matches("step_seconds{").count(), 2, "of the last roll-out alone: {text}");
         assert!(!metrics(&Standing::default()).contains("running"), "nothing runs yet");
     }
 
