@@ -77,13 +77,15 @@ impl Subject {
             sha512: document.sha512,
             size: document.size,
         };
+        let root = read(verified, layout::TRUSTED_ROOT)?;
+        let trust = Trust::from_trusted_root(&root, &origin.key)?;
         let documents = release.status.documents.iter();
         let (assets, images) = assets(verified, &release, &plan)?;
         Ok(Self {
             name: name.clone(),
             digest,
-            provenances: provenances((origin, verified), name, &plan)?,
-            tests: tests((origin, verified), name, &digest)?,
+            provenances: provenances((verified, &trust), name, &plan)?,
+            tests: tests((origin, &trust), name, &digest)?,
             claim: canonical::from_slice(&read(verified, &layout::claim(name))?)?,
             documents: documents.map(|one| (one.name.clone(), hashes(one))).collect(),
             index,
@@ -219,15 +221,14 @@ fn image(
 
 /// What was said of how each component was built.
 fn provenances(
-    (origin, verified): (&Origin, &Copying<'_>),
+    (verified, trust): (&Copying<'_>, &Trust),
     name: &ReleaseName,
     plan: &Plan,
 ) -> Result<BTreeMap<String, Statement<Provenance>>, PromoteError> {
-    let trust = Trust::from_trusted_root(&read(verified, layout::TRUSTED_ROOT)?, &origin.key)?;
     let mut provenances = BTreeMap::new();
     for component in &plan.components {
         let document = layout::provenance(name, &component.name);
-        let signed = bundle::verify_statement(&read(verified, &document)?, &trust);
+        let signed = bundle::verify_statement(&read(verified, &document)?, trust);
         let (statement, _) =
             signed.map_err(|source| PromoteError::Attestation { document, source })?;
         provenances.insert(component.name.clone(), statement);
@@ -237,15 +238,14 @@ fn provenances(
 
 /// What was said of its tests.
 fn tests(
-    (origin, verified): (&Origin, &Copying<'_>),
+    (origin, trust): (&Origin, &Trust),
     name: &ReleaseName,
     manifest: &Digest,
 ) -> Result<Option<TestResult>, PromoteError> {
     let document = layout::test_result(name);
     let Some(bundle) = origin.store.read(&document)? else { return Ok(None) };
-    let trust = Trust::from_trusted_root(&read(verified, layout::TRUSTED_ROOT)?, &origin.key)?;
-    let read = tested::read(&bundle, manifest, &trust);
-    read.map(Some).map_err(|source| PromoteError::Attestation { document, source })
+    let tests = tested::read(&bundle, manifest, trust);
+    tests.map(Some).map_err(|source| PromoteError::Attestation { document, source })
 }
 
 /// A document that was verified: the very bytes, for the store may give others now.

@@ -1,8 +1,8 @@
 //! Publishes a packaged release, stage by stage, so that it can be killed anywhere and run again.
 //!
 //! It begins in `release.rs`: the number, keys, plan, inputs and artifacts, provenances, images into the registry,
-//! manifest, log entry and bundle, what tests came to (`tested.rs`), channel index; then `announce.rs`. Nothing names what is not there yet, and nothing is
-//! announced that is not published and signed.
+//! manifest, log entry and bundle, what tests came to (`tested.rs`), channel index; then `announce.rs`. Nothing names what
+//! is not there yet, and nothing is announced that is not published and signed.
 
 mod abandon;
 pub mod announce;

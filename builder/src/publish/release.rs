@@ -24,18 +24,6 @@ pub struct Offer<'a> {
 }
 
 impl Publisher<'_> {
-    /// Claims the number of a release, publishes all of it, and offers it in the index of its channel.
-    pub fn release(
-        &self,
-        ready: &Ready<'_>,
-        offer: &Offer<'_>,
-        journal: &mut Journal,
-    ) -> Result<Published, PublishError> {
-        let published = self.publish(ready, offer, journal)?;
-        self.offer(&published, offer, journal)?;
-        Ok(published)
-    }
-
     /// Claims the number of a release, and publishes all of it up to the signed manifest: nobody looks for it yet.
     pub fn publish(
         &self,

@@ -167,7 +167,9 @@ impl<'a> Operator<'a> {
         let (keys, channel) = (&site.keys, &site.channel);
         let offer = Offer { keys, channel, topic: None, skipped };
         let mut journal = self.journal(made.claim.header.number)?;
-        self.publisher().release(&site.ready(made), &offer, &mut journal)?;
+        let publisher = self.publisher();
+        let published = publisher.publish(&site.ready(made), &offer, &mut journal)?;
+        publisher.offer(&published, &offer, &mut journal)?;
         Ok(())
     }
 
