@@ -137,6 +137,7 @@ fn release(
         documents: &BTreeMap::new(),
         provenances: &BTreeMap::new(),
     };
-    publisher.release(&ready, offer, journal)?;
+    let published = publisher.publish(&ready, offer, journal)?;
+    publisher.offer(&published, offer, journal)?;
     Ok(())
 }
