@@ -115,9 +115,12 @@ pub(crate) enum Command {
 /// What is asked of a fleet.
 #[derive(Args)]
 pub(crate) struct Asked {
-    /// The folder of reports, `<cluster>.json`
-    #[arg(long, value_name = "DIR")]
-    pub(crate) reports: PathBuf,
+    /// Where the reports lie, `<cluster>.json`: a folder, or a bucket such as `s3://BUCKET/PREFIX`
+    #[arg(long, value_name = "DIR|BUCKET")]
+    pub(crate) reports: String,
+    /// Of a bucket: the address of another service than Amazon's
+    #[arg(long, value_name = "URL")]
+    pub(crate) endpoint: Option<String>,
     /// The folder of the clusters' public keys, `<cluster>.pub`, as `report` says them
     #[arg(long, value_name = "DIR")]
     pub(crate) keys: PathBuf,

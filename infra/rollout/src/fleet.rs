@@ -8,14 +8,14 @@ pub mod page;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs, io,
+    fs, io, panic,
     path::{Path, PathBuf},
+    thread,
 };
 
 use jiff::{SignedDuration, Timestamp};
 use kdistro_verify::{
     check::{Outcome, chain},
-    store,
     trust::{PublicKey, TrustError},
 };
 use serde::{Deserialize, Serialize};
@@ -23,19 +23,23 @@ use serde::{Deserialize, Serialize};
 use self::fixes::Fix;
 use crate::{
     policy::Length,
-    report::{LARGEST, Report, Reported, Verdict},
+    report::{Place, PlaceError, Report, Reported, Verdict, place},
 };
 
-/// How the files of reports and of keys end.
-const REPORT: &str = ".json";
+/// How the files of keys end.
 const KEY: &str = ".pub";
+/// How many reports are read at the same time: a bucket answers each one slowly.
+const READERS: usize = 16;
 
 /// How far the clocks of a cluster and of this machine may be apart.
 const CLOCKS: SignedDuration = SignedDuration::from_hours(1);
 
-/// A folder of reports or keys that cannot be read.
+/// Reports or keys that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum FleetError {
+    /// Nobody knows which reports there are.
+    #[error(transparent)]
+    Place(#[from] PlaceError),
     /// The system refused.
     #[error("cannot read {}", path.display())]
     Io {
@@ -117,7 +121,8 @@ impl Seen {
 /// Reads the public keys of clusters from a folder: `<cluster>.pub`, PEM.
 pub fn keys(folder: &Path) -> Result<BTreeMap<String, PublicKey>, FleetError> {
     let mut keys = BTreeMap::new();
-    for cluster in names(folder, KEY)? {
+    let failed = |source| FleetError::Io { path: folder.to_owned(), source };
+    for cluster in place::names(folder, KEY).map_err(failed)? {
         let file = folder.join(format!("{cluster}{KEY}"));
         let pem = fs::read_to_string(&file)
             .map_err(|source| FleetError::Io { path: file.clone(), source })?;
@@ -127,25 +132,39 @@ pub fn keys(folder: &Path) -> Result<BTreeMap<String, PublicKey>, FleetError> {
     Ok(keys)
 }
 
-/// Reads the reports in a folder: `<cluster>.json`, one reading a cluster. `seen` is what was there before.
+/// Reads the reports of a place, one reading a cluster. `seen` is what was there before.
 pub fn gather(
-    folder: &Path,
+    place: &Place,
     keys: &BTreeMap<String, PublicKey>,
     seen: &Seen,
 ) -> Result<Fleet, FleetError> {
-    let (mut fleet, reports) = (Fleet::default(), store::Directory::new(folder));
-    for name in names(folder, REPORT)? {
-        let file = format!("{name}{REPORT}");
-        let read = store::read(&reports, &file, LARGEST).map_err(|error| chain(&error));
-        let bytes = read.map(Option::unwrap_or_default);
-        match bytes.and_then(|bytes| judge(&name, &bytes, (keys.get(&name), seen))) {
+    let mut fleet = Fleet::default();
+    let clusters = place.clusters()?;
+    let believed = |name: &String| {
+        let bytes = place.read(name).map_err(|error| chain(&error))?;
+        judge(name, &bytes, (keys.get(name), seen))
+    };
+    for (name, judged) in clusters.iter().zip(at_once(&clusters, &believed)) {
+        match judged {
             Ok(report) => fleet.clusters.push(Cluster::of(report)),
-            Err(why) => fleet.ignored.push(Ignored { file, why }),
+            Err(why) => fleet.ignored.push(Ignored { file: place::file_of(name), why }),
         }
     }
     let heard: BTreeSet<_> = fleet.clusters.iter().map(|cluster| &cluster.name).collect();
     fleet.missing = keys.keys().filter(|name| !heard.contains(name)).cloned().collect();
     Ok(fleet)
+}
+
+/// Does the same with each of them, several at the same time; returns what came of it, in their order.
+fn at_once<T: Sync, R: Send>(all: &[T], each: &(impl Fn(&T) -> R + Sync)) -> Vec<R> {
+    thread::scope(|scope| {
+        let parts = all.chunks(all.len().div_ceil(READERS).max(1));
+        let running: Vec<_> = parts
+            .map(|part| scope.spawn(move || part.iter().map(each).collect::<Vec<_>>()))
+            .collect();
+        let done = running.into_iter().map(thread::ScopedJoinHandle::join);
+        done.flat_map(|part| part.unwrap_or_else(|panic| panic::resume_unwind(panic))).collect()
+    })
 }
 
 /// Believes a report, or says why not.
@@ -199,20 +218,6 @@ impl Fleet {
             Outcome::Verified
         }
     }
-}
-
-/// The names in a folder that have this ending, without it, sorted.
-fn names(folder: &Path, ending: &str) -> Result<Vec<String>, FleetError> {
-    let failed = |source| FleetError::Io { path: folder.to_owned(), source };
-    let mut names = Vec::new();
-    for entry in fs::read_dir(folder).map_err(failed)? {
-        let name = entry.map_err(failed)?.file_name().to_string_lossy().into_owned();
-        // What begins with a dot is being written.
-        let name = name.strip_suffix(ending).filter(|name| !name.starts_with('.'));
-        names.extend(name.map(str::to_owned));
-    }
-    names.sort();
-    Ok(names)
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@
 //! that signs exactly that text, so that one reading has both and they always fit. Reports are numbered, so that an older
 //! one that is put in the place of a newer one is noticed by whoever saw that.
 
+pub(crate) mod place;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use jiff::{SignedDuration, Timestamp};
 use kdistro_border::{KeyFile, SignError, Signer};
@@ -20,9 +22,9 @@ use kdistro_verify::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+pub use self::place::{Place, PlaceError};
 use crate::{
     decide::Seen,
-    file::{self, FileError},
     history::{History, HistoryError, Standing},
     policy::Subscriber,
 };
@@ -100,9 +102,9 @@ pub enum ReportError {
     /// The key is none that anybody believes.
     #[error("the key of the reports")]
     Key(#[from] TrustError),
-    /// The file cannot be written.
+    /// It cannot be put where it belongs.
     #[error(transparent)]
-    File(#[from] FileError),
+    Place(#[from] PlaceError),
     /// It is not a report.
     #[error("not a signed report")]
     Form(#[from] CanonicalError),
@@ -188,10 +190,10 @@ fn write_where(
     is_new: impl FnOnce(&Report, &[Reported]) -> bool,
 ) -> Result<Option<Report>, ReportError> {
     let Some(reports) = &subscriber.report else { return Ok(None) };
-    let file = reports.file(&subscriber.cluster);
+    let is_gone = reports.file(&subscriber.cluster).is_some_and(|file| !file.exists());
     let last: Option<Report> = history.reported()?;
     let releases = releases(&history.standing(0)?, history.seen()?.as_ref());
-    if file.exists() && last.as_ref().is_some_and(|last| !is_new(last, &releases)) {
+    if !is_gone && last.as_ref().is_some_and(|last| !is_new(last, &releases)) {
         return Ok(None);
     }
     let report = Report {
@@ -202,7 +204,7 @@ fn write_where(
         releases,
     };
     let bytes = report.sign(&key(subscriber)?)?;
-    file::replace(&file, &bytes)?;
+    Place::of(reports)?.write(&subscriber.cluster, &bytes)?;
     history.report(&report)?;
     Ok(Some(report))
 }

@@ -88,6 +88,13 @@ impl S3Store {
         }
     }
 
+    /// Stores a small document in place of whatever has its name. That is for documents of which the last one counts, such
+    /// as reports of clusters, and never for published releases: those are created, or swapped.
+    pub fn overwrite(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        check_name(name)?;
+        self.aws.wait(self.put_over(name, bytes))
+    }
+
     /// Returns the key of a name in the bucket.
     fn key(&self, name: &str) -> String {
         if self.settings.prefix.is_empty() {

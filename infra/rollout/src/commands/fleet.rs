@@ -5,6 +5,7 @@ use std::{fs, path::Path, process::ExitCode};
 use kdistro_rollout::{
     file,
     fleet::{self, Fleet, Seen, fixes::Published, page},
+    report::Place,
 };
 use kdistro_verify::{check::TrustSource, store, trust::PublicKey};
 
@@ -16,7 +17,8 @@ impl Program {
     pub(super) fn fleet(&self, asked: &Asked) -> Result<ExitCode, Failure> {
         let now = (self.now)();
         let seen = asked.seen.as_deref().map_or(Ok(Seen::default()), recall)?;
-        let mut fleet = fleet::gather(&asked.reports, &fleet::keys(&asked.keys)?, &seen)?;
+        let place = Place::open(&asked.reports, asked.endpoint.as_deref())?;
+        let mut fleet = fleet::gather(&place, &fleet::keys(&asked.keys)?, &seen)?;
         if let Some(most) = asked.silent_for {
             fleet.mark_silent(most, now);
         }

@@ -12,7 +12,7 @@ impl Program {
     pub(super) fn report(&self, config: &Path) -> Result<ExitCode, Failure> {
         let subscriber = subscriber(config)?;
         if subscriber.report.is_none() {
-            self.log().note(&format!("{} names no folder for reports", config.display()));
+            self.log().note(&format!("{} names no place for reports", config.display()));
             return Ok(ExitCode::from(1));
         }
         let key = report::key(&subscriber)?.public_key_pem()?;

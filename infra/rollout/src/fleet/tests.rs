@@ -36,7 +36,7 @@ impl Scene {
 
     fn gather(&self, seen: &Seen) -> Fleet {
         let keys = keys(&self.folder.path().join("keys")).unwrap();
-        gather(&self.folder.path().join("reports"), &keys, seen).unwrap()
+        gather(&Place::Folder(self.folder.path().join("reports")), &keys, seen).unwrap()
     }
 }
 

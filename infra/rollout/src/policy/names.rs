@@ -7,7 +7,8 @@ use kdistro_border::is_address;
 use kdistro_formats::{announcement::Severity, layout};
 use serde::{Deserialize, Deserializer, de};
 
-use super::{Attestation, Check, Gitops, Hear, Length, Notify, RollOutBy, Subscriber};
+use super::{Attestation, Check, Gitops, Hear, Length, Notify, Reports, RollOutBy, Subscriber};
+use crate::report::place;
 
 /// A field that does not hold what it should.
 pub(super) struct Wrong {
@@ -21,6 +22,8 @@ const LONGEST_POLL: SignedDuration = SignedDuration::from_hours(24);
 const NAME: &str = "at most 63 letters, digits, `.`, `_` and `-`, the first a letter or digit";
 const PATH: &str = "a path, without control characters";
 const ADDRESS: &str = "an https address, or http on this machine, without a user or password in it";
+const REGION: &str = "one such as `eu-west-1`";
+const PLACE: &str = "one of `folder` and `bucket`";
 const PROGRAM: &str = "a program and its arguments, such as `[deploy, --wait]`";
 
 /// Says what is wrong with the first name that is none.
@@ -32,7 +35,7 @@ pub(super) fn check(file: &Subscriber) -> Result<(), Wrong> {
         ("key", Some(&file.key)),
         ("trustedRoot", file.trusted_root.as_ref()),
         ("state", Some(&file.state)),
-        ("report.folder", file.report.as_ref().map(|report| &report.folder)),
+        ("report.folder", file.report.as_ref().and_then(|report| report.folder.as_ref())),
         ("report.key", file.report.as_ref().and_then(|report| report.key.as_ref())),
         ("notify.webhook.secret", file.notify.webhook.as_ref().map(|it| &it.secret)),
         ("hear.folder", file.hear.folder.as_ref()),
@@ -52,6 +55,7 @@ pub(super) fn check(file: &Subscriber) -> Result<(), Wrong> {
     }
     check_heard(&file.hear)?;
     check_notified(&file.notify)?;
+    file.report.as_ref().map_or(Ok(()), check_reports)?;
     check_driver(&file.driver)?;
     let has_cluster = file.kubeconfig.is_some() || matches!(file.driver, RollOutBy::Devcluster(_));
     if !file.checks.is_empty() && !has_cluster {
@@ -106,7 +110,7 @@ fn check_heard(hear: &Hear) -> Result<(), Wrong> {
         return wrong("hear.sqs.endpoint", "is not an address that can be used", ADDRESS);
     }
     if sqs.region.as_ref().is_some_and(|region| !is_region(region)) {
-        return wrong("hear.sqs.region", "is not a region", "one such as `eu-west-1`");
+        return wrong("hear.sqs.region", "is not a region", REGION);
     }
     Ok(())
 }
@@ -122,6 +126,31 @@ fn check_notified(notify: &Notify) -> Result<(), Wrong> {
     }
     if sns.endpoint.as_ref().is_some_and(|endpoint| !is_address(endpoint)) {
         return wrong("notify.sns.endpoint", "is not an address that can be used", ADDRESS);
+    }
+    Ok(())
+}
+
+fn check_reports(reports: &Reports) -> Result<(), Wrong> {
+    let Reports { folder, bucket, region, endpoint, .. } = reports;
+    let Some(bucket) = bucket else {
+        let is_of_bucket = region.is_some() || endpoint.is_some();
+        return match folder {
+            Some(_) if !is_of_bucket => Ok(()),
+            Some(_) => wrong("report", "has a region or an endpoint, and no bucket", PLACE),
+            None => wrong("report", "names no place", PLACE),
+        };
+    };
+    if folder.is_some() {
+        return wrong("report", "names two places", PLACE);
+    }
+    if place::parts(bucket).is_none() {
+        return wrong("report.bucket", "is no bucket", "one such as `s3://BUCKET/PREFIX`");
+    }
+    if endpoint.as_ref().is_some_and(|endpoint| !is_address(endpoint)) {
+        return wrong("report.endpoint", "is not an address that can be used", ADDRESS);
+    }
+    if region.as_ref().is_some_and(|region| !is_region(region)) {
+        return wrong("report.region", "is not a region", REGION);
     }
     Ok(())
 }
@@ -199,10 +228,10 @@ impl Subscriber {
             RollOutBy::Exec(_) => None,
         };
         let report = self.report.as_mut();
-        let (report, key) = report.map(|it| (&mut it.folder, it.key.as_mut())).unzip();
+        let (report, key) = report.map(|it| (it.folder.as_mut(), it.key.as_mut())).unzip();
         let optional = [
             self.trusted_root.as_mut(),
-            report,
+            report.flatten(),
             key.flatten(),
             self.notify.webhook.as_mut().map(|it| &mut it.secret),
             hear.folder.as_mut(),

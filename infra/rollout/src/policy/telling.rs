@@ -5,6 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use serde::Deserialize;
 
 use super::places::listen;
+use crate::report::place::file_of;
 
 /// Who may ask how things stand.
 #[derive(Clone, Debug, Deserialize)]
@@ -45,20 +46,26 @@ pub struct NotifySns {
     pub endpoint: Option<String>,
 }
 
-/// Where reports go.
+/// Where reports go: into a folder, or a bucket.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Reports {
     /// A folder, with one file a cluster.
-    pub folder: PathBuf,
+    pub folder: Option<PathBuf>,
+    /// A bucket of Amazon S3, with one object a cluster: `s3://BUCKET/PREFIX`.
+    pub bucket: Option<String>,
+    /// The bucket's region, where AWS's usual places do not name it.
+    pub region: Option<String>,
+    /// The address of another service than Amazon's.
+    pub endpoint: Option<String>,
     /// The file with the private key that signs them, `report.key` in the folder that remembers where none is given.
     /// It is made with the first report.
     pub key: Option<PathBuf>,
 }
 
 impl Reports {
-    /// The file of a cluster's newest report.
-    pub fn file(&self, cluster: &str) -> PathBuf {
-        self.folder.join(format!("{cluster}.json"))
+    /// The file of a cluster's newest report, where it is one of this machine.
+    pub fn file(&self, cluster: &str) -> Option<PathBuf> {
+        self.folder.as_ref().map(|folder| folder.join(file_of(cluster)))
     }
 }

@@ -9,6 +9,9 @@ pub const CACHED_FOR_EVER: &str = "public, max-age=31536000, immutable";
 /// How long what may change is kept: at most this late a new release is seen.
 pub const CACHED_BRIEFLY: &str = "public, max-age=60";
 
+/// Whoever has a copy asks whether it is still the newest.
+pub(super) const NOT_CACHED: &str = "no-cache";
+
 /// What an object's answers say of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Headers {

@@ -21,7 +21,7 @@ use super::{
     S3Store,
     body::{self, Fault},
     failed,
-    headers::Headers,
+    headers::{Headers, NOT_CACHED},
     object::{DIGEST, SWAP},
     parts::MULTIPART,
 };
@@ -35,8 +35,10 @@ const TRIES: usize = 5;
 /// When an object may be put.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Condition<'a> {
-    /// Always.
+    /// Always, where the store knows no conditions.
     None,
+    /// Always: whatever lies there is replaced, again and again.
+    Over,
     /// Where there is none.
     Absent,
     /// In place of this version of it.
@@ -162,10 +164,13 @@ impl S3Store {
         fault: Fault,
     ) -> Result<Outcome, AwsError> {
         let Put { name, stored, condition, swap } = put;
-        let headers = Headers::of(name);
+        let headers = match condition {
+            Condition::Over => Headers { cache_control: NOT_CACHED, ..Headers::of(name) },
+            _ => Headers::of(name),
+        };
         let checksum = base64::encode(stored.digest.as_bytes());
         let (absent, version) = match condition {
-            Condition::None => (None, None),
+            Condition::None | Condition::Over => (None, None),
             Condition::Absent => (Some("*".to_owned()), None),
             Condition::Version(etag) => (None, Some(etag.to_owned())),
         };
@@ -194,6 +199,16 @@ impl S3Store {
             Ok(_) => Ok(Outcome::Stored),
             Err(error) if is_refused(&error) => Ok(Outcome::Refused),
             Err(error) => Err(AwsError::of(self.target(), &error)),
+        }
+    }
+
+    /// Stores a document in place of whatever has its name.
+    pub(super) async fn put_over(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        let put = Put { name, stored: of_bytes(bytes), condition: Condition::Over, swap: None };
+        match self.put(put, ByteStream::from(bytes.to_vec())).await {
+            Ok(Outcome::Stored) => Ok(()),
+            Ok(Outcome::Refused) => Err(self.unfit(name, "is written by somebody else".to_owned())),
+            Err(error) => Err(failed(name, error)),
         }
     }
 
