@@ -158,10 +158,13 @@ impl Gate {
                 let wrong = tested.contradicts(code, candidate.has_tests);
                 wrong.map_or(Ok(tested), |wrong| Err(untried(wrong)))
             }
-            // What is no cluster is no release.
-            (Err(_), Some(1)) => {
+            // What is no cluster is no release: on one, the checks would have written something.
+            (Err(_), Some(1)) if out.is_empty() => {
                 let failed = vec![(STARTS.to_owned(), said)];
                 Ok(Tested { node, failed, ..Tested::default() })
+            }
+            (Err(error), Some(0 | 1)) => {
+                Err(untried(&format!("what was written is no report of checks: {error}")))
             }
             _ => Err(untried(&said)),
         }

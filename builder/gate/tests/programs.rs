@@ -1,0 +1,49 @@
+//! What the gate makes of how its programs end: small scripts stand in for them.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    sync::{Mutex, PoisonError},
+};
+
+use kdistro_gate::{Candidate, Gate, GateError, Tested};
+
+/// A script cannot be run while another thread starts a process and so holds it open for writing.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// What the gate says of a release where `devcluster run` does what a script says.
+fn judge(script: &str) -> Result<Tested, GateError> {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = tempfile::tempdir().unwrap();
+    let programs = folder.path().join("programs");
+    fs::create_dir(&programs).unwrap();
+    let text = format!(
+        "#!/bin/sh\n[ \"$3\" = down ] && exit\nmkdir -p \"$2/releases\"\necho 'error: planted' >&2\n{script}\n"
+    );
+    for name in ["devcluster", "kdistro-checks"] {
+        fs::write(programs.join(name), &text).unwrap();
+        fs::set_permissions(programs.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let gate = Gate::find(&programs, folder.path().join("gate")).unwrap();
+    let key = Path::new("release.pub");
+    let candidate = Candidate { name: "1-20-7", manifest: "m.yaml", key, has_tests: false };
+    gate.judge(&candidate, &mut |_| ())
+}
+
+#[test]
+fn only_who_wrote_nothing_had_no_cluster() {
+    let tested = judge("exit 1").unwrap();
+    assert_eq!(tested.failed, [("cluster-starts".to_owned(), "planted".to_owned())]);
+    for script in
+        ["echo '{\"tests\": []}'; exit 1", "echo '{'; exit 1", "echo; exit 0", "echo; exit 1"]
+    {
+        let error = judge(script).unwrap_err().to_string();
+        let (before, why) = ("the gate could not try release 1-20-7: ", "is no report of checks: ");
+        assert!(error.starts_with(before) && error.contains(why), "{script}: {error}");
+    }
+    let error = judge("exit 2").unwrap_err().to_string();
+    assert_eq!(error, "the gate could not try release 1-20-7: planted");
+}
