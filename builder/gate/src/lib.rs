@@ -119,13 +119,24 @@ impl Gate {
     ) -> Result<Tested, GateError> {
         let home = self.home.join(candidate.name);
         self.clear(&home)?;
-        let mut tested = self.judge_once(candidate, &home, say)?;
-        if !tested.failed.is_empty() {
-            say("something failed: once more");
-            tested = self.judge_once(candidate, &home, say)?;
+        let tested = self.judge_twice(candidate, &home, say);
+        let cleared = self.clear(&home);
+        let tested = tested?;
+        cleared.map(|()| tested)
+    }
+
+    fn judge_twice(
+        &self,
+        candidate: &Candidate<'_>,
+        home: &Path,
+        say: &mut dyn FnMut(&str),
+    ) -> Result<Tested, GateError> {
+        let tested = self.judge_once(candidate, home, say)?;
+        if tested.failed.is_empty() {
+            return Ok(tested);
         }
-        self.clear(&home)?;
-        Ok(tested)
+        say("something failed: once more");
+        self.judge_once(candidate, home, say)
     }
 
     fn judge_once(

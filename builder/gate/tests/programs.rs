@@ -27,10 +27,13 @@ fn judge(script: &str) -> Result<Tested, GateError> {
         fs::write(programs.join(name), &text).unwrap();
         fs::set_permissions(programs.join(name), fs::Permissions::from_mode(0o755)).unwrap();
     }
-    let gate = Gate::find(&programs, folder.path().join("gate")).unwrap();
+    let home = folder.path().join("gate");
+    let gate = Gate::find(&programs, home.clone()).unwrap();
     let key = Path::new("release.pub");
     let candidate = Candidate { name: "1-20-7", manifest: "m.yaml", key, has_tests: false };
-    gate.judge(&candidate, &mut |_| ())
+    let tested = gate.judge(&candidate, &mut |_| ());
+    assert!(!home.join("1-20-7").exists(), "{script} leaves something: {tested:?}");
+    tested
 }
 
 #[test]
@@ -46,4 +49,12 @@ fn only_who_wrote_nothing_had_no_cluster() {
     }
     let error = judge("exit 2").unwrap_err().to_string();
     assert_eq!(error, "the gate could not try release 1-20-7: planted");
+}
+
+#[test]
+fn what_is_taken_out_of_a_release_goes_however_the_gate_ends() {
+    let report = "{\"kubernetes\": \"v1.20.2\", \"results\": [{\"name\": \"pod-runs\", \"outcome\": \"passed\"}]}";
+    assert_eq!(judge(&format!("echo '{report}'")).unwrap().passed, ["pod-runs"]);
+    assert!(matches!(judge("exit 2"), Err(GateError::Untried { .. })));
+    assert!(matches!(judge("kill -9 $$"), Err(GateError::Untried { .. })));
 }
