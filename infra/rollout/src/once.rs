@@ -262,8 +262,7 @@ impl<'a> Once<'a> {
                     releases.push(bring(&source, (&folder, node), &mut |_| {})?);
                 }
                 let debian = if node { packages()? } else { PathBuf::from("/") };
-                let state = self.subscriber.state.as_path();
-                Ok(Box::new(Devcluster::new(cluster, releases, (debian, state))))
+                Ok(Box::new(Devcluster::new(cluster, releases, debian)))
             }
         }
     }

@@ -128,8 +128,7 @@ impl Scene {
         }
         let history = History::open(&history).map_err(doing("open a history"))?;
         let releases = [self.one.clone(), self.two.clone()];
-        let place = (self.debian.clone(), self.folder.path());
-        let mut driver = Devcluster::new(cluster.clone(), releases, place);
+        let mut driver = Devcluster::new(cluster.clone(), releases, self.debian.clone());
         let now = || Timestamp::UNIX_EPOCH;
         let mut roller = Roller {
             driver: &mut driver,

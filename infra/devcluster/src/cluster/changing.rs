@@ -1,6 +1,12 @@
 //! Changes of a running cluster: one component after the other to another release, and etcd's content there and back.
 
-use std::{collections::BTreeMap, fs, path::Path, thread, time::Instant};
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+    thread,
+    time::Instant,
+};
 
 use kdistro_formats::Digest;
 
@@ -19,6 +25,9 @@ const ANSWERS: u32 = 20;
 
 /// How long etcd may take to hand over its content, in seconds.
 const SNAPSHOT: &str = "60";
+
+/// More changes than there can have been since a snapshot was taken.
+const REVISIONS: &str = "1000000000";
 
 /// The name of an API server that another one is to take over from.
 const OLD: &str = "kube-apiserver.old";
@@ -160,44 +169,59 @@ impl Cluster {
         self.kubectl(&[&["drain", NODE][..], &flags].concat()).map(drop)
     }
 
-    /// Writes a snapshot of etcd, and looks whether the programs of `release` can restore it.
-    pub fn snapshot(&self, path: &Path, release: &Release) -> Result<()> {
+    /// Saves etcd's content in place of what was saved before, and looks whether the programs of `release` can restore it.
+    pub fn snapshot(&self, release: &Release) -> Result<()> {
+        let (snapshot, trial) = (self.saved(), self.folder.join("etcd.trial"));
+        // An older one is of another time: what was written since then would be lost.
+        remove(&snapshot)?;
+        remove(&trial)?;
         self.await_health(ComponentName::Etcd)?;
-        self.etcdctl(release, &["snapshot", "save", &path.display().to_string()])?;
-        let trial = path.with_extension("trial");
-        unpack_snapshot(path, &trial, release)?;
-        fs::remove_dir_all(&trial).map_err(DevclusterError::io("remove", &trial))
+        // It is saved where the cluster sees it: of some folders it has its own.
+        let taken = self
+            .etcdctl(release, &["snapshot", "save", &snapshot.display().to_string()])
+            .and_then(|_| unpack_snapshot(&snapshot, &trial, release));
+        remove(&trial)?;
+        taken.or_else(|error| remove(&snapshot).and(Err(error)))
     }
 
-    /// Takes etcd back to a snapshot, with the program of `release`. The API server is down meanwhile.
-    pub fn restore(&self, path: &Path, release: &Release, debian: &Path) -> Result<()> {
-        use ComponentName::{Etcd, KubeApiserver};
-        let (new, data) = (self.folder.join("etcd.new"), self.folder.join("etcd"));
-        if new.exists() {
-            fs::remove_dir_all(&new).map_err(DevclusterError::io("remove", &new))?;
+    /// Takes etcd back to what was saved, with the programs of `release`, and forgets it: what is written from then on is
+    /// not lost again. Where nothing is saved, nothing is done. The API server is down meanwhile.
+    pub fn restore(&self, release: &Release, debian: &Path) -> Result<()> {
+        use ComponentName::{Containerd, Etcd, KubeApiserver};
+        let snapshot = self.saved();
+        if !snapshot.exists() {
+            return Ok(());
         }
-        unpack_snapshot(path, &new, release)?;
-        let server = self.state.release.clone();
+        let (new, data) = (self.folder.join("etcd.new"), self.folder.join("etcd"));
+        remove(&new)?;
+        unpack_snapshot(&snapshot, &new, release)?;
         self.stop(KubeApiserver)?;
         self.stop(Etcd)?;
         let away = self.folder.join("etcd.away");
         // An earlier attempt may have come to any point of this.
-        match (data.exists(), away.exists()) {
-            (false, true) => {
-                fs::rename(&away, &data).map_err(DevclusterError::io("rename", &away))?;
-            }
-            (true, true) => {
-                fs::remove_dir_all(&away).map_err(DevclusterError::io("remove", &away))?;
-            }
-            (_, false) => {}
+        if data.exists() {
+            remove(&away)?;
+            fs::rename(&data, &away).map_err(DevclusterError::io("rename", &data))?;
         }
-        fs::rename(&data, &away).map_err(DevclusterError::io("rename", &data))?;
         fs::rename(&new, &data).map_err(DevclusterError::io("rename", &new))?;
-        fs::remove_dir_all(&away).map_err(DevclusterError::io("remove", &away))?;
-        self.launch(Etcd, release, debian)?;
-        self.await_health(Etcd)?;
-        self.launch(KubeApiserver, &server, debian)?;
-        self.await_health(KubeApiserver)
+        remove(&away)?;
+        for component in [Etcd, KubeApiserver] {
+            self.launch(component, release, debian)?;
+            self.await_health(component)?;
+        }
+        // They know of changes that are none any more, and would wait for later ones.
+        let others = self.components().into_iter();
+        for component in others.filter(|it| !matches!(it, Etcd | KubeApiserver | Containerd)) {
+            self.stop(component)?;
+            self.launch(component, release, debian)?;
+            self.await_health(component)?;
+        }
+        remove(&snapshot)
+    }
+
+    /// Where etcd's content is saved.
+    fn saved(&self) -> PathBuf {
+        self.folder.join("etcd.snapshot")
     }
 
     fn etcdctl(&self, release: &Release, arguments: &[&str]) -> Result<Vec<u8>> {
@@ -227,15 +251,36 @@ fn release_of(process: &Process) -> Option<Digest> {
 
 /// Restores a snapshot into a folder, where nothing runs.
 ///
-/// Source: etcd, "Disaster recovery"; from 3.5 on `etcdutl` does it.
+/// Who watches must not take what is written then for what they have seen: where etcd knows how, its revisions go on far
+/// behind those of before.
+///
+/// Source: etcd, "Disaster recovery", "Restoring with revision bump"; from 3.5 on `etcdutl` does it.
 fn unpack_snapshot(path: &Path, folder: &Path, release: &Release) -> Result<()> {
-    let path = path.display().to_string();
     let later = release.program("etcdutl");
     let program = if later.is_file() { later } else { release.program("etcdctl") };
-    let mut restore = host::command(program);
-    restore.env("ETCDCTL_API", "3").args(["snapshot", "restore", &path]).arg("--data-dir");
-    restore.arg(folder).args(["--name", ETCD_NAME, "--initial-cluster"]);
-    restore.arg(format!("{ETCD_NAME}={ETCD_PEER}"));
-    restore.args(["--initial-advertise-peer-urls", ETCD_PEER]);
-    host::run(&mut restore).map(drop)
+    let restore = || {
+        let mut restore = host::command(&program);
+        restore.env("ETCDCTL_API", "3").args(["snapshot", "restore"]);
+        restore
+    };
+    let help = host::run(restore().arg("--help"))?;
+    let mut command = restore();
+    command.arg(path).arg("--data-dir").arg(folder).args(["--name", ETCD_NAME]);
+    command.arg("--initial-cluster").arg(format!("{ETCD_NAME}={ETCD_PEER}"));
+    command.args(["--initial-advertise-peer-urls", ETCD_PEER]);
+    if String::from_utf8_lossy(&help).contains("--bump-revision") {
+        command.args(["--bump-revision", REVISIONS, "--mark-compacted"]);
+    }
+    host::run(&mut command).map(drop)
+}
+
+/// Removes a file or a folder that may be missing.
+fn remove(path: &Path) -> Result<()> {
+    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    match removed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(DevclusterError::io("remove", path)(error))
+        }
+        _ => Ok(()),
+    }
 }

@@ -1,12 +1,8 @@
 //! A cluster of `infra/devcluster`: component after component.
 
-use std::{
-    collections::BTreeMap,
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, path::PathBuf};
 
-use kdistro_devcluster::{Cluster, ComponentName, DevclusterError, Release};
+use kdistro_devcluster::{Cluster, ComponentName, Release};
 use kdistro_formats::Digest;
 
 use super::{Driver, DriverError};
@@ -23,20 +19,17 @@ pub struct Devcluster {
     cluster: Cluster,
     releases: BTreeMap<Digest, Release>,
     debian: PathBuf,
-    /// Where etcd's content is saved.
-    snapshot: PathBuf,
 }
 
 impl Devcluster {
-    /// Takes a cluster; `releases` are those that it runs and is to run, `debian` is where containerd lies, `folder` where
-    /// etcd's content is saved.
+    /// Takes a cluster; `releases` are those that it runs and is to run, `debian` is where containerd lies.
     pub fn new(
         cluster: Cluster,
         releases: impl IntoIterator<Item = Release>,
-        (debian, folder): (PathBuf, &Path),
+        debian: PathBuf,
     ) -> Self {
         let releases = releases.into_iter().map(|release| (release.digest, release)).collect();
-        Self { cluster, releases, debian, snapshot: folder.join("etcd.snapshot") }
+        Self { cluster, releases, debian }
     }
 
     /// The cluster.
@@ -64,12 +57,7 @@ impl Driver for Devcluster {
     fn carry_out(&mut self, step: Step, to: &Target) -> Result<(), DriverError> {
         let (release, cluster) = (self.release(to)?, &self.cluster);
         match step {
-            Step::Snapshot => {
-                // An older one is of another time: what was written since then would be lost.
-                remove(&self.snapshot)?;
-                let taken = cluster.snapshot(&self.snapshot, release);
-                taken.or_else(|error| remove(&self.snapshot).and(Err(error)))?;
-            }
+            Step::Snapshot => cluster.snapshot(release)?,
             Step::Images => cluster.bring_images(release, &self.debian)?,
             Step::Replace(component) => cluster.replace(component, release, &self.debian)?,
             Step::Close => cluster.cordon(true)?,
@@ -97,11 +85,8 @@ impl Driver for Devcluster {
 
     fn restore(&mut self, from: &Target, to: &Target) -> Result<(), DriverError> {
         let release = self.release(from)?;
-        // There is one from before the first change on. Once it was gone back to, what is written then is not lost again.
-        let needs = plan::needs_snapshot(&self.versions(from)?, &self.versions(to)?);
-        if needs && self.snapshot.exists() {
-            self.cluster.restore(&self.snapshot, release, &self.debian)?;
-            remove(&self.snapshot)?;
+        if plan::needs_snapshot(&self.versions(from)?, &self.versions(to)?) {
+            self.cluster.restore(release, &self.debian)?;
         }
         // What others needed and did not get may have ended meanwhile.
         Ok(self.cluster.revive(release, &self.debian)?)
@@ -126,16 +111,5 @@ impl Driver for Devcluster {
     fn keep(&mut self, runs: &Target) -> Result<(), DriverError> {
         let release = self.release(runs)?.clone();
         Ok(self.cluster.record(&release)?)
-    }
-}
-
-/// Removes a file that may be missing.
-fn remove(path: &Path) -> Result<(), DevclusterError> {
-    match fs::remove_file(path) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => {
-            let path = path.display().to_string();
-            Err(DevclusterError::Io { action: "remove", path, source })
-        }
-        _ => Ok(()),
     }
 }
