@@ -17,6 +17,8 @@ use serde::Deserialize;
 /// The programs.
 const DEVCLUSTER: &str = "devcluster";
 const CHECKS: &str = "kdistro-checks";
+/// Where `devcluster` finds the release: others on this machine see command lines, and an address may hold a secret.
+const RELEASE: &str = "KDISTRO_DEVCLUSTER_RELEASE";
 /// What a program's last words begin with.
 const ERROR: &str = "error: ";
 /// How much of a program's last words is kept, in bytes.
@@ -150,7 +152,7 @@ impl Gate {
         run.arg("--home").arg(home).args(["run", "--unoffered", "--name", CLUSTER]);
         // It ends with this process, and is told of nothing else: what a terminal says goes to both otherwise.
         run.args(["--bound", &process::id().to_string()]).process_group(0);
-        run.args(["--release", candidate.manifest, "--key"]).arg(candidate.key);
+        run.env(RELEASE, candidate.manifest).arg("--key").arg(candidate.key);
         if !node {
             run.arg("--control-plane-only");
         } else if candidate.has_tests {

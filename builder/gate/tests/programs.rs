@@ -52,6 +52,12 @@ fn only_who_wrote_nothing_had_no_cluster() {
 }
 
 #[test]
+fn where_the_release_is_stands_in_no_command_line() {
+    let script = "case \"$*\" in *m.yaml*) exit 3;; esac\n[ \"$KDISTRO_DEVCLUSTER_RELEASE\" = m.yaml ] && exit 1";
+    assert_eq!(judge(script).unwrap().failed.len(), 1);
+}
+
+#[test]
 fn what_is_taken_out_of_a_release_goes_however_the_gate_ends() {
     let report = "{\"kubernetes\": \"v1.20.2\", \"results\": [{\"name\": \"pod-runs\", \"outcome\": \"passed\"}]}";
     assert_eq!(judge(&format!("echo '{report}'")).unwrap().passed, ["pod-runs"]);

@@ -48,8 +48,14 @@ pub(crate) struct Name {
 /// Which release, and whom to believe.
 #[derive(Args)]
 pub(crate) struct Signed {
-    /// The manifest of the release: a path or an address; with --store also its bare name
-    #[arg(long, value_name = "URL|FILE")]
+    /// The manifest of the release: a path or an address; with --store also its bare name. Others on this machine see an
+    /// address that is an argument, and not one in the environment
+    #[arg(
+        long,
+        value_name = "URL|FILE",
+        env = "KDISTRO_DEVCLUSTER_RELEASE",
+        hide_env_values = true
+    )]
     pub(crate) release: String,
     /// The release key: a P-256 public key, PEM
     #[arg(long, value_name = "FILE")]
