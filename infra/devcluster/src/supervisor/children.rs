@@ -38,6 +38,14 @@ struct Started {
 }
 
 impl Started {
+    /// Takes note of how it ended, after it ran for so long.
+    fn end(&mut self, status: ExitStatus, ran: Duration) {
+        self.ended = Some(status);
+        if ran > LONG {
+            self.again = 0;
+        }
+    }
+
     /// Whether it ended and will be started again.
     fn comes_again(&self) -> bool {
         self.ended.is_some() && !self.told && self.again < AGAIN
@@ -79,9 +87,6 @@ impl Children {
     pub(super) fn start_again(&self) -> Duration {
         let mut all = self.all();
         for started in all.values_mut().filter(|started| started.comes_again()) {
-            if started.began.elapsed() > LONG {
-                started.again = 0;
-            }
             started.again += 1;
             // Where it cannot be started, the next look tries again.
             if let Ok(id) = spawn(&started.command, &started.log) {
@@ -160,7 +165,8 @@ impl Children {
             let id = id.as_raw_nonzero().get().unsigned_abs();
             let is_it = |started: &&mut Started| started.id == id && started.ended.is_none();
             if let Some(started) = all.values_mut().find(is_it) {
-                started.ended = Some(ExitStatus::from_raw(status.as_raw()));
+                let ran = started.began.elapsed();
+                started.end(ExitStatus::from_raw(status.as_raw()), ran);
             }
         }
         self.changed.notify_all();
@@ -190,4 +196,34 @@ fn signal_group(started: &Started, signal: Signal) -> Result<(), String> {
 /// How a process ended, in words.
 fn how(status: ExitStatus) -> String {
     status.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_ran_for_long_is_started_again_however_often_it_ended_before() {
+        let status = ExitStatus::from_raw(256);
+        for (again, ran, comes_again) in [
+            (0, Duration::ZERO, true),
+            (AGAIN - 1, LONG, true),
+            (AGAIN, LONG, false),
+            (AGAIN, LONG + Duration::from_secs(1), true),
+        ] {
+            let mut started = Started {
+                id: 1,
+                command: Vec::new(),
+                log: PathBuf::new(),
+                began: Instant::now(),
+                ended: None,
+                again,
+                told: false,
+            };
+            started.end(status, ran);
+            assert_eq!(started.comes_again(), comes_again, "{again} times, then {ran:?}");
+            started.told = true;
+            assert!(!started.comes_again());
+        }
+    }
 }
