@@ -7,7 +7,7 @@ mod alarms;
 mod containers;
 mod content;
 mod look;
-mod processes;
+pub(crate) mod processes;
 mod programs;
 mod report;
 

@@ -1,15 +1,22 @@
 //! Other people's programs, run with limits: how long they may take, and how much of what they say is kept.
 
 use std::{
+    collections::BTreeSet,
     io::{Read, Write},
+    mem,
     os::unix::process::CommandExt,
     process::{Child, Command, ExitStatus, Stdio},
-    sync::mpsc::{self, Receiver},
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{self, Receiver},
+    },
     thread,
     time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+
+use crate::inspect::processes::descendants;
 
 /// How often it is looked whether a program has ended.
 const LOOK: Duration = Duration::from_millis(20);
@@ -23,8 +30,8 @@ pub(crate) struct Limits {
     pub(crate) time: Duration,
     /// How much of each of its outputs is kept, in bytes: the end.
     pub(crate) bytes: usize,
-    /// Whether it is a part of this program: what a terminal tells this one to do, such as to end, it is told too. Else it is
-    /// killed with all that it has started.
+    /// Whether it is a part of this program: what a terminal tells this one to do, such as to end, it is told too. Else it
+    /// has a group of its own, of which nothing is left when it has ended.
     pub(crate) is_part: bool,
 }
 
@@ -101,8 +108,8 @@ pub(crate) fn run(
     let (mut stdin, input) = (child.stdin.take(), input.to_vec());
     // Who does not read what it is given says so by how it ends.
     thread::spawn(move || stdin.as_mut().map(|stdin| stdin.write_all(&input)));
-    let out = keep_end(child.stdout.take(), limits.bytes);
-    let err = keep_end(child.stderr.take(), limits.bytes);
+    let out = Keeper::start(child.stdout.take(), limits.bytes);
+    let err = Keeper::start(child.stderr.take(), limits.bytes);
     let status = match wait(&mut child, limits) {
         Ok(Some(status)) => status,
         Ok(None) => {
@@ -110,14 +117,13 @@ pub(crate) fn run(
         }
         Err(source) => return Err(LimitedError::Start { command: typed, source }),
     };
-    let [out, err] = [out, err].map(|end| {
-        end.recv_timeout(LINGER).unwrap_or_else(|_| {
+    let [out, err] = [out, err].map(|keeper| {
+        if !keeper.wait() && !limits.is_part {
             // It has ended: only what it left in a group of its own is known for sure.
-            if !limits.is_part {
-                kill(&child, limits);
-            }
-            end.recv_timeout(LINGER).unwrap_or_default()
-        })
+            let _ = kill_process_group(Pid::from_child(&child), Signal::KILL);
+            keeper.wait();
+        }
+        keeper.said()
     });
     Ok(Ended { status, out, err })
 }
@@ -138,33 +144,72 @@ fn wait(child: &mut Child, limits: Limits) -> std::io::Result<Option<ExitStatus>
     }
 }
 
-/// Kills a program, and what it has started where that is a group of its own; there may be nothing left to kill.
+/// Kills a program and what it has started; there may be nothing left to kill.
 fn kill(child: &Child, limits: Limits) {
-    let id = Pid::from_child(child);
-    let _ = if limits.is_part {
-        kill_process(id, Signal::KILL)
-    } else {
-        kill_process_group(id, Signal::KILL)
+    if !limits.is_part {
+        let _ = kill_process_group(Pid::from_child(child), Signal::KILL);
+        return;
+    }
+    let signal = |id: u32, signal| {
+        let id = i32::try_from(id).ok().and_then(Pid::from_raw);
+        let _ = id.map(|id| kill_process(id, signal));
     };
+    // Halted first, so that none starts another one or loses its parent while they are looked for.
+    let mut halted = BTreeSet::from([child.id()]);
+    signal(child.id(), Signal::STOP);
+    while let Ok(all) = descendants(child.id()) {
+        let new: Vec<u32> = all.difference(&halted).copied().collect();
+        if new.is_empty() {
+            break;
+        }
+        for id in &new {
+            signal(*id, Signal::STOP);
+        }
+        halted.extend(new);
+    }
+    for id in halted {
+        signal(id, Signal::KILL);
+    }
 }
 
-/// Reads to the end, and keeps at most `limit` bytes: the last ones.
-fn keep_end(stream: Option<impl Read + Send + 'static>, limit: usize) -> Receiver<Said> {
-    let (sender, receiver) = mpsc::channel();
-    thread::spawn(move || {
-        let (mut said, mut piece) = (Said { is_whole: true, ..Said::default() }, [0; 8192]);
-        if let Some(mut stream) = stream {
-            while let Ok(count @ 1..) = stream.read(&mut piece) {
-                said.bytes.extend_from_slice(piece.get(..count).unwrap_or_default());
-                let surplus = said.bytes.len().saturating_sub(limit);
-                said.bytes.drain(..surplus);
-                said.is_whole &= surplus == 0;
+/// Reads to the end, and keeps the last bytes.
+struct Keeper {
+    kept: Arc<Mutex<Said>>,
+    done: Receiver<()>,
+}
+
+impl Keeper {
+    fn start(stream: Option<impl Read + Send + 'static>, limit: usize) -> Self {
+        let (kept, (sender, done)) = (Arc::<Mutex<Said>>::default(), mpsc::channel());
+        let keeper = Self { kept: Arc::clone(&kept), done };
+        thread::spawn(move || {
+            let lock = || kept.lock().unwrap_or_else(PoisonError::into_inner);
+            let (mut piece, mut is_cut) = ([0; 8192], false);
+            if let Some(mut stream) = stream {
+                while let Ok(count @ 1..) = stream.read(&mut piece) {
+                    let mut said = lock();
+                    said.bytes.extend_from_slice(piece.get(..count).unwrap_or_default());
+                    let surplus = said.bytes.len().saturating_sub(limit);
+                    said.bytes.drain(..surplus);
+                    is_cut |= surplus > 0;
+                }
             }
-        }
-        // Nobody waits any more where this took too long.
-        let _ = sender.send(said);
-    });
-    receiver
+            lock().is_whole = !is_cut;
+            // Nobody waits any more where this took too long.
+            let _ = sender.send(());
+        });
+        keeper
+    }
+
+    /// Waits a moment for the end; says whether it came.
+    fn wait(&self) -> bool {
+        self.done.recv_timeout(LINGER).is_ok()
+    }
+
+    /// What was kept so far.
+    fn said(self) -> Said {
+        mem::take(&mut self.kept.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 #[cfg(test)]
@@ -204,6 +249,21 @@ mod tests {
         let ended = run(&mut shell("sleep 60 & echo done"), b"", limits(9_000)).unwrap();
         assert_eq!(ended.text(), "done");
         assert!(begin.elapsed() < Duration::from_secs(30), "{:?}", begin.elapsed());
+    }
+
+    #[test]
+    fn a_part_that_takes_too_long_is_killed_with_what_it_started_and_what_it_said_is_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let late = folder.path().join("late");
+        let limits = |time| Limits { is_part: true, bytes: 99, ..limits(time) };
+        let script = format!("(sleep 2; echo late >{}) & sleep 60", late.display());
+        run(&mut shell(&script), b"", limits(200)).unwrap_err();
+        let begin = Instant::now();
+        let ended = run(&mut shell("echo why; sleep 9 & exit 1"), b"", limits(9_000)).unwrap();
+        assert_eq!((ended.text().as_str(), ended.out.is_whole), ("why", false));
+        assert!(begin.elapsed() < Duration::from_secs(6), "{:?}", begin.elapsed());
+        thread::sleep(Duration::from_secs(3).saturating_sub(begin.elapsed()));
+        assert!(!late.exists(), "it went on");
     }
 
     #[test]

@@ -113,7 +113,7 @@ fn ids() -> io::Result<BTreeSet<u32>> {
 }
 
 /// A process and what it has started, what those have started, and so on.
-fn descendants(first: u32) -> io::Result<BTreeSet<u32>> {
+pub(crate) fn descendants(first: u32) -> io::Result<BTreeSet<u32>> {
     let mut parents = BTreeMap::new();
     for id in ids()? {
         match read(id, "stat") {
