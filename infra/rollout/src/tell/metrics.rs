@@ -128,12 +128,16 @@ fn outcomes(all: &mut Metrics, standing: &Standing) {
     all.gauge("last_duration_seconds", help, took);
 }
 
-/// How long each step of the last roll-out took: from the event before it on.
+/// How long each step of the last roll-out took: from the step before it on, or from when that began or was gone on with.
 fn steps(all: &mut Metrics, standing: &Standing) {
     let events = &standing.events;
     let began = events.iter().rposition(|event| event.what == What::Began).unwrap_or(0);
+    let last = events.get(began..).unwrap_or_default().iter();
+    // Meanwhile somebody may hold or approve releases.
+    let is_of_it = |event: &&Event| matches!(event.what, What::Began | What::Resumed | What::Step);
+    let last: Vec<_> = last.filter(is_of_it).collect();
     let mut took = BTreeMap::new();
-    for pair in events.get(began..).unwrap_or_default().windows(2) {
+    for pair in last.windows(2) {
         let [before, step] = pair else { continue };
         // Source: `Roller`, which writes `etcd (2 of 5)`; one that is undone is another sentence.
         if let Some((name, count)) = step.text.split_once(" (").filter(|_| step.what == What::Step)
@@ -249,6 +253,7 @@ mod tests {
                 (9, What::Kept, ""),
                 (30, What::Began, ""),
                 (32, What::Step, "snapshot of etcd (1 of 2)"),
+                (38, What::Held, "of another release"),
                 (39, What::Step, "etcd (2 of 2)"),
                 (40, What::Step, "etcd is back (1 left)"),
                 (42, What::Kept, ""),
