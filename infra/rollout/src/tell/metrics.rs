@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, fmt::Write};
 
 use jiff::Timestamp;
 
-use crate::history::{Direction, Event, Intent, Standing, What};
+use crate::history::{Direction, Event, Intent, Standing, UnderWay, What};
 
 /// The media type of the format.
 pub const KIND: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -114,18 +114,28 @@ fn looks(all: &mut Metrics, standing: &Standing) {
 }
 
 fn outcomes(all: &mut Metrics, standing: &Standing) {
-    let ends =
-        [(What::Kept, [("outcome", "kept")]), (What::RolledBack, [("outcome", "rolled_back")])];
-    let counted = ends.iter().map(|(what, labels)| {
-        let times = standing.counts.get(what).copied().unwrap_or_default();
-        (&labels[..], count(usize::try_from(times).unwrap_or(usize::MAX)))
+    let end = |name, what| {
+        let times = standing.counts.get(&what).copied().unwrap_or_default();
+        ([("outcome", name)], times, duration(&standing.events, what))
+    };
+    let failed = ([("outcome", "failed")], left(standing), None);
+    let ends = [end("kept", What::Kept), end("rolled_back", What::RolledBack), failed];
+    let counted = ends.iter().map(|(labels, times, _)| {
+        (&labels[..], count(usize::try_from(*times).unwrap_or(usize::MAX)))
     });
     all.write("outcomes_total", "How many roll-outs ended how.", "counter", counted);
-    let took = ends
-        .iter()
-        .filter_map(|(what, labels)| Some((&labels[..], duration(&standing.events, *what)?)));
+    let took = ends.iter().filter_map(|(labels, _, took)| Some((&labels[..], (*took)?)));
     let help = "How long the last roll-out took that ended like this.";
     all.gauge("last_duration_seconds", help, took);
+}
+
+/// How many roll-outs failed that had no release before to go back to: all that failed, less those that went back to it, and
+/// the one that still does.
+fn left(standing: &Standing) -> u64 {
+    let times = |what| standing.counts.get(&what).copied().unwrap_or_default();
+    let is_back = |it: &UnderWay| it.direction != Direction::Forward;
+    let goes_back = u64::from(standing.under_way.as_ref().is_some_and(is_back));
+    times(What::Failed).saturating_sub(times(What::RolledBack) + goes_back)
 }
 
 /// How long each step of the last roll-out took: from the step before it on, or from when that began or was gone on with.
@@ -283,6 +293,34 @@ mod tests {
         }
         assert_eq!(text.matches("step_seconds{").count(), 2, "of the last roll-out alone: {text}");
         assert!(!metrics(&Standing::default()).contains("running"), "nothing runs yet");
+    }
+
+    #[test]
+    fn a_first_release_that_failed_is_an_outcome_and_one_that_still_goes_back_is_none() {
+        let target =
+            Target { name: "1-20-2".parse().unwrap(), digest: Digest::from_bytes([0; 32]) };
+        let back = UnderWay {
+            from: target.clone(),
+            to: target,
+            steps: Vec::new(),
+            done: 0,
+            direction: Direction::Back("it ended".to_owned()),
+        };
+        for (failed, rolled_back, under_way, expected) in [
+            (0, 0, None, 0),
+            (1, 0, None, 1),
+            (2, 2, None, 0),
+            (3, 1, Some(back.clone()), 1),
+            (3, 1, Some(UnderWay { direction: Direction::Forward, ..back }), 2),
+        ] {
+            let counts = [(What::Failed, failed), (What::RolledBack, rolled_back)].into();
+            let text = metrics(&Standing { under_way, counts, ..Standing::default() });
+            for (outcome, times) in [("failed", expected), ("rolled_back", rolled_back)] {
+                let line =
+                    format!("kdistro_rollout_outcomes_total{{outcome=\"{outcome}\"}} {times}");
+                assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+            }
+        }
     }
 
     proptest! {
