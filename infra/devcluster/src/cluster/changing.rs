@@ -98,17 +98,17 @@ impl Cluster {
             self.rename(OLD, KubeApiserver.as_str())?;
             return self.await_health(KubeApiserver);
         }
+        let is_other = current.is_some() && !is_wanted(current);
+        if is_other {
+            self.stop_old()?;
+            self.rename(KubeApiserver.as_str(), OLD)?;
+        }
         if !is_wanted(current) {
-            if old.is_some() {
-                self.stop_old()?;
-            }
-            if current.is_some() {
-                self.rename(KubeApiserver.as_str(), OLD)?;
-            }
             self.launch(KubeApiserver, release, debian)?;
         }
         let answered = self.await_answers();
-        if answered.is_err() && (current.is_some() || old.is_some()) {
+        // The only one there is goes on, however it is.
+        if answered.is_err() && (is_other || old.is_some()) {
             self.stop(KubeApiserver)?;
             self.rename(OLD, KubeApiserver.as_str())?;
             return answered;
