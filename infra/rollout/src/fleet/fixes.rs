@@ -1,7 +1,8 @@
 //! Which cluster has the fix of a CVE: read out of the verified manifests of the releases that run.
 //!
-//! A release has a fix when one of its patches says so. One that does not say so though an earlier release of its channel
-//! did may have it with the upstream version: that cannot be told here, and is said.
+//! A release has a fix when one of its patches says so, and lacks it when it has none and a later release of its channel has
+//! one: upstream versions only go up. One without a patch may have the fix with the upstream version though, where an
+//! earlier release had a patch, or may have had one: that cannot be told here, and is said.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,6 +18,9 @@ use crate::{
     decide::{Publication, Refused, VerifiedChannel},
     report::Reported,
 };
+
+/// Why nobody knows what a release fixes that was never offered.
+const WITHHELD: &str = "it is withheld";
 
 /// Whether a cluster has a fix.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -44,7 +48,7 @@ pub struct Published<'a> {
 struct Channel {
     /// The digest of each release that the channel offers, or offered.
     digests: BTreeMap<u32, Digest>,
-    /// What each that could be verified fixes; why the others could not.
+    /// What each that could be verified fixes; why that of the others is not known.
     fixes: BTreeMap<u32, Result<BTreeSet<String>, String>>,
 }
 
@@ -85,11 +89,13 @@ impl Published<'_> {
         let looked = publication.look(None)?;
         let status = &looked.index.status;
         let offered = status.releases.iter().map(|it| (it.number, it.digest));
-        let withheld = status.withheld.iter().filter_map(|it| Some((it.number, it.digest?)));
-        let digests = offered.chain(withheld).collect();
+        let withheld = status.withheld.iter();
+        let known = withheld.clone().filter_map(|it| Some((it.number, it.digest?)));
+        let digests = offered.chain(known).collect();
+        let withheld = withheld.map(|it| (it.number, Err(WITHHELD.to_owned())));
         let numbers = status.releases.iter().map(|it| it.number);
-        let fixes = numbers.map(|number| (number, fixes(&publication, &looked, number))).collect();
-        Ok(Channel { digests, fixes })
+        let fixes = numbers.map(|number| (number, fixes(&publication, &looked, number)));
+        Ok(Channel { digests, fixes: withheld.chain(fixes).collect() })
     }
 }
 
@@ -110,21 +116,29 @@ impl Channel {
             return Fix::Unknown(format!("it runs another {release} than the channel has"));
         }
         match self.fixes.get(&number) {
-            None => return Fix::Unknown(format!("{release} is withheld")),
-            Some(Err(why)) => return Fix::Unknown(why.clone()),
             Some(Ok(fixes)) if fixes.contains(cve) => return Fix::Has,
             Some(Ok(_)) => {}
+            Some(Err(why)) => return Fix::Unknown(why.clone()),
+            None => return Fix::Unknown(format!("the channel has no {release}")),
         }
-        let mut earlier = self.fixes.range(..number);
-        let had = |fixes: &Result<BTreeSet<String>, String>| {
+        let had = |(_, fixes): &(&u32, &Result<BTreeSet<String>, String>)| {
             fixes.as_ref().is_ok_and(|fixes| fixes.contains(cve))
         };
-        match earlier.find(|(_, fixes)| had(fixes)) {
-            Some((earlier, _)) => Fix::Unknown(format!(
-                "release {earlier} had a patch for it, and {number} has none: its upstream version may fix it"
-            )),
-            None => Fix::Lacks,
+        if self.fixes.range(number..).any(|it| had(&it)) {
+            return Fix::Lacks;
         }
+        let mut earlier = self.fixes.range(..number);
+        if let Some((earlier, _)) = earlier.clone().find(had) {
+            return Fix::Unknown(format!(
+                "release {earlier} had a patch for it, and {number} has none: its upstream version may fix it"
+            ));
+        }
+        let unknown = earlier.find_map(|(earlier, fixes)| Some((earlier, fixes.as_ref().err()?)));
+        unknown.map_or(Fix::Lacks, |(earlier, why)| {
+            Fix::Unknown(format!(
+                "whether release {earlier} had a patch for it is not known: {why}"
+            ))
+        })
     }
 }
 
@@ -144,30 +158,73 @@ mod tests {
         }
     }
 
+    /// A channel of which each release fixes these, could not be verified, or is withheld.
+    fn channel(releases: &[Result<&[&str], &str>]) -> Channel {
+        let fixes = |cves: &&[&str]| cves.iter().map(|&cve| cve.to_owned()).collect();
+        let fixes = releases.iter().map(|it| it.as_ref().map(fixes).map_err(|&why| why.to_owned()));
+        let digests = (1..=releases.len()).map(|it| u8::try_from(it).unwrap());
+        Channel {
+            digests: digests.map(|it| (it.into(), Digest::from_bytes([it; 32]))).collect(),
+            fixes: (1..).zip(fixes).collect(),
+        }
+    }
+
     #[test]
     fn a_fix_is_there_or_lacking_or_cannot_be_told() {
-        let fixes = |cves: &[&str]| Ok(cves.iter().map(|&cve| cve.to_owned()).collect());
-        let channel = Channel {
-            digests: (1..=5).map(|it: u8| (it.into(), Digest::from_bytes([it; 32]))).collect(),
-            fixes: BTreeMap::from([
-                (1, fixes(&[])),
-                (2, fixes(&["CVE-2026-1"])),
-                (3, fixes(&["CVE-2026-2"])),
-                (4, Err("its bundle is missing".to_owned())),
-            ]),
-        };
-        let fix = |number| channel.fix(&runs(number), "CVE-2026-1");
-        assert_eq!((fix(1), fix(2)), (Fix::Lacks, Fix::Has));
-        for (number, why) in
-            [(3, "release 2 had a patch"), (4, "bundle is missing"), (5, "withheld")]
-        {
-            let Fix::Unknown(found) = fix(number) else { panic!("{number}") };
-            assert!(found.contains(why), "{found}");
+        let unread = Err("its bundle is missing");
+        let channel = channel(&[
+            Ok(&[]),
+            Ok(&["CVE-2026-1"]),
+            Ok(&["CVE-2026-2"]),
+            unread,
+            Err(WITHHELD),
+            Ok(&["CVE-2026-3"]),
+            Ok(&[]),
+        ]);
+        for (number, cve, expected) in [
+            (1, 1, Ok(Fix::Lacks)),
+            (2, 1, Ok(Fix::Has)),
+            (3, 1, Err("release 2 had a patch for it, and 3 has none")),
+            (4, 1, Err("its bundle is missing")),
+            (5, 1, Err("it is withheld")),
+            (3, 4, Ok(Fix::Lacks)),
+            (6, 4, Err("whether release 4 had a patch for it is not known: its bundle is missing")),
+            (7, 3, Err("release 6 had a patch for it, and 7 has none")),
+            (1, 3, Ok(Fix::Lacks)),
+        ] {
+            let (found, about) =
+                (channel.fix(&runs(number), &format!("CVE-2026-{cve}")), (number, cve));
+            match (&found, expected) {
+                (found, Ok(expected)) => assert_eq!(*found, expected, "{about:?}"),
+                (Fix::Unknown(why), Err(expected)) => {
+                    assert!(why.contains(expected), "{about:?}: {why}");
+                }
+                _ => panic!("{about:?}: {found:?}"),
+            }
         }
         let other = Reported { digest: Some(Digest::from_bytes([9; 32])), ..runs(2) };
         assert!(matches!(channel.fix(&other, "CVE-2026-1"), Fix::Unknown(_)), "other content");
         let none = Reported { digest: None, ..runs(2) };
         assert!(matches!(channel.fix(&none, "CVE-2026-1"), Fix::Unknown(_)), "no content");
+    }
+
+    #[test]
+    fn a_release_before_a_later_patch_lacks_it_whatever_is_known_of_those_before() {
+        let fix = |first, second| {
+            let channel = channel(&[first, Ok(&[]), second]);
+            channel.fix(&runs(2), "CVE-2026-1")
+        };
+        let (had, has_not): (Result<&[&str], _>, Result<&[&str], _>) =
+            (Ok(&["CVE-2026-1"]), Ok(&[]));
+        for first in [had, has_not, Err(WITHHELD)] {
+            assert_eq!(fix(first, had), Fix::Lacks, "{first:?}");
+        }
+        assert_eq!(fix(has_not, has_not), Fix::Lacks);
+        for (first, why) in [(had, "had a patch"), (Err(WITHHELD), "is not known: it is withheld")]
+        {
+            let Fix::Unknown(found) = fix(first, has_not) else { panic!("{first:?}") };
+            assert!(found.contains(why), "{found}");
+        }
     }
 
     #[test]
