@@ -121,7 +121,8 @@ pub(crate) fn length(length: SignedDuration) -> String {
     parts.join(" ")
 }
 
-fn distance(since: SignedDuration) -> String {
+/// How far from now something is that was so long ago, or is still to come.
+pub(crate) fn distance(since: SignedDuration) -> String {
     match since.as_secs() {
         seconds if seconds < 0 => format!("in {}", length(since)),
         0..=1 => "just now".to_owned(),

@@ -8,7 +8,7 @@ use maud::{Markup, html};
 
 use super::{Cluster, Fleet, fixes::Fix};
 use crate::{
-    html::{Mood, ago, badge, document, text, when},
+    html::{Mood, ago, badge, distance, document, text, when},
     report::{Reported, Verdict},
 };
 
@@ -144,12 +144,11 @@ pub fn table(fleet: &Fleet, now: Timestamp) -> String {
             || ("nothing".to_owned(), String::new()),
             |runs| (runs.release.to_string(), shown(runs.since)),
         );
-        let age = crate::html::length(now.duration_since(*reported));
+        let reported = distance(now.duration_since(*reported));
         // Writing into memory cannot fail.
         let _ = writeln!(
             lines,
-            "{name:<width$}  {release:<10}  {since:<20}  {:<14}  {}",
-            format!("{age} ago"),
+            "{name:<width$}  {release:<10}  {since:<20}  {reported:<14}  {}",
             notes(cluster).join("; ")
         );
     }

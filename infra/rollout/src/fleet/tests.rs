@@ -128,6 +128,9 @@ fn a_report_of_a_time_that_is_still_to_come_is_no_sign_of_life() {
         fleet.mark_silent(Length::from_secs(60), at(now));
         assert_eq!(fleet.clusters[0].silent, is_silent, "{now}");
     }
+    for text in [page::table(&fleet, at(9_880)), page::page(&fleet, None, at(9_880))] {
+        assert!(text.contains("in 2 min") && !text.contains("2 min ago"), "{text}");
+    }
 }
 
 #[test]
