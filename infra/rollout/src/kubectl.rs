@@ -6,7 +6,7 @@ use kdistro_devcluster::Cluster;
 use serde::de::DeserializeOwned;
 
 use crate::{
-    limited::{self, LimitedError, Limits},
+    limited::{self, Ended, LimitedError, Limits},
     policy::InCluster,
 };
 
@@ -26,6 +26,12 @@ pub enum KubectlError {
         what: &'static str,
         /// What it said.
         said: String,
+    },
+    /// It said more than is kept, or somebody kept its output open.
+    #[error("the answer to `kubectl {what}` was cut off")]
+    Cut {
+        /// What it was told.
+        what: &'static str,
     },
     /// An object is none that this program writes.
     #[error("the cluster has something else under this name than this program writes")]
@@ -74,12 +80,7 @@ impl Kubectl {
     ) -> Result<Vec<u8>, KubectlError> {
         let mut kubectl = self.command();
         kubectl.args(["--namespace", &self.namespace, "--request-timeout=10s"]).args(arguments);
-        let ended = limited::run(&mut kubectl, input, LIMITS)?;
-        if ended.status.success() {
-            Ok(ended.out.bytes)
-        } else {
-            Err(KubectlError::Failed { what, said: ended.text() })
-        }
+        answer(what, limited::run(&mut kubectl, input, LIMITS)?)
     }
 
     /// Reads an object; none where there is none.
@@ -106,5 +107,41 @@ impl Kubectl {
         let mut kubectl = Command::new("kubectl");
         kubectl.envs(kubeconfig.iter().map(|kubeconfig| ("KUBECONFIG", kubeconfig)));
         kubectl
+    }
+}
+
+/// What a call wrote, where it succeeded.
+fn answer(what: &'static str, ended: Ended) -> Result<Vec<u8>, KubectlError> {
+    if !ended.status.success() {
+        return Err(KubectlError::Failed { what, said: ended.text() });
+    }
+    if !ended.out.is_whole {
+        return Err(KubectlError::Cut { what });
+    }
+    Ok(ended.out.bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{os::unix::process::ExitStatusExt, process::ExitStatus};
+
+    use super::*;
+    use crate::limited::Said;
+
+    #[test]
+    fn an_answer_that_was_cut_is_none() {
+        let answered = |bytes: &[u8], is_whole, code| {
+            let said = |bytes: &[u8], is_whole| Said { bytes: bytes.to_vec(), is_whole };
+            let status = ExitStatus::from_raw(code << 8);
+            answer("get", Ended { status, out: said(bytes, is_whole), err: said(b"", true) })
+        };
+        assert_eq!(answered(b"{}", true, 0).unwrap(), b"{}");
+        assert_eq!(answered(b"", true, 0).unwrap(), b"");
+        for bytes in [&b""[..], b" ", b"{}"] {
+            let cut = answered(bytes, false, 0).unwrap_err().to_string();
+            assert_eq!(cut, "the answer to `kubectl get` was cut off");
+        }
+        let failed = answered(b"no", false, 1).unwrap_err().to_string();
+        assert_eq!(failed, "`kubectl get` failed: no");
     }
 }
