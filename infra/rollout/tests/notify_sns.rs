@@ -1,4 +1,4 @@
-//! What is kept is told to a topic of SNS, and reaches a queue that subscribes to it.
+//! What is kept is told to a topic of SNS, and reaches a queue that subscribes to it, whoever else cannot be told.
 #![cfg(test)]
 #![cfg(feature = "aws")]
 #![expect(clippy::disallowed_methods, reason = "the program is tested")]
@@ -13,7 +13,7 @@ use kdistro_testbed::{Server, Testbed};
 use serde_json::Value;
 
 #[test]
-fn what_is_kept_is_told_to_a_topic() {
+fn what_is_kept_is_told_to_a_topic_though_a_webhook_has_no_secret() {
     let bed = Testbed::start(&[Server::Aws]).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let topic = cli(&bed, &["sns", "create-topic", "--name", "clusters"]);
@@ -28,7 +28,7 @@ fn what_is_kept_is_told_to_a_topic() {
     let store = kdistro_testbed::releases().unwrap().join("store");
     let text = format!(
         "cluster: dev\nstore: {0}\nkey: {0}/keys/release.pub\nenvironment: local\nchannel: 1-20\n\
-         notify: {{sns: {{topic: \"{topic}\", endpoint: \"{1}\"}}}}\n\
+         notify: {{sns: {{topic: \"{topic}\", endpoint: \"{1}\"}}, webhook: {{address: \"http://localhost:9/\", secret: none}}}}\n\
          driver: {{exec: {{command: [\"true\"]}}}}\nstate: state\n",
         store.display(),
         bed.aws()
@@ -38,7 +38,10 @@ fn what_is_kept_is_told_to_a_topic() {
     once.arg("once").current_dir(folder.path()).env_clear().envs(bed.environment());
     let output = once.output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && !said.contains("note: "), "{said}");
+    let notes: Vec<_> = said.lines().filter(|line| line.starts_with("note: ")).collect();
+    let [note] = notes[..] else { panic!("{said}") };
+    assert!(note.starts_with("note: webhook: cannot read the secret "), "{said}");
+    assert!(output.status.success(), "{said}");
     let receive = ["sqs", "receive-message", "--wait-time-seconds", "5", "--queue-url", queue];
     let received = cli(&bed, &receive);
     let envelope: Value =

@@ -92,11 +92,9 @@ impl Watch<'_> {
         let Subscriber { cluster, notify, .. } = &self.subscriber;
         let proxy = self.program.proxy.as_deref();
         let mut say = |text: &str| self.log.note(text);
-        let sent = notify::receivers(notify, proxy).map_err(|error| told(&error)).and_then(|to| {
-            notify::send(&self.history, cluster, &to, &mut say).map_err(|error| told(&error))
-        });
-        if let Err(error) = sent {
-            say(&format!("nobody was notified: {error}"));
+        let receivers = notify::receivers(notify, proxy);
+        if let Err(error) = notify::send(&self.history, cluster, &receivers, &mut say) {
+            say(&format!("nobody was notified: {}", told(&error)));
         }
         if let Err(error) = self.write_resource() {
             say(&format!("the Rollout of the cluster is not as things stand: {}", told(&*error)));

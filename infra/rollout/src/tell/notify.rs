@@ -6,6 +6,7 @@
 use std::{collections::BTreeMap, fs, io, path::PathBuf};
 
 use kdistro_border::{Announcer, WebhookAnnouncer, WebhookError};
+use kdistro_devcluster::told;
 use kdistro_formats::canonical::{self, CanonicalError};
 use kdistro_verify::{check::chain, hash::sha256};
 use serde::Serialize;
@@ -13,7 +14,7 @@ use serde_json::json;
 
 use crate::{
     history::{History, HistoryError, Notice, Sent},
-    policy::{Notify, NotifySns},
+    policy::{Notify, NotifySns, NotifyWebhook},
 };
 
 /// The form of a notice.
@@ -45,8 +46,10 @@ pub enum NotifyError {
     Aws(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
+/// Where notices are sent, or why they cannot be.
+pub type Receiver = Result<Box<dyn Announcer>, NotifyError>;
 /// Everybody who is notified, by a name for them.
-pub type Receivers = BTreeMap<&'static str, Box<dyn Announcer>>;
+pub type Receivers = BTreeMap<&'static str, Receiver>;
 
 /// What a receiver's program reads.
 #[derive(Serialize)]
@@ -58,26 +61,24 @@ struct Document<'a> {
 }
 
 /// Everybody whom a subscriber's file names.
-pub fn receivers(notify: &Notify, proxy: Option<&str>) -> Result<Receivers, NotifyError> {
-    let mut receivers = Receivers::new();
-    if let Some(webhook) = &notify.webhook {
-        let file = &webhook.secret;
-        let secret =
-            fs::read(file).map_err(|source| NotifyError::File { file: file.clone(), source })?;
-        let mut announcer = WebhookAnnouncer::open(&webhook.address, secret.trim_ascii())?;
-        if let Some(proxy) = proxy {
-            announcer = announcer.with_proxy(proxy)?;
-        }
-        receivers.insert("webhook", Box::new(announcer));
+pub fn receivers(notify: &Notify, proxy: Option<&str>) -> Receivers {
+    let webhook = notify.webhook.iter().map(|it| ("webhook", webhook(it, proxy)));
+    webhook.chain(notify.sns.iter().map(|it| ("sns", topic(it)))).collect()
+}
+
+fn webhook(webhook: &NotifyWebhook, proxy: Option<&str>) -> Receiver {
+    let file = &webhook.secret;
+    let secret =
+        fs::read(file).map_err(|source| NotifyError::File { file: file.clone(), source })?;
+    let mut announcer = WebhookAnnouncer::open(&webhook.address, secret.trim_ascii())?;
+    if let Some(proxy) = proxy {
+        announcer = announcer.with_proxy(proxy)?;
     }
-    if let Some(sns) = &notify.sns {
-        receivers.insert("sns", topic(sns)?);
-    }
-    Ok(receivers)
+    Ok(Box::new(announcer))
 }
 
 #[cfg(feature = "aws")]
-fn topic(sns: &NotifySns) -> Result<Box<dyn Announcer>, NotifyError> {
+fn topic(sns: &NotifySns) -> Receiver {
     use kdistro_aws::{Aws, AwsSettings, SnsAnnouncer};
 
     let endpoint = sns.endpoint.clone();
@@ -87,24 +88,34 @@ fn topic(sns: &NotifySns) -> Result<Box<dyn Announcer>, NotifyError> {
 }
 
 #[cfg(not(feature = "aws"))]
-fn topic(_: &NotifySns) -> Result<Box<dyn Announcer>, NotifyError> {
+fn topic(_: &NotifySns) -> Receiver {
     Err(NotifyError::WithoutAws)
 }
 
-/// Sends what waits; `say` is told of what fails. Nobody's failure keeps anything from others.
+/// Sends what waits; `say` is told of what fails. Nobody's failure keeps anything from others. For whom there is no way to
+/// send anything, it waits.
 pub fn send(
     history: &History,
     cluster: &str,
     receivers: &Receivers,
     say: &mut dyn FnMut(&str),
 ) -> Result<(), HistoryError> {
+    for (name, receiver) in receivers {
+        if let Err(error) = receiver {
+            say(&format!("{name}: {}", told(error)));
+        }
+    }
     let notices = history.notices()?;
     if notices.waiting.is_empty() {
         return Ok(());
     }
     let mut all = BTreeMap::new();
-    for (name, announcer) in receivers {
+    for (name, receiver) in receivers {
         let so_far = notices.receivers.get(*name).copied().unwrap_or_default();
+        let Ok(announcer) = receiver else {
+            all.insert((*name).to_owned(), so_far);
+            continue;
+        };
         let waiting = notices.waiting.iter().filter(|notice| notice.number > so_far.up_to);
         let mut announce = |notice: &Notice| announce(&**announcer, cluster, notice);
         let mut say = |text: &str| say(&format!("{name}: {text}"));
@@ -175,8 +186,10 @@ fn said(cluster: &str, notice: &Notice) -> (String, String) {
 #[cfg(test)]
 mod tests {
     use jiff::Timestamp;
+    use kdistro_border::FileAnnouncer;
 
     use super::*;
+    use crate::history::{Change, Event, Notices, What};
 
     fn notices() -> Vec<Notice> {
         let notice = |number| Notice {
@@ -217,6 +230,40 @@ mod tests {
         let (sent, numbers, said) = delivered(sent, &[2]);
         assert_eq!((sent, numbers), (Sent { up_to: 3, tries: 0 }, vec![3]));
         assert_eq!(said, ["notice 2 (rolled-back) is given up: no answer"]);
+    }
+
+    #[test]
+    fn a_missing_secret_keeps_notices_from_nobody_else_and_they_wait() {
+        let folder = tempfile::tempdir().unwrap();
+        let history = History::open(&folder.path().join("history")).unwrap();
+        let secret = folder.path().join("secret");
+        let address = "http://localhost:9/".to_owned();
+        let hook = NotifyWebhook { address, secret };
+        let topic = folder.path().join("topic");
+        let send = |hook: &NotifyWebhook| {
+            let topic: Receiver = Ok(Box::new(FileAnnouncer::new(topic.clone())));
+            let receivers = Receivers::from([("sns", topic), ("webhook", webhook(hook, None))]);
+            let mut said = Vec::new();
+            send(&history, "dev", &receivers, &mut |text| said.push(text.to_owned())).unwrap();
+            said.join("\n")
+        };
+        assert!(
+            send(&hook).starts_with("webhook: cannot read the secret "),
+            "before anything waits"
+        );
+        let release = "1-20-2".parse().unwrap();
+        let (at, text) = (Timestamp::UNIX_EPOCH, String::new());
+        let event = Event { at, release, what: What::Kept, text };
+        history.write(&event, &Change::Nothing).unwrap();
+        for _ in 0..2 {
+            assert!(send(&hook).starts_with("webhook: cannot read the secret "));
+            assert_eq!(fs::read_dir(&topic).unwrap().count(), 1);
+            let Notices { waiting, receivers, .. } = history.notices().unwrap();
+            assert_eq!((waiting.len(), receivers["sns"].up_to), (1, 1));
+            assert_eq!(receivers["webhook"], Sent::default());
+        }
+        fs::write(&hook.secret, "planted-secret-of-the-webhook").unwrap();
+        assert!(send(&hook).starts_with("webhook: notice 1 (kept) is tried again later: "));
     }
 
     #[test]
