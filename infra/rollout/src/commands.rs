@@ -20,7 +20,12 @@ use clap::CommandFactory;
 use jiff::Timestamp;
 use kdistro_devcluster::{DevclusterError, told};
 use kdistro_formats::terminal::{printable_json, printable_lines};
-use kdistro_rollout::{decide::Refused, history::History, once::OnceError, policy::Subscriber};
+use kdistro_rollout::{
+    decide::Refused,
+    history::{History, Standing},
+    once::OnceError,
+    policy::Subscriber,
+};
 use serde::Serialize;
 
 use crate::{
@@ -30,6 +35,9 @@ use crate::{
 
 /// The folder of the history where nothing names another.
 const STATE: &str = "/var/lib/kdistro-rollout";
+
+/// The name of the history in it.
+const HISTORY: &str = "history";
 
 /// What a command that could not be done fails with.
 pub(crate) type Failure = Box<dyn Error>;
@@ -82,11 +90,33 @@ impl Program {
         given.unwrap_or(Path::new(STATE))
     }
 
-    /// Opens the history that was named, else that of a subscriber.
+    /// Opens the history that was named, else that of a subscriber, and makes it where there is none. Where nobody named
+    /// one, it must be there: what is said in a new one reaches no cluster.
     fn open(&self, subscriber: Option<&Subscriber>) -> Result<History, Failure> {
         let state = self.state(subscriber);
+        let is_named = self.cli.state.is_some() || subscriber.is_some();
+        if !is_named && !has_history(state)? {
+            let help = "name the folder of the cluster's history with --state";
+            return Err(format!("{}\nhelp:  {help}", without_history(state)).into());
+        }
         fs::create_dir_all(state).map_err(|error| format!("{}: {error}", state.display()))?;
-        Ok(History::open(&state.join("history"))?)
+        Ok(History::open(&state.join(HISTORY))?)
+    }
+
+    /// Opens the history, where there is one; else that is said.
+    fn find(&self) -> Result<Option<History>, Failure> {
+        let state = self.state(None);
+        if has_history(state)? {
+            return Ok(Some(History::open(&state.join(HISTORY))?));
+        }
+        self.log().note(&format!("nothing happened yet: {}", without_history(state)));
+        Ok(None)
+    }
+
+    /// How things stand, with at most so many of the last events.
+    fn standing(&self, events: usize) -> Result<Standing, Failure> {
+        let history = self.find()?;
+        Ok(history.map_or_else(|| Ok(Standing::default()), |history| history.standing(events))?)
     }
 
     /// Writes a result: as JSON where that was asked for.
@@ -98,6 +128,15 @@ impl Program {
         };
         Ok(io::stdout().write_all(text.as_bytes())?)
     }
+}
+
+fn has_history(state: &Path) -> Result<bool, Failure> {
+    let file = state.join(HISTORY);
+    fs::exists(&file).map_err(|error| format!("{}: {error}", file.display()).into())
+}
+
+fn without_history(state: &Path) -> String {
+    format!("there is no history in {}", state.display())
 }
 
 fn subscriber(config: &Path) -> Result<Subscriber, Failure> {

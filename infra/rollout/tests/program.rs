@@ -11,9 +11,14 @@ use kdistro_rollout::{history::History, policy::Subscriber};
 use serde_json::Value;
 
 #[expect(clippy::disallowed_methods, reason = "the program is tested")]
-fn run(state: &Path, arguments: &[&str]) -> Output {
+fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kdistro-rollout"));
-    command.arg("--state").arg(state).args(arguments).output().unwrap()
+    command.env_remove("KDISTRO_ROLLOUT_STATE");
+    command
+}
+
+fn run(state: &Path, arguments: &[&str]) -> Output {
+    program().arg("--state").arg(state).args(arguments).output().unwrap()
 }
 
 fn expect(state: &Path, code: i32, arguments: &[&str]) -> String {
@@ -27,8 +32,6 @@ fn expect(state: &Path, code: i32, arguments: &[&str]) -> String {
 fn a_release_is_held_and_resumed_and_all_of_it_is_history() {
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path();
-    assert_eq!(expect(state, 0, &["status"]), "runs       nothing yet\n");
-    expect(state, 1, &["why", "1-20-7"]);
     expect(state, 1, &["resume", "1-20-7"]);
     expect(state, 0, &["hold", "1-20-7", "--reason", "breaks \u{1b}[31mred"]);
     let said = expect(state, 0, &["status"]);
@@ -41,6 +44,49 @@ fn a_release_is_held_and_resumed_and_all_of_it_is_history() {
     let whats: Vec<_> = events.lines().filter_map(|line| line.split_whitespace().nth(2)).collect();
     assert_eq!(whats, ["held", "released"]);
     assert_eq!(expect(state, 0, &["history"]), events);
+}
+
+#[test]
+fn who_asks_where_nothing_happened_is_told_so_and_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (state, page) = (folder.path().join("state"), folder.path().join("page.html"));
+    let page = page.display().to_string();
+    for (code, arguments, expected) in [
+        (0, &["status"][..], "runs       nothing yet\n"),
+        (0, &["history"], ""),
+        (0, &["--json", "history"], "[]\n"),
+        (1, &["why", "1-20-7"], ""),
+        (0, &["page", "--out", &page], ""),
+    ] {
+        let output = run(&state, arguments);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), expected, "{arguments:?}");
+        let note =
+            format!("note: nothing happened yet: there is no history in {}\n", state.display());
+        assert!(said.starts_with(&note), "{arguments:?}: {said}");
+        assert!(!state.exists(), "{arguments:?}");
+    }
+    assert!(std::fs::read_to_string(&page).unwrap().contains("nothing"));
+}
+
+#[test]
+#[expect(clippy::print_stderr, reason = "whoever runs the tests must see what was not tried")]
+fn a_word_to_no_cluster_is_an_error_that_says_how_to_name_one() {
+    if Path::new("/var/lib/kdistro-rollout").exists() {
+        eprintln!("skipped: this machine has a history of its own");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    for arguments in [&["hold", "1-20-7", "--reason", "x"][..], &["resume"], &["approve", "1-20-7"]]
+    {
+        let command = &mut program();
+        let output = command.args(arguments).current_dir(folder.path()).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
+        let expected = "error: there is no history in /var/lib/kdistro-rollout\nhelp:  ";
+        assert!(said.starts_with(expected) && said.contains("--state"), "{said}");
+    }
 }
 
 #[test]
@@ -86,9 +132,7 @@ fn a_subscribers_file_names_its_history_and_its_paths_begin_where_it_lies() {
     let text = "cluster: dev\nstore: store\nkey: release.pub\nenvironment: local\nchannel: \"1-20\"\n\
                 driver: {exec: {command: [\"true\"]}}\nstate: state\nreport: {folder: reports}\n";
     std::fs::write(folder.path().join("rollout.yaml"), text).unwrap();
-    #[expect(clippy::disallowed_methods, reason = "the program is tested")]
-    let mut command = Command::new(env!("CARGO_BIN_EXE_kdistro-rollout"));
-    let output = command.arg("report").current_dir(folder.path()).output().unwrap();
+    let output = program().arg("report").current_dir(folder.path()).output().unwrap();
     let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
     assert!(said.starts_with("-----BEGIN PUBLIC KEY-----\n"), "{said}");
     for file in ["state/history", "state/report.key", "reports/dev.json"] {

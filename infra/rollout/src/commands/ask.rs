@@ -10,21 +10,21 @@ use super::{Failure, Program};
 impl Program {
     /// Says what runs, what is under way, and what is held.
     pub(super) fn status(&self) -> Result<ExitCode, Failure> {
-        let standing = self.open(None)?.standing(0)?;
+        let standing = self.standing(0)?;
         self.print(&standing, &status(&standing))?;
         Ok(ExitCode::SUCCESS)
     }
 
     /// Lists everything that happened.
     pub(super) fn list(&self) -> Result<ExitCode, Failure> {
-        let events = self.open(None)?.events()?;
+        let events = self.events()?;
         self.print(&events, &lines(&events, false))?;
         Ok(ExitCode::SUCCESS)
     }
 
     /// Says what happened to a release, with all that was said of it.
     pub(super) fn why(&self, release: &ReleaseName) -> Result<ExitCode, Failure> {
-        let mut events = self.open(None)?.events()?;
+        let mut events = self.events()?;
         events.retain(|event| event.release == *release);
         if events.is_empty() {
             self.log().note(&format!("nothing is known of release {release}"));
@@ -32,6 +32,10 @@ impl Program {
         }
         self.print(&events, &lines(&events, true))?;
         Ok(ExitCode::SUCCESS)
+    }
+
+    fn events(&self) -> Result<Vec<Event>, Failure> {
+        Ok(self.find()?.map_or_else(|| Ok(Vec::new()), |history| history.events())?)
     }
 }
 

@@ -9,7 +9,7 @@ use super::{Failure, Program};
 impl Program {
     /// Writes the status page into a file.
     pub(super) fn page(&self, out: &Path) -> Result<ExitCode, Failure> {
-        let standing = self.open(None)?.standing(tell::EVENTS)?;
+        let standing = self.standing(tell::EVENTS)?;
         file::replace(out, tell::page::page(&standing, (self.now)()).as_bytes())?;
         Ok(ExitCode::SUCCESS)
     }
