@@ -160,13 +160,17 @@ impl DevclusterError {
     /// could not be done.
     pub fn is_no(&self) -> bool {
         match self {
-            Self::Unverified { differs, .. } => *differs,
             // containerd is this machine's, or Debian's.
             Self::Ended { component, .. } => component != ComponentName::Containerd.as_str(),
-            Self::Differs { .. } | Self::Unhealthy { .. } => true,
+            Self::Unhealthy { .. } => true,
             Self::Started { source, .. } => source.is_no(),
-            _ => false,
+            other => other.is_forged(),
         }
+    }
+
+    /// True where something is not what its key signed.
+    pub fn is_forged(&self) -> bool {
+        matches!(self, Self::Unverified { differs: true, .. } | Self::Differs { .. })
     }
 
     /// Tells what could not be done with a file, folder or program.

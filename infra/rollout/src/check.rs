@@ -70,22 +70,33 @@ impl Checks {
         Ok(Some(Self { order, folder: subscriber.state.join(FOLDER) }))
     }
 
-    /// Checks the cluster, which should run a release, for a roll-out of another.
-    pub fn run(
-        &self,
-        runs: &Target,
-        (release, when): (&Target, When),
-    ) -> Result<Report, CheckError> {
+    /// Checks the cluster, which should run a release.
+    pub fn run(&self, runs: &Target) -> Result<Report, CheckError> {
         let order = Order { release: Some(runs.name.to_string()), ..self.order.clone() };
-        let report = run(&order, &mut |_| {})?;
+        Ok(run(&order, &mut |_| {})?)
+    }
+
+    /// Keeps the results of a check for the roll-out of a release.
+    pub fn keep(
+        &self,
+        report: &Report,
+        (release, when): (&Target, When),
+    ) -> Result<(), CheckError> {
         let when = match when {
             When::Before => "before",
             When::After => "after",
         };
         let name = format!("{}-{when}", release.name);
-        let results = write_junit(&report, &name)?;
-        file::replace(&self.folder.join(name + ".xml"), results.as_bytes())?;
-        Ok(report)
+        let results = write_junit(report, &name)?;
+        Ok(file::replace(&self.folder.join(name + ".xml"), results.as_bytes())?)
+    }
+}
+
+impl CheckError {
+    /// True where it is the cluster that does not answer.
+    pub fn is_of_cluster(&self) -> bool {
+        use ChecksError::{Cluster, NoImage, Silent};
+        matches!(self, Self::Checks(Cluster { .. } | Silent { .. } | NoImage))
     }
 }
 

@@ -18,7 +18,7 @@ use std::{
 
 use clap::CommandFactory;
 use jiff::Timestamp;
-use kdistro_devcluster::{DevclusterError, told};
+use kdistro_devcluster::told;
 use kdistro_formats::terminal::{printable_json, printable_lines};
 use kdistro_rollout::{
     decide::Refused,
@@ -156,7 +156,7 @@ fn completions(shell: clap_complete::Shell) -> Result<ExitCode, Failure> {
 /// The exit code of what could not be done: 1 where that is because something is forged.
 fn exit_code(error: &(dyn Error + 'static)) -> u8 {
     let refused = match error.downcast_ref::<OnceError>() {
-        Some(OnceError::Cluster(DevclusterError::Differs { .. })) => return 1,
+        Some(OnceError::Cluster(error)) if error.is_forged() => return 1,
         Some(OnceError::Refused(refused)) => Some(refused),
         _ => error.downcast_ref::<Refused>(),
     };

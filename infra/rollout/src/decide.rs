@@ -10,8 +10,8 @@ mod refused;
 mod seen;
 mod verified;
 
-pub use choice::{Decision, Facts, Held, Situation, candidate, choose};
+pub use choice::{Decision, Facts, Held, Situation, candidate, choose, fixes};
 pub use documents::{Proven, prove};
 pub use refused::Refused;
-pub use seen::Seen;
+pub use seen::{Seen, SeenChannel};
 pub use verified::{Publication, VerifiedChannel, VerifiedRelease};

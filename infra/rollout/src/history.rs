@@ -9,13 +9,13 @@ mod tables;
 mod turn;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
 use jiff::Timestamp;
 use kdistro_checks::Report;
-use kdistro_formats::release::ReleaseRef;
+use kdistro_formats::{ReleaseName, release::ReleaseRef};
 use redb::{ConcurrencyMode, Database, DatabaseError, ReadableDatabase};
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -48,6 +48,15 @@ const CHECKED: &str = "checked";
 const IDENTITY: &str = "identity";
 const NOTICES: &str = "notices";
 const REPORTED: &str = "reported";
+const CRITICAL: &str = "critical";
+
+/// How many releases are remembered of which it was heard that they are critical.
+const MOST_CRITICAL: usize = 64;
+
+/// What alarms are about: an index or release that is not to be believed, and a roll-out that goes neither on nor back.
+pub const CHANNEL: &str = "channel";
+/// See [`CHANNEL`].
+pub const ROLL_OUT: &str = "roll-out";
 
 /// The memory for what was read, in bytes.
 const CACHE: usize = 1 << 20;
@@ -139,9 +148,9 @@ impl History {
         Ok(self.fact(HELD)?.unwrap_or_default())
     }
 
-    /// What was seen of the channel last.
-    pub fn seen(&self) -> Result<Option<Seen>, HistoryError> {
-        self.fact(SEEN)
+    /// What was seen of an environment.
+    pub fn seen(&self, environment: &str) -> Result<Option<Seen>, HistoryError> {
+        self.fact(&seen_of(environment))
     }
 
     /// Why nothing is rolled out for now, where somebody said so.
@@ -178,9 +187,26 @@ impl History {
         Ok(fresh.to_owned())
     }
 
-    /// Keeps what was seen of the channel.
-    pub fn see(&self, seen: &Seen) -> Result<(), HistoryError> {
-        self.change(|facts| facts.put(SEEN, seen))
+    /// Keeps what was seen of an environment.
+    pub fn see(&self, environment: &str, seen: &Seen) -> Result<(), HistoryError> {
+        self.change(|facts| facts.put(&seen_of(environment), seen))
+    }
+
+    /// The releases of which it was heard that they are critical.
+    pub fn critical(&self) -> Result<BTreeSet<ReleaseName>, HistoryError> {
+        Ok(self.fact(CRITICAL)?.unwrap_or_default())
+    }
+
+    /// Keeps that it was heard of a release that it is critical: it may have to wait, and that is not heard again.
+    pub fn hear_critical(&self, release: ReleaseName) -> Result<(), HistoryError> {
+        let mut critical = self.critical()?;
+        if !critical.insert(release) {
+            return Ok(());
+        }
+        while critical.len() > MOST_CRITICAL {
+            critical.pop_first();
+        }
+        self.change(|facts| facts.put(CRITICAL, &critical))
     }
 
     /// What was checked before the last roll-out.
@@ -234,8 +260,8 @@ impl History {
         })
     }
 
-    /// Raises an alarm about something, such as `channel`, or says with `None` that it is over. Others are notified of
-    /// what is new.
+    /// Raises an alarm about something, such as [`CHANNEL`], or says with `None` that it is over. Others are notified of
+    /// what is new; a roll-out that does not come to its end is one matter, whatever each try says.
     pub fn alarm(&self, about: &str, alarm: Option<&Alarm>) -> Result<(), HistoryError> {
         self.change(|facts| {
             let mut alarms: BTreeMap<String, Alarm> = facts.fact(ALARMS)?.unwrap_or_default();
@@ -243,8 +269,13 @@ impl History {
             let Some(alarm) = alarm else {
                 return before.map_or(Ok(()), |_| facts.put(ALARMS, &alarms));
             };
-            if before.is_some_and(|before| before.text == alarm.text) {
+            if before.as_ref().is_some_and(|before| before.text == alarm.text) {
                 return Ok(());
+            }
+            if let Some(before) = before.filter(|_| about == ROLL_OUT) {
+                let alarm = Alarm { since: before.since, text: alarm.text.clone() };
+                alarms.insert(about.to_owned(), alarm);
+                return facts.put(ALARMS, &alarms);
             }
             alarms.insert(about.to_owned(), alarm.clone());
             let mut notices: Notices = facts.fact(NOTICES)?.unwrap_or_default();
@@ -294,6 +325,11 @@ impl History {
         transaction.commit().map_err(redb::Error::from)?;
         Ok(changed)
     }
+}
+
+/// The name of what was seen of an environment.
+fn seen_of(environment: &str) -> String {
+    format!("{SEEN}/{environment}")
 }
 
 /// Adds an event, counts it, and lets others be notified of it where they want to know.

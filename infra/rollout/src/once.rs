@@ -1,6 +1,7 @@
 //! One look: goes on with what is under way, reads the channel's index, decides, and rolls out what is to be.
 
 use std::{
+    error::Error,
     fmt, fs,
     path::{Path, PathBuf},
 };
@@ -9,7 +10,7 @@ use jiff::Timestamp;
 use kdistro_devcluster::{Cluster, DevclusterError, Source, bring, brought, packages};
 use kdistro_formats::{ReleaseName, announcement::Severity, layout, release::ReleaseRef};
 use kdistro_verify::{
-    check::{self, Scope, TrustSource, chain},
+    check::{self, Scope, TrustSource},
     store::{self, LocateError, Reader},
     trust::{PublicKey, TrustError},
 };
@@ -18,10 +19,13 @@ use crate::{
     check::Checks,
     decide::{
         Decision, Facts, Held, Publication, Refused, Situation, VerifiedChannel, VerifiedRelease,
-        candidate, choose, demand::demands, prove,
+        candidate, choose, demand::demands, fixes, prove,
     },
     driver::{Devcluster, Driver, Exec, Gitops, Leased, RENEWED},
-    history::{Alarm, Decided, Event, Follows, History, HistoryError, Intent, Target, What},
+    history::{
+        Alarm, CHANNEL, Decided, Event, Follows, History, HistoryError, Intent, ROLL_OUT, Target,
+        What,
+    },
     lease::{Lease, LeaseError},
     policy::{RollOutBy, Subscriber},
     roll::{Outcome, RollError, Roller},
@@ -117,6 +121,10 @@ impl<'a> Once<'a> {
     pub fn run(&mut self) -> Result<Looked, OnceError> {
         let _turn = self.history.turn()?;
         self.history.follow(&Follows::from(self.subscriber))?;
+        for (number, _) in self.heard.iter().filter(|heard| heard.1 == Severity::Critical) {
+            let channel = self.subscriber.channel.clone();
+            self.history.hear_critical(ReleaseName { channel, number: *number })?;
+        }
         let looked = self.look();
         let remembered = self.remember(&looked);
         // What went wrong first says most.
@@ -271,24 +279,33 @@ impl<'a> Once<'a> {
     fn decide(&mut self, reader: &dyn Reader, trust: &TrustSource) -> Result<Decision, OnceError> {
         let Subscriber { environment, channel, policy, wave, .. } = self.subscriber;
         let publication = Publication { reader, source: trust, environment, channel };
-        let seen = publication.look(self.history.seen()?.as_ref())?;
-        self.history.see(&seen.seen())?;
-        let running = self.running()?.map(|running| running.reference());
+        let before = self.history.seen(environment)?;
+        let seen = publication.look(before.as_ref())?;
+        self.history.see(environment, &seen.seen(before.as_ref()))?;
+        let runs = self.running()?;
+        let (here, left) = match &runs {
+            Some(runs) if runs.name.channel == *channel => (Some(runs.reference()), None),
+            other => (None, other.as_ref().map(|runs| &runs.name)),
+        };
+        let running = here.as_ref();
         let held = self.held()?;
-        let next = candidate(&seen.index, running.as_ref(), &held);
-        let release = next
-            .map(|next| self.prove(&publication, (&seen, next), running.as_ref()))
-            .transpose()?;
-        let facts = release.map(|release| {
-            let number = release.name.number;
-            let heard = self.heard.iter().filter(|(heard, _)| *heard == number);
-            Facts::of(&release, heard.map(|(_, severity)| *severity).max(), None)
+        let next = candidate(&seen.index, running, &held);
+        let release =
+            next.map(|next| self.prove(&publication, (&seen, next), running)).transpose()?;
+        let critical = self.history.critical()?;
+        // Where this cannot be read, or not be believed, every fix is new.
+        let fixed = runs.as_ref().filter(|_| release.is_some()).and_then(|runs| {
+            let asked = (&*layout::manifest(&runs.name), Some(runs.digest));
+            prove(reader, trust, asked).ok().map(|proven| fixes(&proven.manifest))
         });
+        let facts = release
+            .map(|release| Facts::of(&release, critical.contains(&release.name), fixed.as_ref()));
         let (approved, paused) = (self.history.approved()?, self.history.paused()?);
         let decision = choose(&Situation {
             channel,
             index: &seen.index,
-            running: running.as_ref(),
+            running,
+            left,
             held: &held,
             approved: &approved,
             paused: paused.as_deref(),
@@ -297,7 +314,7 @@ impl<'a> Once<'a> {
             wave: *wave,
             now: (self.now)(),
         });
-        self.note(&decision, running.as_ref(), facts.as_ref())?;
+        self.note(&decision, running, facts.as_ref())?;
         Ok(decision)
     }
 
@@ -350,7 +367,7 @@ impl<'a> Once<'a> {
         let at = (self.now)();
         let mut text = match looked {
             Ok(looked) => looked.to_string(),
-            Err(error) => chain(error),
+            Err(error) => line(error),
         };
         // What is wrong with a release may be a page a file.
         text.truncate(text.floor_char_boundary(LONGEST_TEXT));
@@ -360,23 +377,37 @@ impl<'a> Once<'a> {
             self.history.alarm(about, alarms.then_some(&alarm))
         };
         match looked {
-            Err(OnceError::Roll(RollError::Stuck { .. })) => raise("roll-out", true)?,
-            Err(OnceError::Cluster(DevclusterError::Differs { .. })) => raise("channel", true)?,
+            Err(OnceError::Roll(RollError::Stuck { .. })) => raise(ROLL_OUT, true)?,
+            Err(OnceError::Cluster(error)) if error.is_forged() => raise(CHANNEL, true)?,
             Err(OnceError::Refused(refused)) => {
                 // A store that cannot be read says nothing about what it holds.
                 if refused.outcome() == check::Outcome::Differs {
-                    raise("channel", true)?;
+                    raise(CHANNEL, true)?;
                 }
             }
             Err(_) => {}
-            Ok(Looked::Rolled(..)) => raise("roll-out", false)?,
+            Ok(Looked::Rolled(..)) => raise(ROLL_OUT, false)?,
             Ok(Looked::Decided(decision)) => {
-                raise("roll-out", false)?;
-                raise("channel", matches!(decision, Decision::Alarm { .. }))?;
+                raise(ROLL_OUT, false)?;
+                raise(CHANNEL, matches!(decision, Decision::Alarm { .. }))?;
             }
         }
         Ok(())
     }
+}
+
+/// An error with its causes in one line, without advice and without the ends of logs: those differ at each look.
+fn line(error: &OnceError) -> String {
+    let mut said: Vec<String> = Vec::new();
+    let mut next: Option<&dyn Error> = Some(error);
+    while let Some(error) = next {
+        let text = error.to_string();
+        let cut = ["\nhelp:  ", "; its log:\n"].iter().filter_map(|end| text.find(end)).min();
+        said.push(text.get(..cut.unwrap_or(text.len())).unwrap_or_default().to_owned());
+        next = error.source();
+    }
+    said.dedup();
+    said.join(": ")
 }
 
 /// Reads whom to believe: the release key, and the trusted root where one is given.

@@ -192,7 +192,7 @@ fn write_where(
     let Some(reports) = &subscriber.report else { return Ok(None) };
     let is_gone = reports.file(&subscriber.cluster).is_some_and(|file| !file.exists());
     let last: Option<Report> = history.reported()?;
-    let releases = releases(&history.standing(0)?, history.seen()?.as_ref());
+    let releases = releases(&history.standing(0)?, history.seen(&subscriber.environment)?.as_ref());
     if !is_gone && last.as_ref().is_some_and(|last| !is_new(last, &releases)) {
         return Ok(None);
     }
@@ -218,12 +218,7 @@ pub fn key(subscriber: &Subscriber) -> Result<KeyFile, SignError> {
 
 /// What is reported: first what runs, then what is held.
 fn releases(standing: &Standing, seen: Option<&Seen>) -> Vec<Reported> {
-    let offered = |release: &ReleaseName| {
-        let index = &seen?.index;
-        let offered = (index.spec.channel.as_ref() == Some(&release.channel))
-            .then_some(&index.status.releases)?;
-        offered.iter().find(|it| it.number == release.number).map(|it| it.digest)
-    };
+    let offered = |release: &ReleaseName| seen?.offered(release).map(|it| it.digest);
     let running = standing.running.iter().zip(standing.running_since).map(|(running, since)| {
         let (release, digest) = (running.name.clone(), Some(running.digest));
         Reported { release, digest, verdict: Verdict::Kept, since }

@@ -38,8 +38,8 @@ pub enum RollError {
         /// Why.
         source: DriverError,
     },
-    /// Nobody can tell how the cluster is before it begins.
-    #[error("cannot check the cluster before {release} is rolled out")]
+    /// Nobody can tell how the cluster is, for a reason that says nothing of the release.
+    #[error("cannot check the cluster for the roll-out of {release}")]
     Unchecked {
         /// The release.
         release: String,
@@ -91,9 +91,9 @@ impl Roller<'_> {
         let mut text = format!("{} steps from {}", steps.len(), from.name);
         // Before the first release there is nothing to check.
         if let Some(checks) = self.checks.filter(|_| from != to) {
-            let report = checks
-                .run(from, (to, When::Before))
-                .map_err(|source| RollError::Unchecked { release: to.name.to_string(), source })?;
+            let report = checks.run(from).map_err(|source| unchecked(to, source))?;
+            let kept = checks.keep(&report, (to, When::Before));
+            kept.map_err(|source| unchecked(to, source))?;
             let _ = write!(text, "; before it {}", counted(&report));
             self.history.check(&report)?;
         }
@@ -156,19 +156,22 @@ impl Roller<'_> {
         }
         let mut text = "the cluster runs it".to_owned();
         if let Some(checks) = self.checks {
-            let after = match checks.run(to, (to, When::After)) {
+            let after = match checks.run(to) {
                 Ok(after) => after,
-                Err(error) => return failed(&error),
+                Err(error) if error.is_of_cluster() => return failed(&error),
+                Err(source) => return Err(unchecked(to, source)),
             };
+            let kept = checks.keep(&after, (to, When::After));
+            // What they came to counts, whether it can be kept or not.
             if let Some(why) = broken(self.history.checked()?.as_ref(), &after) {
                 return Ok(Err(format!("check: {why}")));
             }
+            kept.map_err(|source| unchecked(to, source))?;
             let _ = write!(text, "; {}", counted(&after));
         }
-        match self.driver.keep(to) {
-            Ok(()) => Ok(Ok(text)),
-            Err(error) => failed(&unless_interrupted(error, to)?),
-        }
+        let kept = self.driver.keep(to).map(|()| Ok(text));
+        // The cluster does its work: that nobody can take note of it is no fault of the release.
+        kept.map_err(|source| RollError::Interrupted { release: to.name.to_string(), source })
     }
 
     /// Undoes the steps that were begun, the last first, and holds the release.
@@ -226,6 +229,10 @@ impl Roller<'_> {
         (self.say)(&event);
         Ok(())
     }
+}
+
+fn unchecked(to: &Target, source: CheckError) -> RollError {
+    RollError::Unchecked { release: to.name.to_string(), source }
 }
 
 /// The error, where it says something of the release.

@@ -55,14 +55,14 @@ fn until((path, log): (&Path, &Path), text: &str) -> String {
     panic!("{text:?} is not in {said:?}; {log}");
 }
 
-fn announce(announcer: &dyn Announcer, environment: &str) {
+fn announce(announcer: &dyn Announcer, (environment, severity): (&str, &str)) {
     let digest = |name: &str| sha256(format!("{name} {environment}").as_bytes());
     let document =
         |name: &str| json!({"uri": format!("https://a.example/{name}"), "sha256": digest(name)});
     let said = json!({
         "schema": "kdistro.dev/announcement/v1", "environment": environment, "channel": "1-20",
         "number": 2, "manifest": document("m"), "bundle": document("b"),
-        "severity": "routine", "fixes": [],
+        "severity": severity, "fixes": [],
     });
     let message = json!({"default": said.to_string(), "email": "A text"}).to_string();
     announcer.announce(&digest("m"), "kdistro is released", &message, &BTreeMap::new()).unwrap();
@@ -92,16 +92,47 @@ fn hears(
     symlink(&published, &store).unwrap();
     let announcer = announcer(path);
     // Another environment's news are no reason to look.
-    announce(&*announcer, "production");
+    announce(&*announcer, ("production", "routine"));
     thread::sleep(Duration::from_secs(2));
     assert!(!done.exists(), "{}", fs::read_to_string(&log).unwrap());
-    announce(&*announcer, "local");
+    announce(&*announcer, ("local", "routine"));
     let said = until((&done, &log), "1-20-2 ");
     assert!(said.trim_end().ends_with("/kubernetes-1-20/kubernetes-1-20-2.yaml"), "{said}");
     until((&log, &log), "1-20-2 runs");
     drop(running);
     assert!(!fs::read_to_string(&log).unwrap().contains(SECRET));
     assert_eq!(fs::read_to_string(&done).unwrap().lines().count(), 1, "rolled out once");
+}
+
+#[test]
+fn that_a_release_is_critical_is_heard_once_and_remembered() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let (store, done, log) = (path.join("store"), path.join("done"), path.join("log"));
+    let published = kdistro_testbed::releases().unwrap().join("store");
+    fs::copy(published.join("keys/release.pub"), path.join("release.pub")).unwrap();
+    let write = format!("echo $KDISTRO_RELEASE >>{}", done.display());
+    let later = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).weekday().wrapping_add(3);
+    let day = format!("{later:?}").to_lowercase();
+    let day = &day[..3];
+    let text = format!(
+        "cluster: dev\nstore: {}\nkey: release.pub\nenvironment: local\nchannel: 1-20\n\
+         hear: {{poll: 1s, folder: announcements}}\nstate: state\n\
+         policy: {{windows: [\"{day} 02:00 to 03:00\"], emergency: critical}}\n\
+         driver: {{exec: {{command: [sh, -c, {write:?}]}}}}\n",
+        store.display()
+    );
+    fs::write(path.join("rollout.yaml"), text).unwrap();
+    let running = run(path, &log, &[]);
+    let announcer = FileAnnouncer::new(path.join("announcements"));
+    announce(&announcer, ("local", "critical"));
+    // It is heard while there is no store.
+    thread::sleep(Duration::from_secs(3));
+    symlink(&published, &store).unwrap();
+    until((&done, &log), "1-20-2");
+    drop(running);
+    let said = fs::read_to_string(&log).unwrap();
+    assert!(said.contains("critical releases wait for no window"), "{said}");
 }
 
 #[test]

@@ -318,6 +318,10 @@ fn the_program_looks_decides_and_rolls_out() {
     let scene = Scene::new(false);
     let cluster = scene.start();
     let run = |code, arguments: &[&str]| scene.run(code, arguments);
+    // Both have the same patches for CVEs.
+    scene.configure("policy: {severity: security}\n");
+    let said = run(0, &["once"]);
+    assert!(said.starts_with("1-20-2 is routine; the policy asks for security"), "{said}");
     scene.configure("policy: {approval: manual}\n");
     let said = run(0, &["once"]);
     assert!(
@@ -325,6 +329,8 @@ fn the_program_looks_decides_and_rolls_out() {
         "{said}"
     );
     Scene::assert_runs(&cluster, &scene.one);
+    run(1, &["approve", "1-21-2"]);
+    assert!(run(0, &["once"]).contains("waits for somebody to approve it"));
     run(0, &["approve", "1-20-2"]);
     run(0, &["hold", "--reason", "holidays"]);
     assert!(run(0, &["once"]).contains("roll-outs are paused: holidays"));
@@ -350,6 +356,19 @@ fn a_release_that_breaks_a_check_is_taken_back_and_held() {
     assert!(said.contains("began: 5 steps from 1-20-1; before it 1 checks passed, 0 failed"));
     Scene::assert_runs(&cluster, &scene.one);
     assert!(scene.run(0, &["once"]).contains("1-20-2 is held"));
+    // That results cannot be kept is nothing that it did.
+    let results = scene.folder.path().join("state/checks").display().to_string();
+    let spoil =
+        format!("test $KDISTRO_RELEASE = 1-20-1 || {{ rm -r {results}; touch {results}; }}");
+    scene.configure(&format!("checks: [{{command: [sh, -c, {spoil:?}]}}]\n"));
+    scene.run(0, &["resume", "1-20-2"]);
+    let said = scene.run(2, &["once"]);
+    assert!(said.contains("cannot check the cluster for the roll-out of 1-20-2"), "{said}");
+    assert!(!scene.run(0, &["status"]).contains("held"));
+    fs::remove_file(&results).unwrap();
+    scene.configure("checks: [{command: [sh, -c, 'test $KDISTRO_RELEASE = 1-20-1']}]\n");
+    assert!(scene.run(1, &["once"]).contains("1-20-2 failed and is held"));
+    Scene::assert_runs(&cluster, &scene.one);
     // What failed before, too, is nothing that the release broke.
     scene.configure("checks: [{builtin: true}, {command: ['false']}]\n");
     scene.run(0, &["resume", "1-20-2"]);
@@ -376,6 +395,9 @@ fn a_cluster_that_lost_its_etcd_is_not_rolled_out_and_brought_up_again() {
     let scene = Scene::new(false);
     let cluster = scene.start();
     cluster.stop(ComponentName::Etcd).unwrap();
+    let server = ComponentName::KubeApiserver;
+    cluster.replace(server, &scene.one, &scene.debian).unwrap_err();
+    assert!(cluster.runs().unwrap().contains_key(&server), "the only one there is goes on");
     let (outcome, events) = scene.roll(&cluster, &scene.two);
     let Outcome::RolledBack(why) = outcome else { panic!("{events:#?}") };
     assert!(why.starts_with("snapshot of etcd: etcd ended "), "{why}");

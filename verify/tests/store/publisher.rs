@@ -312,7 +312,8 @@ impl Publisher {
         let text = yaml::to_string(&self.index).unwrap();
         let bundle = canonical::to_vec(&self.sign(text.as_bytes())).unwrap();
         self.write(&layout::channel_bundle(&hash::sha256(text.as_bytes())), bundle);
-        self.write(&layout::channel_index(&name(1).channel), text);
+        let channel = self.index.spec.channel.clone().unwrap();
+        self.write(&layout::channel_index(&channel), text);
     }
 
     fn write_provenances(&mut self, manifest: &Release) {

@@ -11,9 +11,9 @@ impl Program {
     /// Lets a release be rolled out that the policy asks somebody about.
     pub(super) fn approve(&self, release: &ReleaseName) -> Result<ExitCode, Failure> {
         let history = self.open(None)?;
-        let seen = history.seen()?;
-        let mut offered = seen.iter().flat_map(|seen| &seen.index.status.releases);
-        let Some(found) = offered.find(|one| one.number == release.number) else {
+        let follows = history.standing(0)?.follows;
+        let seen = follows.map(|follows| history.seen(&follows.environment)).transpose()?.flatten();
+        let Some(found) = seen.as_ref().and_then(|seen| seen.offered(release)) else {
             let text = "the channel did not offer release";
             self.log().note(&format!("{text} {release} when it was looked at last"));
             return Ok(ExitCode::from(1));

@@ -7,7 +7,7 @@ use kdistro_formats::{
     ChannelName, ReleaseName,
     announcement::Severity,
     channel::{ChannelStatus, ReleaseChannel},
-    release::ReleaseRef,
+    release::{Release, ReleaseRef},
 };
 
 use super::verified::VerifiedRelease;
@@ -20,8 +20,10 @@ pub struct Situation<'a> {
     pub channel: &'a ChannelName,
     /// Its verified index.
     pub index: &'a ReleaseChannel,
-    /// What runs; none before the first roll-out.
+    /// What runs of this channel; none before the first roll-out.
     pub running: Option<&'a ReleaseRef>,
+    /// What runs of another channel, which is left for this one.
+    pub left: Option<&'a ReleaseName>,
     /// Releases that are not to be rolled out, each with the reason.
     pub held: &'a [Held],
     /// Releases that somebody approved.
@@ -117,27 +119,35 @@ impl Decision {
 impl Facts {
     /// Tells what a choice needs of a verified release.
     ///
-    /// It is as urgent as it was `heard` to be, and at least [`Severity::Security`] where it fixes what the running
-    /// release (`fixed`) does not. What was heard proves nothing: it can let an authentic release be rolled out
-    /// sooner, and neither another one, nor keep one back.
+    /// It is [`Severity::Security`] where it fixes what the running release (`fixed`) does not; where that is not known,
+    /// where it fixes anything. That it `is_critical` was heard, and proves nothing: it can let an authentic release be rolled
+    /// out sooner, and neither another one, nor keep one back.
     pub fn of(
         release: &VerifiedRelease,
-        heard: Option<Severity>,
+        is_critical: bool,
         fixed: Option<&BTreeSet<String>>,
     ) -> Self {
-        let severity = severity(heard, &release.fixes(), fixed);
+        let severity = severity(is_critical, &release.fixes(), fixed);
         Self { release: release.reference(), date: release.date, severity }
     }
 }
 
+/// The CVEs that the patches of a release fix.
+pub fn fixes(manifest: &Release) -> BTreeSet<String> {
+    let patches = manifest.status.components.iter().flat_map(|it| &it.patches);
+    patches.flat_map(|patch| patch.fixes.iter().cloned()).collect()
+}
+
 fn severity(
-    heard: Option<Severity>,
+    is_critical: bool,
     fixes: &BTreeSet<String>,
     fixed: Option<&BTreeSet<String>>,
 ) -> Severity {
-    let is_fix = fixes.iter().any(|fix| !fixed.is_some_and(|fixed| fixed.contains(fix)));
-    let known = if is_fix { Severity::Security } else { Severity::Routine };
-    heard.unwrap_or(known).max(known)
+    if is_critical {
+        return Severity::Critical;
+    }
+    let is_new = fixes.iter().any(|fix| !fixed.is_some_and(|fixed| fixed.contains(fix)));
+    if is_new { Severity::Security } else { Severity::Routine }
 }
 
 /// Returns the newest release that may follow on the running one: offered, not yanked, not withheld, not held, and of a
@@ -187,6 +197,9 @@ impl Situation<'_> {
 
     /// Says what is strange about the running release in the eyes of the index.
     fn strange(&self) -> Option<String> {
+        if let Some(left) = self.left {
+            return out_of_reach(left, self.channel);
+        }
         let running = self.running?;
         let status = &self.index.status;
         let name = self.named(running.number);
@@ -305,13 +318,36 @@ impl Situation<'_> {
             (Some(running), None) => {
                 format!("{name} is rolled out: it is newer than {}", self.named(running.number))
             }
-            (None, _) => format!("{name} is rolled out: it is the first here"),
+            (None, _) => match self.left {
+                Some(left) => {
+                    format!("{name} is rolled out: channel {} follows on {left}", self.channel)
+                }
+                None => format!("{name} is rolled out: it is the first here"),
+            },
         };
         if opens != Some(self.now) {
             why = format!("{why}, and {} releases wait for no window", word(facts.severity));
         }
         Decision::RollOut { release, why }
     }
+}
+
+/// Why a cluster that runs a release of another channel cannot go to this one.
+///
+/// Source: Kubernetes, "Version Skew Policy": minor versions are not skipped, and there is no way back.
+fn out_of_reach(left: &ReleaseName, channel: &ChannelName) -> Option<String> {
+    let minor = |channel: &ChannelName| {
+        let (major, minor) = channel.major_minor();
+        Some((major.parse::<u32>().ok()?, minor.parse::<u32>().ok()?))
+    };
+    let (found, wanted) = (minor(&left.channel), minor(channel));
+    if wanted < found {
+        return Some(format!("{left} runs, and channel {channel} is an older one"));
+    }
+    let next = found.map(|(major, minor)| (major, minor.saturating_add(1)));
+    (wanted != next).then(|| {
+        format!("{left} runs, and from there channel {channel} cannot be reached at once: follow each minor version in turn")
+    })
 }
 
 /// Why a number should not be used, where the index says so.

@@ -1,11 +1,15 @@
-//! What a subscriber keeps of a channel, so that nobody shows it an older one.
+//! What a subscriber keeps of channels, so that nobody shows it older ones.
 
-use kdistro_formats::{Digest, channel::ReleaseChannel, layout};
+use std::collections::BTreeMap;
+
+use kdistro_formats::{
+    ChannelName, Digest, ReleaseName, channel::ReleaseChannel, layout, release::ReleaseRef,
+};
 use serde::{Deserialize, Serialize};
 
 use super::refused::Refused;
 
-/// What was seen of a channel in an environment, kept between one look and the next.
+/// What was seen of an environment, kept between one look and the next.
 ///
 /// It belongs to the log, not to the address that it was read from: a mirror must not show less.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
@@ -17,19 +21,35 @@ pub struct Seen {
     pub log_size: u64,
     /// Its root then.
     pub log_root: Digest,
-    /// Where in the log the channel's index stands.
-    pub index_entry: u64,
+    /// The channels that were looked at, each as it was then: one may be left for another.
+    pub channels: BTreeMap<ChannelName, SeenChannel>,
+}
+
+/// What was seen of a channel.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct SeenChannel {
+    /// Where in the log its index stands.
+    pub entry: u64,
     /// The index.
     pub index: ReleaseChannel,
 }
 
 impl Seen {
+    /// A release as its channel offered it.
+    pub fn offered(&self, release: &ReleaseName) -> Option<&ReleaseRef> {
+        let offered = &self.channels.get(&release.channel)?.index.status.releases;
+        offered.iter().find(|it| it.number == release.number)
+    }
+}
+
+impl SeenChannel {
     /// Demands that an index, entry `entry` of the log, follows on this one: it is not older, no release's content
     /// changed, no number vanished, and nothing is offered any more of which was said that it should not be used.
     pub(super) fn check_follows(&self, index: &ReleaseChannel, entry: u64) -> Result<(), Refused> {
         let file = self.index.spec.channel.as_ref().map(layout::channel_index).unwrap_or_default();
-        if entry < self.index_entry {
-            return Err(Refused::RolledBack { file, found: entry, seen: self.index_entry });
+        if entry < self.entry {
+            return Err(Refused::RolledBack { file, found: entry, seen: self.entry });
         }
         match self.taken_back(index) {
             None => Ok(()),

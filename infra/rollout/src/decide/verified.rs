@@ -21,10 +21,11 @@ use kdistro_verify::{
 };
 
 use super::{
+    choice::fixes,
     demand::{Demand, Place},
     documents::read_manifest,
     refused::Refused,
-    seen::Seen,
+    seen::{Seen, SeenChannel},
 };
 
 /// The largest index, bundle, key, checkpoint or tile of hashes, in bytes.
@@ -68,14 +69,16 @@ pub struct VerifiedRelease {
 }
 
 impl VerifiedChannel {
-    /// What to keep of it until the next look.
-    pub fn seen(&self) -> Seen {
+    /// What to keep of it until the next look, beside what was kept `before` of other channels.
+    pub fn seen(&self, before: Option<&Seen>) -> Seen {
+        let mut channels = before.map(|before| before.channels.clone()).unwrap_or_default();
+        let seen = SeenChannel { entry: self.logged.index, index: self.index.clone() };
+        channels.extend(self.index.spec.channel.clone().map(|channel| (channel, seen)));
         Seen {
             log_key: self.trust.log_key().fingerprint(),
             log_size: self.head.size,
             log_root: self.head.root,
-            index_entry: self.logged.index,
-            index: self.index.clone(),
+            channels,
         }
     }
 }
@@ -83,8 +86,7 @@ impl VerifiedChannel {
 impl VerifiedRelease {
     /// The CVEs that its patches fix.
     pub fn fixes(&self) -> BTreeSet<String> {
-        let patches = self.manifest.status.components.iter().flat_map(|it| &it.patches);
-        patches.flat_map(|patch| patch.fixes.iter().cloned()).collect()
+        fixes(&self.manifest)
     }
 
     /// It by number and digest.
@@ -94,20 +96,23 @@ impl VerifiedRelease {
 }
 
 impl Publication<'_> {
-    /// Reads the channel's index; `seen` is what was kept of the last one.
+    /// Reads the channel's index; `seen` is what was kept of the environment before.
     pub fn look(&self, seen: Option<&Seen>) -> Result<VerifiedChannel, Refused> {
         let was_there = seen.is_some();
+        let channel = seen.and_then(|seen| seen.channels.get(self.channel));
         let trust = self.trust(was_there)?;
         let log_key = trust.log_key().fingerprint();
         if let Some(seen) = seen.filter(|seen| seen.log_key != log_key) {
             return Err(Refused::OtherLog { found: log_key, seen: seen.log_key });
         }
-        let (index, logged) = self.read_index(&trust, was_there)?;
+        let (index, logged) = self.read_index(&trust, channel.is_some())?;
         // After the index: the log has at least what it had when the index was signed.
         let head = self.read_head(&trust, was_there)?;
         if let Some(seen) = seen {
             self.check_log(&head, (seen.log_size, &seen.log_root), "what was seen before")?;
-            seen.check_follows(&index, logged.index)?;
+        }
+        if let Some(channel) = channel {
+            channel.check_follows(&index, logged.index)?;
         }
         self.check_log(&head, (logged.tree_size, &logged.root), "the channel's index")?;
         Ok(VerifiedChannel { index, logged, head, trust })

@@ -135,6 +135,14 @@ fn an_alarm_is_told_once_and_ends() {
     assert_eq!(notices.iter().map(|it| it.text.as_str()).collect::<Vec<_>>(), ["a", "b"]);
     history.alarm("channel", None).unwrap();
     assert!(history.standing(0).unwrap().alarms.is_empty());
+    // Each try to go back says something else.
+    let waiting = || history.notices().unwrap().waiting.len();
+    let before = waiting();
+    for (second, text) in [(4, "c"), (5, "d")] {
+        history.alarm(ROLL_OUT, Some(&alarm(second, text))).unwrap();
+    }
+    assert_eq!(waiting(), before + 1);
+    assert_eq!(history.standing(0).unwrap().alarms[ROLL_OUT], alarm(4, "d"));
 }
 
 #[test]

@@ -22,15 +22,42 @@ fn an_authentic_index_is_read_and_followed() {
     let first = look(&publisher, None).unwrap();
     assert_eq!(first.index.status.latest_release, 3);
     assert_eq!(first.head.size, publisher.leaf_count());
-    let seen = first.seen();
+    let seen = first.seen(None);
     // Nothing new is no problem.
-    assert_eq!(look(&publisher, Some(&seen)).unwrap().seen(), seen);
+    assert_eq!(look(&publisher, Some(&seen)).unwrap().seen(None), seen);
     yank(&mut publisher, 3);
     let next = look(&publisher, Some(&seen)).unwrap();
     assert_eq!(next.index.status.yanked[0].reason, "loses keys");
-    assert!(next.seen().index_entry > seen.index_entry);
-    let json = serde_json::to_string(&next.seen()).unwrap();
-    assert_eq!(serde_json::from_str::<Seen>(&json).unwrap(), next.seen());
+    let entry = |seen: &Seen| seen.channels[&channel()].entry;
+    assert!(entry(&next.seen(Some(&seen))) > entry(&seen));
+    let json = serde_json::to_string(&next.seen(None)).unwrap();
+    assert_eq!(serde_json::from_str::<Seen>(&json).unwrap(), next.seen(None));
+}
+
+#[test]
+fn another_channel_of_the_same_log_is_followed_and_the_first_not_forgotten() {
+    let mut publisher = Publisher::with_releases();
+    let seen = look(&publisher, None).unwrap().seen(None);
+    let mut next = publisher.index.clone();
+    let name: kdistro_formats::ChannelName = "1-21".parse().unwrap();
+    next.metadata.name = name.to_string();
+    next.spec.channel = Some(name.clone());
+    next.status.releases.clear();
+    next.status.withheld.clear();
+    next.status.latest_release = 0;
+    std::mem::swap(&mut publisher.index, &mut next);
+    publisher.write_index();
+    let (reader, source) = (Watched::new(&publisher), publisher.source());
+    let asked =
+        Publication { reader: &reader, source: &source, environment: "test", channel: &name };
+    let seen = asked.look(Some(&seen)).unwrap().seen(Some(&seen));
+    assert_eq!(seen.channels.keys().collect::<Vec<_>>(), [&channel(), &name]);
+    // Back on the first: it may not take back what it said, whatever was looked at meanwhile.
+    publisher.index = next;
+    publisher.index.status.withheld.clear();
+    publisher.write_index();
+    let (error, text) = refused(look(&publisher, Some(&seen)));
+    assert!(matches!(error, Refused::TakenBack { .. }), "{text}");
 }
 
 #[test]
@@ -39,7 +66,7 @@ fn an_index_that_was_rolled_back_is_refused_though_it_is_signed() {
     let file = layout::channel_index(&channel());
     let before = publisher.read(&file);
     yank(&mut publisher, 3);
-    let seen = look(&publisher, None).unwrap().seen();
+    let seen = look(&publisher, None).unwrap().seen(None);
     publisher.write(&file, before);
     // Who never looked cannot know.
     look(&publisher, None).unwrap();
@@ -54,7 +81,7 @@ fn an_index_that_takes_something_back_is_refused_though_it_is_newer() {
     let taken_back = |change: &dyn Fn(&mut Publisher)| {
         let mut publisher = Publisher::with_releases();
         yank(&mut publisher, 3);
-        let seen = look(&publisher, None).unwrap().seen();
+        let seen = look(&publisher, None).unwrap().seen(None);
         change(&mut publisher);
         publisher.index.status.supported_until = Some("2027-01-01".to_owned());
         publisher.write_index();
@@ -83,7 +110,7 @@ fn a_log_that_was_cut_is_refused() {
     let old = TempDir::new().unwrap();
     copy(&publisher.root(), old.path());
     yank(&mut publisher, 3);
-    let seen = look(&publisher, None).unwrap().seen();
+    let seen = look(&publisher, None).unwrap().seen(None);
     // A whole store of yesterday, each file of it signed.
     let source = publisher.source();
     look_in(old.path(), &source, None).unwrap();
@@ -100,7 +127,7 @@ fn a_log_that_was_cut_is_refused() {
 #[test]
 fn a_log_that_was_forked_is_refused() {
     let mut publisher = Publisher::with_releases();
-    let seen = look(&publisher, None).unwrap().seen();
+    let seen = look(&publisher, None).unwrap().seen(None);
     // Another log by the same key: as long as the first, and longer.
     publisher = publisher.fork();
     while publisher.leaf_count() < seen.log_size + 3 {
@@ -119,7 +146,7 @@ fn a_log_that_was_forked_is_refused() {
 #[test]
 fn a_log_that_was_begun_anew_with_another_key_is_refused() {
     let publisher = Publisher::with_releases();
-    let mut seen = look(&publisher, None).unwrap().seen();
+    let mut seen = look(&publisher, None).unwrap().seen(None);
     seen.log_key = Digest::from_bytes([1; 32]);
     let (error, text) = refused(look(&publisher, Some(&seen)));
     assert!(matches!(error, Refused::OtherLog { .. }), "{text}");
@@ -146,7 +173,7 @@ fn a_key_that_is_not_the_publishers_verifies_nothing() {
 #[test]
 fn no_changed_byte_of_what_is_read_is_taken() {
     let publisher = Publisher::with_releases();
-    let seen = look(&publisher, None).unwrap().seen();
+    let seen = look(&publisher, None).unwrap().seen(None);
     let index = layout::channel_index(&channel());
     let bundle = layout::channel_bundle(&hash::sha256(&publisher.read(&index)));
     for file in [index.as_str(), &bundle, layout::CHECKPOINT, layout::TRUSTED_ROOT] {
@@ -191,7 +218,7 @@ fn another_environment_or_channel_is_not_the_one_that_is_followed() {
 #[test]
 fn a_store_that_is_away_looks_like_no_forgery() {
     let publisher = Publisher::with_releases();
-    let seen = look(&publisher, None).unwrap().seen();
+    let seen = look(&publisher, None).unwrap().seen(None);
     let (source, channel) = (publisher.source(), channel());
     let mut reader = Watched::new(&publisher);
     let asked = |reader: &Watched, seen: Option<&Seen>| {
@@ -215,7 +242,7 @@ fn a_store_that_is_away_looks_like_no_forgery() {
 #[test]
 fn of_a_long_log_little_is_read() {
     let mut publisher = Publisher::with_releases();
-    let seen = look(&publisher, None).unwrap().seen();
+    let seen = look(&publisher, None).unwrap().seen(None);
     for leaf in 0..300_u32 {
         publisher.append(format!("leaf {leaf} of some other document").into_bytes());
     }

@@ -50,6 +50,7 @@ struct Case {
     channel: ChannelName,
     index: ReleaseChannel,
     running: Option<ReleaseRef>,
+    left: Option<ReleaseName>,
     held: Vec<Held>,
     approved: Vec<ReleaseRef>,
     paused: Option<String>,
@@ -66,6 +67,7 @@ impl Case {
             channel: "1-20".parse().unwrap(),
             index: index(&[1, 3, 4, 5], &[], &[2]),
             running: Some(reference(3)),
+            left: None,
             held: Vec::new(),
             approved: Vec::new(),
             paused: None,
@@ -81,6 +83,7 @@ impl Case {
             channel: &self.channel,
             index: &self.index,
             running: self.running.as_ref(),
+            left: self.left.as_ref(),
             held: &self.held,
             approved: &self.approved,
             paused: self.paused.as_deref(),
@@ -117,6 +120,21 @@ fn expect(change: impl Fn(&mut Case), decision: &str, why: &str) {
     let found = case.choose();
     assert_eq!(short(&found), decision, "{}", found.why());
     assert!(found.why().contains(why), "{}", found.why());
+}
+
+#[test]
+fn a_channel_is_left_for_the_next_and_for_no_other() {
+    let left = |name: &'static str| {
+        move |case: &mut Case| {
+            (case.running, case.left) = (None, Some(name.parse().unwrap()));
+        }
+    };
+    expect(left("1-19-40"), "roll out 5", "1-20-5 is rolled out: channel 1-20 follows on 1-19-40");
+    expect(left("1-21-1"), "alarm", "1-21-1 runs, and channel 1-20 is an older one");
+    for far in ["1-18-4", "1-9-4", "2-19-4"] {
+        let decision = if far.starts_with('2') { "an older one" } else { "in turn" };
+        expect(left(far), "alarm", decision);
+    }
 }
 
 #[test]
@@ -311,18 +329,16 @@ fn a_release_is_as_urgent_as_what_it_fixes_here() {
     use Severity::{Critical, Routine, Security};
     let set = |fixes: &[&str]| fixes.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
     let (none, one, two) = (set(&[]), set(&["CVE-2026-1"]), set(&["CVE-2026-1", "CVE-2026-2"]));
-    for (heard, fixes, fixed, expected) in [
-        (None, &none, Some(&none), Routine),
-        (None, &one, Some(&none), Security),
-        (None, &one, Some(&one), Routine),
-        (None, &two, Some(&one), Security),
-        (None, &one, None, Security),
-        (Some(Critical), &none, Some(&none), Critical),
-        // What was heard does not make it less.
-        (Some(Routine), &one, Some(&none), Security),
-        (Some(Security), &one, Some(&one), Security),
+    for (is_critical, fixes, fixed, expected) in [
+        (false, &none, Some(&none), Routine),
+        (false, &one, Some(&none), Security),
+        (false, &one, Some(&one), Routine),
+        (false, &two, Some(&one), Security),
+        (false, &one, None, Security),
+        (true, &none, Some(&none), Critical),
     ] {
-        assert_eq!(severity(heard, fixes, fixed), expected, "{heard:?} {fixes:?} {fixed:?}");
+        let found = severity(is_critical, fixes, fixed);
+        assert_eq!(found, expected, "{is_critical} {fixes:?} {fixed:?}");
     }
 }
 
