@@ -106,6 +106,9 @@ impl Demand for Attested {
         match &self.0 {
             Attestation::File(file) => {
                 let file = format!("{folder}/{file}");
+                if file == layout::test_result(&release.name) {
+                    return tested(release, place);
+                }
                 let found = attested(release, place, &file)?;
                 found.map(drop).ok_or_else(|| Unmet::differs(format!("`{file}` is missing")))
             }
@@ -114,14 +117,19 @@ impl Demand for Attested {
                 let is_any = !release.manifest.status.components.is_empty();
                 if is_any { Ok(()) } else { Err(Unmet::differs("it has no component")) }
             }
-            // It has a name that is known.
-            Attestation::Predicate(predicate) if predicate == TEST_RESULT => {
-                let file = layout::test_result(&release.name);
-                let found = attested(release, place, &file)?;
-                found.map(drop).ok_or_else(|| Unmet::differs("there is none"))
-            }
+            Attestation::Predicate(predicate) if predicate == TEST_RESULT => tested(release, place),
             Attestation::Predicate(predicate) => listed(release, place, &folder, predicate),
         }
+    }
+}
+
+/// Demands that the release passed tests. The statement has a name of its own, and no other stands for it.
+fn tested(release: &VerifiedRelease, place: &Place<'_>) -> Result<(), Unmet> {
+    let file = layout::test_result(&release.name);
+    match attested(release, place, &file)? {
+        None => Err(Unmet::differs(format!("`{file}` is missing"))),
+        Some(found) if found == TEST_RESULT => Ok(()),
+        Some(found) => Err(Unmet::differs(format!("`{file}` is {found}, not {TEST_RESULT}"))),
     }
 }
 
@@ -177,7 +185,19 @@ fn attested(
         let name: &ReleaseName = &release.name;
         return Err(Unmet::differs(format!("`{file}` is not about {name} alone")));
     }
-    if statement.predicate_type == TEST_RESULT {
+    let kind = statement.predicate_type.as_str();
+    let has_its_name = match kind {
+        PROVENANCE => file.ends_with(layout::PROVENANCE),
+        TEST_RESULT => file == layout::test_result(&release.name),
+        _ => true,
+    };
+    if !has_its_name {
+        return Err(Unmet::differs(format!("`{file}` is {kind}, which stands under another name")));
+    }
+    if kind == TEST_RESULT {
+        if !statement.is_about(&release.digest) {
+            return Err(Unmet::differs(format!("`{file}` is not about {}", release.digest)));
+        }
         let tests = bundle::verify_statement::<TestResult>(&json, place.trust);
         let (tests, _) =
             tests.map_err(|error| Unmet::differs(format!("`{file}`: {}", chain(&error))))?;

@@ -15,7 +15,7 @@ use kdistro_rollout::{
     },
     policy::{Attestation, Policy},
 };
-use kdistro_verify::{check::Outcome, hash};
+use kdistro_verify::{check::Outcome, hash, store::Reader as _};
 
 use crate::{Watched, channel, content::name, publisher::Publisher, refused};
 
@@ -225,7 +225,7 @@ fn tests_that_are_demanded_must_have_passed_and_are_found_without_a_list() {
         take(&reader, publisher, 3, demands)
     };
     let (_, text) = refused(unlisted(&publisher, &of_kind()));
-    assert!(text.ends_with("there is none"), "{text}");
+    assert!(text.ends_with("test-result.sigstore.json` is missing"), "{text}");
     let manifest = hash::sha256(&publisher.read(&layout::manifest(&name(3))));
     for (result, passes) in [("FAILED", false), ("WARNED", false), ("PASSED", true)] {
         let bundle = publisher.attest_statement(&Statement {
@@ -246,6 +246,21 @@ fn tests_that_are_demanded_must_have_passed_and_are_found_without_a_list() {
             assert_eq!(error.outcome(), Outcome::Differs);
             assert!(text.ends_with(&format!("says {result}, not PASSED")), "{text}");
         }
+    }
+    // Whoever has the store can lay a statement of the same key under another name.
+    let test_result = publisher.read(&layout::test_result(&name(3)));
+    let folder = layout::attestations(&name(3));
+    publisher.write(&format!("{folder}/rebuild.sigstore.json"), test_result);
+    let rebuild = demand(Attestation::File("rebuild.sigstore.json".to_owned()));
+    let (_, text) = refused(unlisted(&publisher, &rebuild));
+    assert!(text.contains("which stands under another name"), "{text}");
+    let provenance = Watched::new(&publisher).list(&folder).unwrap().unwrap();
+    let provenance = provenance.iter().find(|it| it.ends_with(layout::PROVENANCE)).unwrap();
+    publisher.write(&layout::test_result(&name(3)), publisher.read(provenance));
+    for demands in [of_kind(), in_file()] {
+        let (error, text) = refused(unlisted(&publisher, &demands));
+        assert_eq!(error.outcome(), Outcome::Differs);
+        assert!(text.contains("which stands under another name"), "{text}");
     }
 }
 
