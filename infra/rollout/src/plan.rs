@@ -18,6 +18,8 @@ pub enum Step {
     Images,
     /// Take a component to the other release.
     Replace(ComponentName),
+    /// Take `CoreDNS`, which runs in pods, to the other release.
+    Dns,
     /// Let no new pod come to the node.
     Close,
     /// Ask the pods to leave the node.
@@ -36,6 +38,7 @@ impl std::fmt::Display for Step {
             Self::Snapshot => f.write_str("snapshot of etcd"),
             Self::Images => f.write_str("images"),
             Self::Replace(component) => component.fmt(f),
+            Self::Dns => f.write_str("CoreDNS"),
             Self::Close => f.write_str("cordon"),
             Self::Drain => f.write_str("drain"),
             Self::Open => f.write_str("uncordon"),
@@ -116,10 +119,11 @@ pub fn check(from: &Versions, to: &Versions) -> Result<(), SkewError> {
     Ok(())
 }
 
-/// The steps of a cluster of which each component can be changed alone; `node` says whether it has one.
+/// The steps of a cluster of which each component can be changed alone; `node` says whether it has one, `dns` whether
+/// `CoreDNS` is shipped.
 ///
 /// The API server goes before everybody who talks to it, the kubelet last and on a node without pods.
-pub fn steps(node: bool) -> Vec<Step> {
+pub fn steps(node: bool, dns: bool) -> Vec<Step> {
     let control_plane = [Etcd, KubeApiserver, KubeControllerManager, KubeScheduler];
     let mut steps = vec![Step::Snapshot];
     if node {
@@ -127,8 +131,9 @@ pub fn steps(node: bool) -> Vec<Step> {
     }
     steps.extend(control_plane.map(Step::Replace));
     if node {
-        steps.extend([Step::Replace(KubeProxy), Step::Close, Step::Drain]);
-        steps.extend([Step::Replace(Kubelet), Step::Open]);
+        steps.push(Step::Replace(KubeProxy));
+        steps.extend(dns.then_some(Step::Dns));
+        steps.extend([Step::Close, Step::Drain, Step::Replace(Kubelet), Step::Open]);
     }
     steps
 }
@@ -137,7 +142,7 @@ pub fn steps(node: bool) -> Vec<Step> {
 pub fn undo(step: Step) -> Option<Step> {
     match step {
         Step::Replace(component) => Some(Step::Replace(component)),
-        Step::Command | Step::Commit => Some(step),
+        Step::Dns | Step::Command | Step::Commit => Some(step),
         // Whatever becomes of the kubelet, pods may come again.
         Step::Close => Some(Step::Open),
         Step::Snapshot | Step::Images | Step::Drain | Step::Open => None,
@@ -182,19 +187,22 @@ mod tests {
 
     #[test]
     fn a_node_is_emptied_before_its_kubelet_changes_and_comes_last() {
-        let steps = steps(true);
+        let steps = steps(true, true);
         let place = |step| steps.iter().position(|other| *other == step).unwrap();
         let order = [
             Step::Snapshot,
             Step::Replace(Etcd),
             Step::Replace(KubeApiserver),
             Step::Replace(KubeControllerManager),
+            Step::Replace(KubeProxy),
+            Step::Dns,
             Step::Drain,
             Step::Replace(Kubelet),
             Step::Open,
         ];
         assert!(order.map(place).is_sorted());
-        assert!(super::steps(false).iter().all(|step| undo(*step) != Some(Step::Open)));
+        assert!(super::steps(false, true).iter().all(|step| undo(*step) != Some(Step::Open)));
+        assert!(!super::steps(true, false).contains(&Step::Dns));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::{
     component::{ComponentName, ETCD, ETCD_NAME, ETCD_PEER, NODE},
     config,
     control::{Process, Request},
-    host,
+    host, manifests,
     release::Release,
 };
 
@@ -154,6 +154,27 @@ impl Cluster {
     /// Brings the images of a release to the node.
     pub fn bring_images(&self, release: &Release, debian: &Path) -> Result<()> {
         if self.state.node { self.import_images(release, debian) } else { Ok(()) }
+    }
+
+    /// Takes `CoreDNS` to a release, and waits until it is there; where the release does not ship it, there is none.
+    pub fn replace_dns(&self, release: &Release) -> Result<()> {
+        let manifests = manifests::coredns(&release.name);
+        if release.coredns {
+            self.apply(&manifests)?;
+        } else {
+            self.take_away(&manifests)?;
+        }
+        self.await_dns(release)
+    }
+
+    /// Waits until `CoreDNS` is there as a release ships it.
+    pub fn await_dns(&self, release: &Release) -> Result<()> {
+        if !release.coredns {
+            return Ok(());
+        }
+        let timeout = format!("--timeout={}s", HEALTHY.as_secs());
+        let status = ["rollout", "status", "--namespace=kube-system", "deployment/coredns"];
+        self.kubectl(&[&status[..], &[&timeout]].concat()).map(drop)
     }
 
     /// Says that pods may, or may not, come to the node.

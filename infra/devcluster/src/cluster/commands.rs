@@ -42,10 +42,19 @@ impl Cluster {
     }
 
     pub(super) fn apply(&self, manifests: &str) -> Result<()> {
+        self.with_manifests(&["apply"], manifests)
+    }
+
+    /// Removes objects, those that are there.
+    pub(super) fn take_away(&self, manifests: &str) -> Result<()> {
+        self.with_manifests(&["delete", "--ignore-not-found"], manifests)
+    }
+
+    fn with_manifests(&self, verb: &[&str], manifests: &str) -> Result<()> {
         let path = self.folder.join("apply.json");
         fs::write(&path, manifests).map_err(DevclusterError::io("write", &path))?;
         let path = path.display().to_string();
-        self.kubectl(&["apply", "--filename", &path]).map(drop)
+        self.kubectl(&[verb, &["--filename", &path]].concat()).map(drop)
     }
 
     pub(super) fn import_images(&self, release: &Release, debian: &Path) -> Result<()> {

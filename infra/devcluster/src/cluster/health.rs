@@ -57,28 +57,6 @@ impl Cluster {
         })
     }
 
-    /// Waits until a deployment is available.
-    pub(super) fn await_deployment(&self, namespace: &str, name: &str) -> Result<()> {
-        let log = || self.end_of_log("kubelet");
-        let path = "jsonpath={.status.availableReplicas}";
-        Self::wait(name, &log, || {
-            let said = self.kubectl(&[
-                "get",
-                "--namespace",
-                namespace,
-                "deployment",
-                name,
-                "--output",
-                path,
-            ]);
-            let text = said.map_or_else(
-                |error| error.to_string(),
-                |bytes| String::from_utf8_lossy(&bytes).into_owned(),
-            );
-            Ok((text != "1").then_some(text))
-        })
-    }
-
     /// Lets the cluster do new work: fresh pods of a small Deployment, reached through their Service.
     ///
     /// What ran before goes on without any of the components; only new work shows that all of them do theirs. Without a

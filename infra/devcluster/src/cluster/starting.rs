@@ -19,7 +19,7 @@ use crate::{
     component::ComponentName::{
         Containerd, Etcd, KubeApiserver, KubeControllerManager, KubeProxy, KubeScheduler, Kubelet,
     },
-    config, host, manifests, pki,
+    config, host, pki,
 };
 
 impl Cluster {
@@ -143,8 +143,7 @@ impl Cluster {
             // The proxy begins when the node has an address.
             self.await_health(KubeProxy)?;
             if release.coredns {
-                self.apply(&manifests::coredns(&release.name))?;
-                self.await_deployment("kube-system", "coredns")?;
+                self.replace_dns(release)?;
                 say("CoreDNS");
             }
         }

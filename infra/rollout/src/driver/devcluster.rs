@@ -51,7 +51,8 @@ impl Devcluster {
 impl Driver for Devcluster {
     fn steps(&self, from: &Target, to: &Target) -> Result<Vec<Step>, DriverError> {
         plan::check(&self.versions(from)?, &self.versions(to)?)?;
-        Ok(plan::steps(self.cluster.state().node))
+        let dns = self.release(from)?.coredns || self.release(to)?.coredns;
+        Ok(plan::steps(self.cluster.state().node, dns))
     }
 
     fn carry_out(&mut self, step: Step, to: &Target) -> Result<(), DriverError> {
@@ -60,9 +61,13 @@ impl Driver for Devcluster {
             Step::Snapshot => cluster.snapshot(release)?,
             Step::Images => cluster.bring_images(release, &self.debian)?,
             Step::Replace(component) => cluster.replace(component, release, &self.debian)?,
+            Step::Dns => cluster.replace_dns(release)?,
             Step::Close => cluster.cordon(true)?,
             Step::Drain => cluster.drain(DRAIN)?,
-            Step::Open => cluster.cordon(false)?,
+            Step::Open => {
+                cluster.cordon(false)?;
+                cluster.await_dns(release)?;
+            }
             Step::Command | Step::Commit => return Err(DriverError::Foreign(step)),
         }
         Ok(())
