@@ -24,7 +24,7 @@ use self::look::Look;
 pub use self::{
     alarms::{Becomes, Covered},
     containers::{Containers, Image, Imageless, containers},
-    processes::{Process, processes},
+    processes::{Process, Unhashed, processes},
     programs::Programs,
     report::{Finding, Report, Subject, Verdict},
 };

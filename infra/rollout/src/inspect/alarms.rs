@@ -78,7 +78,7 @@ fn becomes(
 /// A line that is the same again when a program is begun again, and does not count.
 fn strange(finding: &Finding) -> Option<String> {
     let verdict = &finding.verdict;
-    if !matches!(verdict, Verdict::Strange | Verdict::OfOther(_)) {
+    if !matches!(verdict, Verdict::Strange | Verdict::TooLarge(_) | Verdict::OfOther(_)) {
         return None;
     }
     match &finding.subject {
@@ -164,9 +164,11 @@ mod tests {
     #[test]
     fn what_is_strange_is_raised_also_where_not_all_was_looked_at() {
         let partly = Covered { processes: false, containers: false };
-        let found = alarms(vec![process(Verdict::Strange), image(Verdict::OfRelease)], partly);
-        assert!(matches!(&found[0], Becomes::Raised(text) if text.contains("kubelet")));
-        assert_eq!(found[1], Becomes::Same);
+        for verdict in [Verdict::Strange, Verdict::TooLarge(1 << 40)] {
+            let found = alarms(vec![process(verdict), image(Verdict::OfRelease)], partly);
+            assert!(matches!(&found[0], Becomes::Raised(text) if text.contains("kubelet")));
+            assert_eq!(found[1], Becomes::Same);
+        }
     }
 
     #[test]

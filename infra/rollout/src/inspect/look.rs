@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, rc::Rc};
 
 use kdistro_formats::{Digest, ReleaseName};
 
-use super::{Image, InspectError, Inspector, Process, Programs, Verdict, image_name};
+use super::{Image, InspectError, Inspector, Process, Programs, Unhashed, Verdict, image_name};
 
 /// How many releases before and after the one that should run are asked whether something is theirs.
 const NEIGHBOURS: u32 = 5;
@@ -53,7 +53,8 @@ impl<'a> Look<'a> {
     pub(super) fn process(&mut self, process: &Process) -> Verdict {
         let digest = match &process.digest {
             Ok(digest) => *digest,
-            Err(why) => return Verdict::Unread(why.clone()),
+            Err(Unhashed::Unread(why)) => return Verdict::Unread(why.clone()),
+            Err(Unhashed::TooLarge(size)) => return Verdict::TooLarge(*size),
         };
         let Some(name) = self.programs.named(&process.path) else {
             return Verdict::Unread("its program's name is not known".to_owned());

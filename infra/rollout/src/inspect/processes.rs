@@ -1,19 +1,26 @@
 //! The processes of this machine whose programs are called as those of a release, and the digest of what each really runs.
 //!
 //! What is hashed is the open program, `/proc/<id>/exe`: it is there also when the file has been replaced or deleted. In a
-//! container it is the one there.
+//! container it is the one there. What cannot be known of one process hides none of the others.
+
+mod program;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     io,
-    os::{fd::OwnedFd, unix::fs::MetadataExt},
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
 };
 
 use kdistro_formats::Digest;
-use kdistro_verify::hash;
-use rustix::fs::{Mode, OFlags, openat, readlinkat};
+use rustix::{
+    fs::{Mode, OFlags, openat},
+    io::Errno,
+};
+
+pub use self::program::Unhashed;
+use self::program::{Hashed, digest, link};
 
 /// What the kernel appends to the path of a program whose file is gone.
 ///
@@ -25,16 +32,20 @@ const DELETED: &str = " (deleted)";
 pub struct Process {
     /// Its id.
     pub id: u32,
-    /// Where its program is, as its own mounts have it; only the beginning of the name where nobody may know more.
+    /// Where its program is, as its own mounts have it; only the beginning of the name where nobody may know more, and
+    /// nothing where not even that is told.
     pub path: PathBuf,
     /// Whether that file was deleted or replaced since.
     pub is_deleted: bool,
     /// The digest of what it runs, or why that is not known.
-    pub digest: Result<Digest, String>,
+    pub digest: Result<Digest, Unhashed>,
 }
 
-/// Programs by what the file system knows them by: each is hashed once a look.
-type Hashed = BTreeMap<(u64, u64), Digest>;
+impl Process {
+    fn unread(id: u32, path: PathBuf, why: String) -> Self {
+        Self { id, path, is_deleted: false, digest: Err(Unhashed::Unread(why)) }
+    }
+}
 
 /// Lists processes and hashes the programs of those that `is_asked` is true for; returns them, by id, and how many others
 /// there are. With `below` it is only that process and what it has started.
@@ -55,7 +66,7 @@ pub fn processes(
             Ok(None) => others += 1,
             // It ended meanwhile, or is the kernel's own.
             Err(error) if is_gone(&error) => {}
-            Err(error) => return Err(error),
+            Err(error) => found.push(Process::unread(id, PathBuf::new(), error.to_string())),
         }
     }
     Ok((found, others))
@@ -68,40 +79,33 @@ fn process(
 ) -> io::Result<Option<Process>> {
     // Who is asked by this stays the same, also when the id is given to another.
     let folder: OwnedFd = File::open(format!("/proc/{id}"))?.into();
-    let link = match readlinkat(&folder, "exe", Vec::new()) {
-        Ok(link) => String::from_utf8_lossy(link.as_bytes()).into_owned(),
-        Err(rustix::io::Errno::ACCESS) => return hidden(id, is_asked),
-        Err(error) => return Err(error.into()),
+    let (exe, link) = match link(id, &folder) {
+        Ok(found) => found,
+        Err(error) if is_gone(&error.into()) => return Err(error.into()),
+        Err(error) => return hidden(id, error, is_asked),
     };
     let kept = link.strip_suffix(DELETED);
     let (path, is_deleted) = (PathBuf::from(kept.unwrap_or(&link)), kept.is_some());
     if !is_asked(&path) {
         return Ok(None);
     }
-    let file = match openat(&folder, "exe", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
-        Ok(file) => File::from(file),
+    let digest = match openat(&folder, exe, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
+        Ok(file) => digest(file.into(), hashed),
         Err(error) if is_gone(&error.into()) => return Err(error.into()),
-        Err(error) => {
-            return Ok(Some(Process { id, path, is_deleted, digest: Err(error.to_string()) }));
-        }
+        Err(error) => Err(Unhashed::Unread(error.to_string())),
     };
-    let metadata = file.metadata()?;
-    let digest = match hashed.get(&(metadata.dev(), metadata.ino())) {
-        Some(digest) => Ok(*digest),
-        None => hash::sha256_of(file).map(|(digest, _)| digest).map_err(|error| error.to_string()),
-    };
-    if let Ok(digest) = &digest {
-        hashed.insert((metadata.dev(), metadata.ino()), *digest);
-    }
     Ok(Some(Process { id, path, is_deleted, digest }))
 }
 
 /// A process of which only the beginning of its program's name may be known.
-fn hidden(id: u32, is_asked: &dyn Fn(&Path) -> bool) -> io::Result<Option<Process>> {
+fn hidden(id: u32, why: Errno, is_asked: &dyn Fn(&Path) -> bool) -> io::Result<Option<Process>> {
     let name = read(id, "comm")?;
     let path = PathBuf::from(name.trim_end());
-    let digest = Err("only its owner and root may look at it".to_owned());
-    Ok(is_asked(&path).then_some(Process { id, path, is_deleted: false, digest }))
+    let why = match why {
+        Errno::ACCESS => "only its owner and root may look at it".to_owned(),
+        why => format!("where its program is cannot be told: {why}"),
+    };
+    Ok(is_asked(&path).then(|| Process::unread(id, path, why)))
 }
 
 fn ids() -> io::Result<BTreeSet<u32>> {
@@ -116,11 +120,9 @@ fn ids() -> io::Result<BTreeSet<u32>> {
 pub(crate) fn descendants(first: u32) -> io::Result<BTreeSet<u32>> {
     let mut parents = BTreeMap::new();
     for id in ids()? {
-        match read(id, "stat") {
-            Ok(stat) => parents.extend(parent(&stat).map(|parent| (id, parent))),
-            Err(error) if is_gone(&error) => {}
-            Err(error) => return Err(error),
-        }
+        // Of one that ended meanwhile, or that may not be known, nobody says who started it.
+        let stat = read(id, "stat").ok();
+        parents.extend(stat.and_then(|stat| parent(&stat)).map(|parent| (id, parent)));
     }
     let is_below = |id: &u32| {
         let chain = std::iter::successors(Some(*id), |id| parents.get(id).copied());
@@ -145,55 +147,9 @@ fn parent(stat: &str) -> Option<u32> {
 }
 
 fn is_gone(error: &io::Error) -> bool {
-    let gone =
-        [rustix::io::Errno::NOENT, rustix::io::Errno::SRCH].map(rustix::io::Errno::raw_os_error);
+    let gone = [Errno::NOENT, Errno::SRCH].map(Errno::raw_os_error);
     error.raw_os_error().is_some_and(|code| gone.contains(&code))
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{os::unix::ffi::OsStrExt, process::Command};
-
-    use super::*;
-
-    #[test]
-    fn the_parent_is_read_behind_any_name() {
-        assert_eq!(parent("12 (a) (b) 7) S 3 12 12 0"), Some(3));
-        assert_eq!(parent("12 (a"), None);
-    }
-
-    #[test]
-    fn this_process_is_found_and_hashed_and_is_below_itself() {
-        let own = std::env::current_exe().unwrap();
-        // Other tests may begin others below it.
-        let (found, _) = processes(Some(std::process::id()), &|path| path == own).unwrap();
-        let (digest, _) = hash::sha256_of(File::open(&own).unwrap()).unwrap();
-        assert_eq!(found.len(), 1);
-        assert_eq!(found[0].digest, Ok(digest));
-        assert!(processes(None, &|_| false).unwrap().1 > 1);
-    }
-
-    /// A process whose name is not UTF-8.
-    #[expect(clippy::disallowed_methods, reason = "a test starts a program")]
-    fn unreadable() -> (tempfile::TempDir, std::process::Child) {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join(std::ffi::OsStr::from_bytes(b"kube\xfflet"));
-        // By a program: what this one has open while another test begins a process cannot be run.
-        let copied = Command::new("cp").arg("/usr/bin/sleep").arg(&path).status().unwrap();
-        assert!(copied.success());
-        (folder, Command::new(path).arg("600").spawn().unwrap())
-    }
-
-    #[test]
-    fn a_name_that_is_not_text_hides_no_process() {
-        let (folder, mut child) = unreadable();
-        let own = std::process::id();
-        let found = processes(Some(own), &|path| path.starts_with(folder.path()));
-        let seen = hidden(child.id(), &|name| name.to_string_lossy() == "kube\u{fffd}let");
-        child.kill().unwrap();
-        child.wait().unwrap();
-        let ids: Vec<_> = found.unwrap().0.iter().map(|process| process.id).collect();
-        assert_eq!(ids, [child.id()]);
-        assert_eq!(seen.unwrap().unwrap().id, child.id());
-    }
-}
+mod tests;

@@ -22,6 +22,8 @@ pub enum Verdict {
     Known,
     /// Of no release that is known here: an alarm.
     Strange,
+    /// It has so many bytes, which nothing of any release has, and was not read for it: an alarm.
+    TooLarge(u64),
     /// It, or what it is compared with, could not be looked at: why.
     Unread(String),
     /// What it is compared with is not what the release's key signed: an alarm.
@@ -96,7 +98,7 @@ impl Verdict {
 
     /// Whether somebody has to look.
     pub(super) fn is_alarm(&self) -> bool {
-        matches!(self, Self::Strange | Self::OfOther(_) | Self::StoreDiffers(_))
+        matches!(self, Self::Strange | Self::TooLarge(_) | Self::OfOther(_) | Self::StoreDiffers(_))
     }
 }
 
@@ -145,6 +147,9 @@ impl fmt::Display for Verdict {
             Self::OfOther(name) => write!(f, "of release {name}"),
             Self::Known => f.write_str("known"),
             Self::Strange => f.write_str("STRANGE"),
+            Self::TooLarge(size) => {
+                write!(f, "STRANGE, {size} bytes are more than any program has")
+            }
             Self::Unread(why) => write!(f, "not looked at: {why}"),
             Self::StoreDiffers(why) => write!(f, "NOT COMPARED: {why}"),
         }
@@ -162,8 +167,10 @@ impl fmt::Display for Finding {
                 if *deleted {
                     f.write_str(", but its file is gone")?;
                 }
-                if let Some(digest) = digest.filter(|_| !is_well) {
-                    write!(f, ": {digest} {}", shown(path))?;
+                match digest {
+                    Some(digest) if !is_well => write!(f, ": {digest} {}", shown(path))?,
+                    None if verdict.is_alarm() => write!(f, ": {}", shown(path))?,
+                    _ => {}
                 }
             }
             Subject::Image { name, digest, containers } => {
@@ -205,8 +212,9 @@ impl Serialize for Finding {
             Verdict::OfOther(name) => ("of-other-release", Some(name), None),
             Verdict::Known => ("known", None, None),
             Verdict::Strange => ("strange", None, None),
-            Verdict::Unread(why) => ("not-looked-at", None, Some(why)),
-            Verdict::StoreDiffers(why) => ("store-differs", None, Some(why)),
+            Verdict::TooLarge(_) => ("strange", None, Some(self.verdict.to_string())),
+            Verdict::Unread(why) => ("not-looked-at", None, Some(why.clone())),
+            Verdict::StoreDiffers(why) => ("store-differs", None, Some(why.clone())),
         };
         let mut fields = serializer.serialize_struct("Finding", 4)?;
         fields.serialize_field("verdict", verdict)?;
@@ -216,7 +224,7 @@ impl Serialize for Finding {
             None => fields.skip_field("release")?,
         }
         match why {
-            Some(why) => fields.serialize_field("why", why)?,
+            Some(why) => fields.serialize_field("why", &why)?,
             None => fields.skip_field("why")?,
         }
         fields.end()
@@ -244,6 +252,10 @@ mod tests {
         }
     }
 
+    fn unhashed() -> Subject {
+        Subject::Process { id: 7, path: "/kubelet".into(), deleted: false, digest: None }
+    }
+
     #[test]
     fn strange_is_worse_than_what_could_not_be_looked_at_and_nothing_is_no_pass() {
         let unread = || Verdict::Unread("w".to_owned());
@@ -254,6 +266,7 @@ mod tests {
             (vec![Verdict::OfRelease, unread()], Outcome::Unknown),
             (vec![unread(), other], Outcome::Differs),
             (vec![unread(), Verdict::Strange], Outcome::Differs),
+            (vec![Verdict::TooLarge(1 << 40)], Outcome::Differs),
             (vec![unread(), Verdict::StoreDiffers("w".to_owned())], Outcome::Differs),
         ] {
             assert_eq!(report(verdicts.clone()).outcome(), outcome, "{verdicts:?}");
@@ -267,6 +280,9 @@ mod tests {
         let expected =
             "7          kubelet                    STRANGE, but its file is gone: sha256:0101";
         assert!(line.starts_with(expected) && line.ends_with(" /usr/bin/kubelet"), "{line}");
+        let large = Finding { verdict: Verdict::TooLarge(2 << 30), subject: unhashed() };
+        let line = "7          kubelet                    STRANGE, 2147483648 bytes are more than any program has: /kubelet";
+        assert_eq!(large.to_string(), line);
         let json =
             serde_json::to_value(report([Verdict::OfOther("1-20-1".parse().unwrap())])).unwrap();
         assert_eq!(json["findings"][0]["verdict"], "of-other-release");
