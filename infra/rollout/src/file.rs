@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File},
     io::{self, Write},
+    iter,
     path::{Path, PathBuf},
     process,
 };
@@ -19,7 +20,13 @@ pub struct FileError {
     source: io::Error,
 }
 
+/// How often a name is tried that nobody has.
+const ATTEMPTS: usize = 8;
+
 /// Writes a file, whole or not at all, in place of what was there; its folder is made where there is none.
+///
+/// Where this is killed meanwhile, a file is left that begins with [`layout::UNFINISHED`]: nothing reads it, and nothing
+/// removes it, as nobody can tell whether it is still being written on another machine.
 pub fn replace(file: &Path, bytes: &[u8]) -> Result<(), FileError> {
     let written = write(file, bytes);
     written.map_err(|source| FileError { file: file.to_owned(), source })
@@ -29,12 +36,9 @@ fn write(file: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new("."));
     fs::create_dir_all(folder)?;
-    let name = file.file_name().unwrap_or_default().to_string_lossy();
-    let new = folder.join(format!("{}{}-{name}", layout::UNFINISHED, process::id()));
-    let written = File::create(&new).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()
-    });
+    let names = iter::repeat_with(|| Ok(folder.join(unfinished(random()?)))).take(ATTEMPTS);
+    let (new, mut opened) = create(names)?;
+    let written = opened.write_all(bytes).and_then(|()| opened.sync_all());
     let moved = written.and_then(|()| fs::rename(&new, file));
     if moved.is_err() {
         // What is left of it is nobody's.
@@ -44,8 +48,34 @@ fn write(file: &Path, bytes: &[u8]) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
+/// Makes a file of the first name that nobody has. In a folder that others write, what has one may be a link to anything.
+fn create(names: impl Iterator<Item = io::Result<PathBuf>>) -> io::Result<(PathBuf, File)> {
+    for name in names {
+        let name = name?;
+        match File::create_new(&name) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            opened => return opened.map(|opened| (name, opened)),
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::AlreadyExists, "all names for what is written are taken"))
+}
+
+/// The name of what is being written, such as `.kdistro-new-12-345`.
+fn unfinished(number: u64) -> String {
+    format!("{}{}-{number}", layout::UNFINISHED, process::id())
+}
+
+fn random() -> io::Result<u64> {
+    let mut random = [0; 8];
+    aws_lc_rs::rand::fill(&mut random)
+        .map_err(|_| io::Error::other("the system has no random numbers"))?;
+    Ok(u64::from_le_bytes(random))
+}
+
 #[cfg(test)]
 mod tests {
+    use std::{ops::RangeInclusive, os::unix::fs::symlink};
+
     use super::*;
 
     #[test]
@@ -61,5 +91,21 @@ mod tests {
         let error = replace(&file, b"three").unwrap_err().to_string();
         assert_eq!(error, format!("cannot write {}", file.display()));
         assert_eq!(beside(), 1);
+    }
+
+    #[test]
+    fn nothing_is_written_where_a_link_leads_that_lies_in_the_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("other"), b"one").unwrap();
+        for name in [format!("{}{}-file", layout::UNFINISHED, process::id()), unfinished(1)] {
+            symlink(at("other"), at(&name)).unwrap();
+        }
+        replace(&at("file"), b"two").unwrap();
+        let numbers = |range: RangeInclusive<u64>| range.map(|number| Ok(at(&unfinished(number))));
+        assert_eq!(create(numbers(1..=2)).unwrap().0, at(&unfinished(2)));
+        let taken = create(numbers(1..=2)).unwrap_err();
+        assert_eq!(taken.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(at("other")).unwrap(), b"one");
     }
 }
