@@ -99,7 +99,6 @@ impl Program {
             let help = "name the folder of the cluster's history with --state";
             return Err(format!("{}\nhelp:  {help}", without_history(state)).into());
         }
-        fs::create_dir_all(state).map_err(|error| format!("{}: {error}", state.display()))?;
         Ok(History::open(&state.join(HISTORY))?)
     }
 

@@ -4,6 +4,7 @@ use std::{
     fs::{self, File},
     io::{self, Write},
     iter,
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     process,
 };
@@ -22,6 +23,8 @@ pub struct FileError {
 
 /// How often a name is tried that nobody has.
 const ATTEMPTS: usize = 8;
+/// The mode of what others read, less what the process keeps from them.
+const MODE: u32 = 0o666;
 
 /// Writes a file, whole or not at all, in place of what was there; its folder is made where there is none.
 ///
@@ -33,11 +36,9 @@ pub fn replace(file: &Path, bytes: &[u8]) -> Result<(), FileError> {
 }
 
 fn write(file: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
+    let folder = folder_of(file);
     fs::create_dir_all(folder)?;
-    let names = iter::repeat_with(|| Ok(folder.join(unfinished(random()?)))).take(ATTEMPTS);
-    let (new, mut opened) = create(names)?;
+    let (new, mut opened) = begin(folder, MODE)?;
     let written = opened.write_all(bytes).and_then(|()| opened.sync_all());
     let moved = written.and_then(|()| fs::rename(&new, file));
     if moved.is_err() {
@@ -48,11 +49,27 @@ fn write(file: &Path, bytes: &[u8]) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
+/// The folder that a file is in.
+pub(crate) fn folder_of(file: &Path) -> &Path {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    folder.unwrap_or(Path::new("."))
+}
+
+/// Makes a file that is still to get its name; returns the one that it has.
+pub(crate) fn begin(folder: &Path, mode: u32) -> io::Result<(PathBuf, File)> {
+    let names = iter::repeat_with(|| Ok(folder.join(unfinished(random()?))));
+    create(names.take(ATTEMPTS), mode)
+}
+
 /// Makes a file of the first name that nobody has. In a folder that others write, what has one may be a link to anything.
-fn create(names: impl Iterator<Item = io::Result<PathBuf>>) -> io::Result<(PathBuf, File)> {
+fn create(
+    names: impl Iterator<Item = io::Result<PathBuf>>,
+    mode: u32,
+) -> io::Result<(PathBuf, File)> {
     for name in names {
         let name = name?;
-        match File::create_new(&name) {
+        let mut options = File::options();
+        match options.read(true).write(true).create_new(true).mode(mode).open(&name) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             opened => return opened.map(|opened| (name, opened)),
         }
@@ -103,8 +120,8 @@ mod tests {
         }
         replace(&at("file"), b"two").unwrap();
         let numbers = |range: RangeInclusive<u64>| range.map(|number| Ok(at(&unfinished(number))));
-        assert_eq!(create(numbers(1..=2)).unwrap().0, at(&unfinished(2)));
-        let taken = create(numbers(1..=2)).unwrap_err();
+        assert_eq!(create(numbers(1..=2), MODE).unwrap().0, at(&unfinished(2)));
+        let taken = create(numbers(1..=2), MODE).unwrap_err();
         assert_eq!(taken.kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(fs::read(at("other")).unwrap(), b"one");
     }

@@ -5,6 +5,7 @@
 
 mod event;
 mod facts;
+mod opening;
 mod tables;
 mod turn;
 
@@ -16,7 +17,7 @@ use std::{
 use jiff::Timestamp;
 use kdistro_checks::Report;
 use kdistro_formats::{ReleaseName, release::ReleaseRef};
-use redb::{ConcurrencyMode, Database, DatabaseError, ReadableDatabase};
+use redb::{Database, ReadableDatabase};
 use serde::{Serialize, de::DeserializeOwned};
 
 use self::tables::{Reading, Writing};
@@ -28,6 +29,7 @@ pub use self::{
         Alarm, Change, Decided, Direction, Follows, Held, Intent, Look, Looks, Notice, Notices,
         Sent, Standing, Target, UnderWay,
     },
+    opening::HistoryError,
     turn::Turn,
 };
 
@@ -58,49 +60,18 @@ pub const CHANNEL: &str = "channel";
 /// See [`CHANNEL`].
 pub const ROLL_OUT: &str = "roll-out";
 
-/// The memory for what was read, in bytes.
-const CACHE: usize = 1 << 20;
-
-/// A history that cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum HistoryError {
-    /// Another process looks or rolls out, or has it open by itself.
-    #[error(
-        "{0} is in use by another kdistro-rollout\nhelp:  one serves a cluster; wait until that one is done, or end it first"
-    )]
-    InUse(String),
-    /// The database cannot be used.
-    #[error("cannot use the history")]
-    Database(#[from] redb::Error),
-    /// Whose turn it is cannot be told.
-    #[error("cannot lock {}", file.display())]
-    Lock {
-        /// The file.
-        file: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// What it holds is not what this program writes.
-    #[error("the history holds something else than this program writes")]
-    Content(#[from] serde_json::Error),
-}
-
 /// What happened to a cluster.
 pub struct History {
-    database: Database,
+    /// There until it is dropped.
+    database: Option<Database>,
     path: PathBuf,
 }
 
 impl History {
-    /// Opens the history in a file, which is made when there is none.
+    /// Opens the history in a file, which is made when there is none, as is its folder.
     pub fn open(path: &Path) -> Result<Self, HistoryError> {
-        let mut builder = Database::builder();
-        builder.set_concurrency_mode(ConcurrencyMode::MultiWriter).set_cache_size(CACHE);
-        let database = builder.create(path).map_err(|error| match error {
-            DatabaseError::DatabaseAlreadyOpen => HistoryError::InUse(path.display().to_string()),
-            error => HistoryError::Database(error.into()),
-        })?;
-        Ok(Self { database, path: path.to_owned() })
+        let database = opening::open(path)?;
+        Ok(Self { database: Some(database), path: path.to_owned() })
     }
 
     /// Takes the turn to look and to roll out; fails while another has it.
@@ -110,26 +81,27 @@ impl History {
 
     /// Everything that happened, the first first.
     pub fn events(&self) -> Result<Vec<Event>, HistoryError> {
-        self.read()?.events(usize::MAX)
+        self.read(|read| read.events(usize::MAX))
     }
 
     /// How things stand, with at most so many of the last events.
     pub fn standing(&self, events: usize) -> Result<Standing, HistoryError> {
-        let read = self.read()?;
-        let notices: Notices = read.fact(NOTICES)?.unwrap_or_default();
-        Ok(Standing {
-            follows: read.fact(FOLLOWS)?,
-            running: read.fact(RUNNING)?,
-            running_since: read.fact(RUNNING_SINCE)?,
-            under_way: read.fact(UNDER_WAY)?,
-            held: read.fact(HELD)?.unwrap_or_default(),
-            paused: read.fact(PAUSED)?,
-            decided: read.fact(DECIDED)?,
-            looks: read.fact(LOOKS)?.unwrap_or_default(),
-            alarms: read.fact(ALARMS)?.unwrap_or_default(),
-            counts: read.fact(COUNTS)?.unwrap_or_default(),
-            notices_waiting: notices.waiting.len(),
-            events: read.events(events)?,
+        self.read(|read| {
+            let notices: Notices = read.fact(NOTICES)?.unwrap_or_default();
+            Ok(Standing {
+                follows: read.fact(FOLLOWS)?,
+                running: read.fact(RUNNING)?,
+                running_since: read.fact(RUNNING_SINCE)?,
+                under_way: read.fact(UNDER_WAY)?,
+                held: read.fact(HELD)?.unwrap_or_default(),
+                paused: read.fact(PAUSED)?,
+                decided: read.fact(DECIDED)?,
+                looks: read.fact(LOOKS)?.unwrap_or_default(),
+                alarms: read.fact(ALARMS)?.unwrap_or_default(),
+                counts: read.fact(COUNTS)?.unwrap_or_default(),
+                notices_waiting: notices.waiting.len(),
+                events: read.events(events)?,
+            })
         })
     }
 
@@ -307,12 +279,22 @@ impl History {
         })
     }
 
-    fn read(&self) -> Result<Reading, HistoryError> {
-        Reading::of(&self.database.begin_read().map_err(redb::Error::from)?)
+    fn database(&self) -> Result<&Database, HistoryError> {
+        self.database.as_ref().ok_or_else(|| HistoryError::Damaged(self.path.display().to_string()))
+    }
+
+    /// The one place that reads: all as of one moment.
+    fn read<T>(
+        &self,
+        read: impl FnOnce(&Reading) -> Result<T, HistoryError>,
+    ) -> Result<T, HistoryError> {
+        opening::guarded(&self.path, || {
+            read(&Reading::of(&self.database()?.begin_read().map_err(redb::Error::from)?)?)
+        })
     }
 
     fn fact<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, HistoryError> {
-        self.read()?.fact(name)
+        self.read(|read| read.fact(name))
     }
 
     /// The one place that writes: all of a change or nothing of it.
@@ -320,10 +302,23 @@ impl History {
         &self,
         change: impl FnOnce(&mut Writing<'_>) -> Result<T, HistoryError>,
     ) -> Result<T, HistoryError> {
-        let transaction = self.database.begin_write().map_err(redb::Error::from)?;
-        let changed = change(&mut Writing::of(&transaction)?)?;
-        transaction.commit().map_err(redb::Error::from)?;
-        Ok(changed)
+        opening::guarded(&self.path, || {
+            let transaction = self.database()?.begin_write().map_err(redb::Error::from)?;
+            let changed = change(&mut Writing::of(&transaction)?)?;
+            transaction.commit().map_err(redb::Error::from)?;
+            Ok(changed)
+        })
+    }
+}
+
+impl Drop for History {
+    fn drop(&mut self) {
+        // What panicked before may do so again while it is closed, and nothing is lost: what was written lies on the disk.
+        let database = self.database.take();
+        let _ = opening::guarded(&self.path, || {
+            drop(database);
+            Ok(())
+        });
     }
 }
 

@@ -1,3 +1,5 @@
+use std::{fs, os::unix::fs::PermissionsExt};
+
 use super::*;
 use crate::plan::Step;
 use kdistro_formats::Digest;
@@ -160,4 +162,62 @@ fn what_others_want_to_know_waits_for_them_and_no_more_than_that() {
     }
     let numbers: Vec<_> = told(history.notices().unwrap()).map(|(number, _)| number).collect();
     assert_eq!(numbers, (38..=101).collect::<Vec<_>>());
+}
+
+/// The mode of a file.
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o7777
+}
+
+#[test]
+fn nobody_else_may_open_what_it_consists_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("a/state");
+    let open = || History::open(&state.join("history")).unwrap();
+    drop(open().turn().unwrap());
+    let files = [state.join("history"), state.join("history.lock")];
+    assert_eq!((mode(&state), files.each_ref().map(|it| mode(it))), (0o700, [0o600; 2]));
+    assert_eq!(fs::read_dir(&state).unwrap().count(), 2);
+    for file in [&state, &files[0], &files[1]] {
+        fs::set_permissions(file, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    drop(open().turn().unwrap());
+    assert_eq!((mode(&state), files.each_ref().map(|it| mode(it))), (0o755, [0o600; 2]));
+}
+
+#[test]
+fn an_empty_file_is_no_new_history() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("history");
+    fs::write(&path, b"").unwrap();
+    let error = History::open(&path).map(drop).unwrap_err();
+    assert!(error.to_string().starts_with(&format!("{} is empty", path.display())), "{error}");
+    assert_eq!(fs::read(&path).unwrap(), b"");
+}
+
+#[test]
+fn a_damaged_history_is_an_error_in_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let history = open(&folder);
+    for _ in 0..30 {
+        history.write(&event(What::Kept), &Change::Runs(&target(2))).unwrap();
+    }
+    drop(history);
+    let path = folder.path().join("history");
+    let whole = fs::read(&path).unwrap();
+    let used: Vec<usize> = (0..whole.len()).filter(|at| whole[*at] != 0).collect();
+    let mut errors = 0;
+    for at in used.iter().step_by(used.len() / 150) {
+        let mut bytes = whole.clone();
+        bytes[*at..].iter_mut().take(8).for_each(|byte| *byte ^= 0x55);
+        fs::write(&path, bytes).unwrap();
+        // Whatever is said of it, no more than that.
+        let used = History::open(&path).and_then(|history| {
+            history.events()?;
+            history.standing(9)?;
+            history.write(&event(What::Kept), &Change::Nothing)
+        });
+        errors += usize::from(used.is_err());
+    }
+    assert!(errors > 5, "only {errors} were noticed");
 }

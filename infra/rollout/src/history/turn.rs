@@ -5,7 +5,7 @@ use std::{
     path::Path,
 };
 
-use super::HistoryError;
+use super::{HistoryError, opening};
 
 /// The turn to look and to roll out; it ends when this is dropped, or with its process.
 #[derive(Debug)]
@@ -18,8 +18,7 @@ impl Turn {
     pub(super) fn take(history: &Path) -> Result<Self, HistoryError> {
         let file = history.with_extension("lock");
         let failed = |source| HistoryError::Lock { file: file.clone(), source };
-        let opened = File::options().create(true).truncate(false).write(true).open(&file);
-        let lock = opened.map_err(failed)?;
+        let lock = opening::open_to_lock(&file).map_err(failed)?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { _lock: lock }),
             Err(TryLockError::WouldBlock) => {
