@@ -26,6 +26,8 @@ use crate::{
 
 /// The component that has upstream's conformance tests.
 const TESTS: &str = "kubernetes-test";
+/// The component that is the resolver of a cluster.
+const DNS: &str = "coredns";
 /// How many of the tests that failed stand in a channel's index by name.
 const NAMED: usize = 3;
 
@@ -133,6 +135,7 @@ impl AtGate<'_> {
             manifest: &format!("{store}/{}", layout::manifest(&published.name)),
             key: &key,
             has_tests: plan.components.iter().any(|component| component.name == TESTS),
+            has_dns: plan.components.iter().any(|component| component.name == DNS),
         };
         let mut say = |line: &str| self.context.reporter.progress(line);
         Ok(gate.judge(&candidate, &mut say)?)

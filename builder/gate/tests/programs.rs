@@ -30,7 +30,8 @@ fn judge(script: &str) -> Result<Tested, GateError> {
     let home = folder.path().join("gate");
     let gate = Gate::find(&programs, home.clone()).unwrap();
     let key = Path::new("release.pub");
-    let candidate = Candidate { name: "1-20-7", manifest: "m.yaml", key, has_tests: false };
+    let candidate =
+        Candidate { name: "1-20-7", manifest: "m.yaml", key, has_tests: false, has_dns: true };
     let tested = gate.judge(&candidate, &mut |_| ());
     assert!(!home.join("1-20-7").exists(), "{script} leaves something: {tested:?}");
     tested

@@ -63,6 +63,12 @@ pub(crate) struct Run {
     /// Run our own checks
     #[arg(long)]
     pub(crate) builtin: bool,
+    /// The cluster has a node with room for pods: what needs one and finds none fails
+    #[arg(long)]
+    pub(crate) expect_node: bool,
+    /// The cluster has a resolver: what needs one and finds none fails
+    #[arg(long)]
+    pub(crate) expect_dns: bool,
     /// Run a Job, which must complete
     #[arg(long, value_name = "FILE")]
     pub(crate) job: Vec<PathBuf>,

@@ -34,6 +34,8 @@ pub(crate) struct Cluster {
     pub(crate) version: String,
     /// Whether it has a node.
     pub(crate) has_node: bool,
+    /// A node that has too little of something, and of what.
+    pub(crate) without_room: Option<String>,
     /// Whether it has a resolver for pods.
     pub(crate) has_dns: bool,
     /// Every image that a node says it has.
@@ -70,6 +72,7 @@ impl Cluster {
             images: names.collect(),
             version: version.git_version,
             has_node: !nodes.items.is_empty(),
+            without_room: nodes.items.iter().find_map(without_room),
             has_dns: !resolvers.items.is_empty(),
             client,
             config,
@@ -153,6 +156,17 @@ async fn empty(scene: &Scene) -> Result<(), Fault> {
 
 /// The kubeconfig's current context. A proxy is used only where the kubeconfig names it: the library also takes one for
 /// addresses of the Internet out of the environment.
+/// What a node says that it has too little of.
+///
+/// Source: Kubernetes, "Node Status", "Conditions".
+fn without_room(node: &Node) -> Option<String> {
+    let conditions = node.status.as_ref()?.conditions.as_ref()?;
+    let pressed =
+        conditions.iter().find(|it| it.type_.ends_with("Pressure") && it.status == "True")?;
+    let name = node.metadata.name.as_deref().unwrap_or_default();
+    Some(format!("{name} says {}", pressed.type_))
+}
+
 async fn configure(kubeconfig: &Path) -> Result<Config, kube::config::KubeconfigError> {
     let read = Kubeconfig::read_from(kubeconfig)?;
     let clusters = read.clusters.iter().filter_map(|one| one.cluster.as_ref());

@@ -39,6 +39,11 @@ pub enum ChecksError {
         "no node has an image of etcd, which the pods of checks run\nhelp:  name one that the nodes can pull, such as the etcd image of the release, with --image"
     )]
     NoImage,
+    /// A node has too little of something.
+    #[error(
+        "nothing can be told of a cluster without room: node {0}\nhelp:  free disk, memory or processes of the machine"
+    )]
+    NoRoom(String),
     /// A Job's file cannot be read.
     #[error("cannot read {}", file.display())]
     File {

@@ -40,4 +40,4 @@ pub use error::ChecksError;
 pub use junit::write as write_junit;
 pub use quick_xml::SeError as JunitError;
 pub use result::{CheckResult, Comparison, Outcome, Report, compare};
-pub use run::{Check, Order, run};
+pub use run::{Check, Expects, Order, run};

@@ -14,7 +14,7 @@ use std::{
 
 use clap::{CommandFactory, Parser};
 use kdistro_checks::{
-    BUILTIN, Check, CheckResult, Order, Report,
+    BUILTIN, Check, CheckResult, Expects, Order, Report,
     conformance::{self, Conformance},
     run, write_junit,
 };
@@ -76,6 +76,7 @@ fn order(wanted: &Run) -> Order {
         checks,
         limit: wanted.limit,
         own_limit: wanted.own_limit,
+        expects: Expects { node: wanted.expect_node, dns: wanted.expect_dns },
         ..Order::new(&wanted.kubeconfig)
     }
 }

@@ -53,6 +53,17 @@ pub struct Order {
     pub limit: Duration,
     /// How long each command and each Job may take.
     pub own_limit: Duration,
+    /// What the cluster is known to have: what it lacks of that is a check that fails, and not one that is left out.
+    pub expects: Expects,
+}
+
+/// What a cluster is known to have.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Expects {
+    /// A node with room for pods: where it has too little memory, disk or processes nothing can be told.
+    pub node: bool,
+    /// A resolver for pods.
+    pub dns: bool,
 }
 
 impl Order {
@@ -66,7 +77,26 @@ impl Order {
             checks: vec![Check::Builtin],
             limit: Duration::from_mins(1),
             own_limit: Duration::from_mins(10),
+            expects: Expects::default(),
         }
+    }
+}
+
+impl Order {
+    fn has_room(&self, cluster: &Cluster) -> Result<(), ChecksError> {
+        match &cluster.without_room {
+            Some(node) if self.expects.node => Err(ChecksError::NoRoom(node.clone())),
+            _ => Ok(()),
+        }
+    }
+
+    /// A check of which the cluster lacks what it needs.
+    fn lacking(&self, name: &str, why: &'static str) -> CheckResult {
+        let is_expected = if why == NO_DNS { self.expects.dns } else { self.expects.node };
+        if is_expected {
+            return CheckResult::new(name, Outcome::Failed(why.to_owned()), 0.0, "");
+        }
+        CheckResult::skipped(name, why)
     }
 }
 
@@ -121,6 +151,7 @@ impl<'a> Run<'a> {
     ) -> Result<Report, ChecksError> {
         let checks = order.checks.iter().map(Ready::new).collect::<Result<Vec<_>, _>>()?;
         let cluster = Cluster::reach(&order.kubeconfig).await?;
+        order.has_room(&cluster)?;
         let mut run = Self { order, cluster, say, results: Vec::new() };
         let scene = run.open(&checks).await?;
         for check in &checks {
@@ -133,7 +164,12 @@ impl<'a> Run<'a> {
                 .map_or_else(|fault| Outcome::Failed(fault.to_string()), |()| Outcome::Passed);
             run.take(CheckResult::new(REMOVED, outcome, begin.elapsed().as_secs_f64(), ""));
         }
-        Ok(Report { kubernetes: run.cluster.version, results: run.results })
+        let report = Report { kubernetes: run.cluster.version, results: run.results };
+        if order.expects.node && !report.failed().is_empty() {
+            // It may have filled up meanwhile.
+            order.has_room(&Cluster::reach(&order.kubeconfig).await?)?;
+        }
+        Ok(report)
     }
 
     /// Makes the namespace of the run, where a check needs it.
@@ -167,7 +203,7 @@ impl<'a> Run<'a> {
         match (check, scene) {
             (Ready::Builtin, Some(scene)) => self.builtin(scene).await,
             (Ready::Job(job), Some(_)) if !has_node => {
-                self.take(CheckResult::skipped(&job.name(), NO_NODE));
+                self.take(self.order.lacking(&job.name(), NO_NODE));
             }
             (Ready::Job(job), Some(scene)) => {
                 let result = job.run(&scene.again(), limit).await;
@@ -179,7 +215,7 @@ impl<'a> Run<'a> {
                 self.take(result);
             }
             (Ready::Conformance(_), _) if !has_node => {
-                self.take(CheckResult::skipped("conformance", NO_NODE));
+                self.take(self.order.lacking("conformance", NO_NODE));
             }
             (Ready::Conformance(conformance), _) => {
                 for result in conformance.run(kubeconfig, self.cluster.has_dns).await {
@@ -193,8 +229,8 @@ impl<'a> Run<'a> {
 
     /// Our own checks, some at once, told in their order.
     async fn builtin(&mut self, scene: &Scene) {
-        let (cluster, limit) = (&self.cluster, self.order.limit);
-        let run = |check: &'static Builtin| one_of_ours(check, cluster, scene.again(), limit);
+        let (cluster, order) = (&self.cluster, self.order);
+        let run = |check: &'static Builtin| one_of_ours(check, cluster, scene.again(), order);
         let mut ended = stream::iter(BUILTIN).map(run).buffered(AT_ONCE);
         while let Some(result) = ended.next().await {
             (self.say)(&result);
@@ -213,15 +249,16 @@ async fn one_of_ours(
     check: &Builtin,
     cluster: &Cluster,
     scene: Scene,
-    limit: Duration,
+    order: &Order,
 ) -> CheckResult {
+    let limit = order.limit;
     let missing = match check.needs {
         Needs::Node | Needs::Dns if !cluster.has_node => Some(NO_NODE),
         Needs::Dns if !cluster.has_dns => Some(NO_DNS),
         Needs::Api | Needs::Node | Needs::Dns => None,
     };
     if let Some(why) = missing {
-        return CheckResult::skipped(check.name, why);
+        return order.lacking(check.name, why);
     }
     let begin = Instant::now();
     let ended = tokio::time::timeout(limit, (check.run)(scene.clone())).await;

@@ -13,7 +13,7 @@ mod scene;
 use std::time::Duration;
 
 use kdistro_checks::{
-    Check, CheckResult, ChecksError, Order, compare, conformance::Conformance, run,
+    Check, CheckResult, ChecksError, Expects, Order, compare, conformance::Conformance, run,
 };
 use kdistro_devcluster::ComponentName::{
     KubeApiserver, KubeControllerManager, KubeProxy, KubeScheduler,
@@ -102,6 +102,18 @@ fn a_control_plane_without_a_node_is_checked_as_far_as_it_goes() {
     );
     let said = compare(&scene.check(), &after).why().unwrap();
     assert!(said.starts_with("garbage-collected failed: what "), "{said}");
+
+    // What should be there and is not was lost.
+    let order = Order { expects: Expects { node: true, dns: true }, ..scene.order() };
+    let lost = run(&order, &mut |_| {}).unwrap();
+    assert_eq!(names(&lost, failed).len(), OF_NODE.len() + 1, "{}", lost.text());
+    let full = json!({
+        "apiVersion": "v1", "kind": "Node", "metadata": {"name": "full"},
+        "status": {"conditions": [{"type": "DiskPressure", "status": "True"}]},
+    });
+    let without_room = |_: &Scene| run(&order, &mut |_| {}).unwrap_err();
+    let error = scene.with(&full.to_string(), without_room).to_string();
+    assert!(error.contains("without room: node full says DiskPressure\nhelp:  "), "{error}");
 }
 
 #[test]

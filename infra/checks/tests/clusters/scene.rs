@@ -107,7 +107,7 @@ impl Scene {
     }
 
     /// Runs checks while an object is there.
-    pub(crate) fn with(&self, object: &str, check: impl FnOnce(&Self) -> Report) -> Report {
+    pub(crate) fn with<T>(&self, object: &str, check: impl FnOnce(&Self) -> T) -> T {
         let path = self.write("object.json", object);
         self.cluster.kubectl(&["apply", "--filename", &path]).unwrap();
         let report = check(self);
