@@ -3,11 +3,13 @@
 mod given;
 #[cfg(feature = "http")]
 pub mod http;
+mod plain;
 
 pub use given::read_given;
+use plain::Links;
 
 use std::{
-    fs::{self, File},
+    fs,
     io::{self, Read},
     path::{Path, PathBuf},
 };
@@ -93,17 +95,18 @@ impl Reader for Directory {
         }
         self.refuse_links(name)?;
         let path = self.root.join(name);
-        match fs::symlink_metadata(&path) {
-            Ok(metadata) if metadata.is_file() => Ok(Some(Box::new(File::open(path)?))),
-            // A pipe would hang.
-            Ok(_) => Err(io::Error::new(io::ErrorKind::InvalidData, "is not a regular file")),
+        let opened = match fs::symlink_metadata(&path) {
+            Ok(metadata) if metadata.is_file() => plain::open(&path, Links::Refuse)?,
+            Ok(_) => None,
             Err(error) if is_absent(&error) => {
                 // A store that is not there at all cannot say what is in it.
                 fs::read_dir(&self.root)?;
-                Ok(None)
+                return Ok(None);
             }
-            Err(error) => Err(error),
-        }
+            Err(error) => return Err(error),
+        };
+        let irregular = || io::Error::new(io::ErrorKind::InvalidData, "is not a regular file");
+        Ok(Some(Box::new(opened.ok_or_else(irregular)?)))
     }
 
     fn list(&self, prefix: &str) -> io::Result<Option<Vec<String>>> {

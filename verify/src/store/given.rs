@@ -1,14 +1,14 @@
 //! Reads a manifest that somebody named together with a store, to compare it with the store's own.
 
-use std::{
-    fs::{self, File},
-    io,
-    path::Path,
-};
+use std::{fs, io, path::Path};
 
 use kdistro_formats::layout::LARGEST_DOCUMENT;
 
-use super::{LocateError, is_absent, open, read_document};
+use super::{
+    LocateError, is_absent, open,
+    plain::{self, Links},
+    read_document,
+};
 
 /// Reads what `manifest` names beside the store in which it is called `name`.
 ///
@@ -30,9 +30,6 @@ pub fn read_given(
 }
 
 fn read_file(path: &Path) -> io::Result<Vec<u8>> {
-    // Opening a pipe would hang.
-    if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("is not a regular file"));
-    }
-    read_document(File::open(path)?, LARGEST_DOCUMENT)
+    let irregular = || io::Error::other("is not a regular file");
+    read_document(plain::open(path, Links::Follow)?.ok_or_else(irregular)?, LARGEST_DOCUMENT)
 }
