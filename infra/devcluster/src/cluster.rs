@@ -252,7 +252,19 @@ fn check_name(name: &str) -> Result<()> {
 /// The cluster's first process, as this machine counts, where it is alive: who listens on a socket says who it is.
 fn supervisor_id(folder: &Path) -> Option<Pid> {
     let stream = control::connect(folder).ok()?;
-    socket_peercred(&stream).ok().map(|peer| peer.pid)
+    socket_peercred(&stream).ok().map(|peer| peer.pid).filter(|id| is_first(*id))
+}
+
+/// Whether a process is the first of a namespace of processes below this one's, as every supervisor is.
+///
+/// Source: proc(5), `/proc/[pid]/status`, `NSpid`.
+fn is_first(id: Pid) -> bool {
+    let status = fs::read_to_string(format!("/proc/{}/status", id.as_raw_nonzero()));
+    let ids = status.iter().flat_map(|text| text.lines()).find_map(|it| it.strip_prefix("NSpid:"));
+    ids.is_some_and(|ids| {
+        let ids: Vec<_> = ids.split_ascii_whitespace().collect();
+        ids.len() > 1 && ids.last() == Some(&"1")
+    })
 }
 
 /// Removes a folder, also what containers made unreadable in it.

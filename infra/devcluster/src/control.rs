@@ -1,12 +1,15 @@
 //! What is said to the supervisor of a cluster: one line of JSON each way over a socket in the cluster's folder.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, BufRead, BufReader, Write},
     net::Shutdown,
     os::{
         fd::AsRawFd,
-        unix::net::{UnixListener, UnixStream},
+        unix::{
+            fs::FileTypeExt,
+            net::{UnixListener, UnixStream},
+        },
     },
     path::{Path, PathBuf},
     time::Duration,
@@ -101,7 +104,13 @@ pub(crate) fn listen(folder: &Path) -> io::Result<UnixListener> {
 
 /// Reaches the supervisor of the cluster in a folder.
 pub(crate) fn connect(folder: &Path) -> io::Result<UnixStream> {
-    with_path(folder, |path| UnixStream::connect(path))
+    with_path(folder, |path| {
+        // Whoever is behind a link is somebody else.
+        if !fs::symlink_metadata(path)?.file_type().is_socket() {
+            return Err(io::Error::other(format!("{SOCKET} is no socket")));
+        }
+        UnixStream::connect(path)
+    })
 }
 
 /// Asks the supervisor.

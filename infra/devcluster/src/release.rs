@@ -9,6 +9,7 @@ use std::{
     fs,
     io::{self, Read, Write},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use flate2::read::GzDecoder;
@@ -203,7 +204,9 @@ impl Bringing<'_> {
         for folder in ["bin", PLUGINS, "images"] {
             let folder = release.folder.join(folder);
             fs::create_dir_all(&folder).map_err(DevclusterError::io("make", &folder))?;
+            clear(&folder);
         }
+        clear(self.folder);
         let more = if node { &NODE[..] } else { &[] };
         for name in CONTROL_PLANE.iter().chain(more) {
             let path = release.program(name);
@@ -329,19 +332,30 @@ impl Bringing<'_> {
         let start = format!("/{}/", layout::release(&self.document.name()));
         let (_, inner) = archive.uri.rsplit_once(&start).ok_or_else(|| self.lacks(&asset.name))?;
         let name = format!("{}{inner}", start.trim_start_matches('/'));
-        self.copy(&name, &archive.sha256, path)
+        let size = asset.size.ok_or_else(|| self.lacks(&asset.name))?;
+        self.copy(&name, (&archive.sha256, size), path)
     }
 
-    /// Copies a file of the store beside `path`.
-    fn copy(&self, name: &str, expected: &Digest, path: &Path) -> Result<NamedTempFile> {
+    /// Copies a file of the store beside `path`, and no more than it should have.
+    fn copy(
+        &self,
+        name: &str,
+        (expected, size): (&Digest, u64),
+        path: &Path,
+    ) -> Result<NamedTempFile> {
         let content = self.reader.open(name).map_err(|source| unreadable(name, source))?;
         let mut content = content.ok_or_else(|| self.lacks(name))?;
         let mut hasher = Hasher::new(beside(path)?);
-        copy(&mut content, &mut hasher).map_err(|source| unreadable(name, source))?;
+        copy(&mut content.by_ref().take(size.saturating_add(1)), &mut hasher)
+            .map_err(|source| unreadable(name, source))?;
         let (file, found, _) = hasher.finish();
         if found == *expected { Ok(file) } else { Err(self.differs(name, &found, expected)) }
     }
 }
+
+/// How files begin that are being written, and after what time nobody writes to one any more.
+const UNFINISHED: &str = ".tmp";
+const OLD: Duration = Duration::from_hours(1);
 
 /// In larger pieces than the library takes.
 fn copy(from: &mut dyn Read, to: &mut dyn Write) -> io::Result<()> {
@@ -358,7 +372,21 @@ fn copy(from: &mut dyn Read, to: &mut dyn Write) -> io::Result<()> {
 /// A new file in the folder of another, which it may become.
 fn beside(path: &Path) -> Result<NamedTempFile> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    NamedTempFile::new_in(folder).map_err(DevclusterError::io("make a file in", folder))
+    let made = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(folder);
+    made.map_err(DevclusterError::io("make a file in", folder))
+}
+
+/// Removes from a folder what earlier runs left that were killed. What is young may be another's who is at work.
+fn clear(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let is_ours = entry.file_name().to_string_lossy().starts_with(UNFINISHED);
+        let age =
+            entry.metadata().and_then(|it| it.modified()).ok().and_then(|it| it.elapsed().ok());
+        if is_ours && age.is_some_and(|age| age > OLD) {
+            // It hinders nobody.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// Gives a file its name.

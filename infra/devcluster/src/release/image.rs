@@ -52,7 +52,8 @@ impl Bringing<'_> {
         append(&mut archive, layout::INDEX, &index).map_err(failed)?;
         append(&mut archive, &layout::blob(&chosen.digest), &bytes).map_err(failed)?;
         for content in manifest.layers.iter().chain([&manifest.config]) {
-            let blob = self.copy(&names::image_blob(&content.digest), &content.digest, path)?;
+            let expected = (&content.digest, content.size);
+            let blob = self.copy(&names::image_blob(&content.digest), expected, path)?;
             let mut blob = blob.reopen().map_err(failed)?;
             archive.append_file(layout::blob(&content.digest), &mut blob).map_err(failed)?;
         }

@@ -10,7 +10,7 @@ mod release;
 use std::{
     fs,
     io::{BufRead, BufReader},
-    os::unix::fs::{PermissionsExt, chown},
+    os::unix::fs::{PermissionsExt, chown, symlink},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
 };
@@ -256,6 +256,29 @@ fn a_cluster_for_one_program_ends_with_it_however_that_is() {
 }
 
 #[test]
+fn who_listens_behind_a_link_is_no_cluster() {
+    let home = Home::new(false);
+    let folder = home.path().join("clusters/dev");
+    fs::create_dir_all(&folder).unwrap();
+    let elsewhere = home.path().join("elsewhere");
+    let script = "import socket,sys,time\ns=socket.socket(socket.AF_UNIX)\ns.bind(sys.argv[1])\ns.listen()\ntime.sleep(60)";
+    let mut other = command("python3").args(["-c", script]).arg(&elsewhere).spawn().unwrap();
+    until(|| elsewhere.exists());
+    for is_hard in [true, false] {
+        fs::create_dir_all(&folder).unwrap();
+        let control = folder.join("control");
+        let linked =
+            if is_hard { fs::hard_link(&elsewhere, control) } else { symlink(&elsewhere, control) };
+        linked.unwrap();
+        home.expect(0, &["down", "--name", "dev"]);
+        assert!(other.try_wait().unwrap().is_none(), "it was killed");
+        assert!(!folder.exists());
+    }
+    other.kill().unwrap();
+    other.wait().unwrap();
+}
+
+#[test]
 fn what_its_key_did_not_sign_never_runs() {
     let published = published();
     let home = Home::new(false);
@@ -284,6 +307,9 @@ fn what_its_key_did_not_sign_never_runs() {
     let said = up(1);
     assert!(said.contains("kube-apiserver` differs from what release 1-20-1 says"), "{said}");
     assert!(!home.path().join("clusters").exists(), "nothing was started");
+    // Nor is more of it read than there should be.
+    fs::File::options().write(true).open(&server).unwrap().set_len(1 << 40).unwrap();
+    assert!(up(1).contains("kube-apiserver` differs from what release 1-20-1 says"));
 
     change(&manifest);
     let said = up(1);
