@@ -205,9 +205,11 @@ impl Fleet {
         }
     }
 
-    /// Whether everything counts, nobody is silent, and everybody has what was asked for; unknown where nobody is known.
+    /// Whether everything counts, nobody is silent, everybody has what was asked for, and nothing that tells it is forged;
+    /// unknown where nobody is known.
     pub fn outcome(&self) -> Outcome {
-        let is_wrong = |it: &Cluster| it.silent || it.fix == Some(Fix::Lacks);
+        let is_wrong =
+            |it: &Cluster| it.silent || matches!(it.fix, Some(Fix::Lacks | Fix::Forged(_)));
         let is_unknown = |it: &Cluster| matches!(it.fix, Some(Fix::Unknown(_)));
         let counts = self.ignored.is_empty() && self.missing.is_empty();
         if !counts || self.clusters.iter().any(is_wrong) {

@@ -32,6 +32,16 @@ pub enum Fix {
     Lacks,
     /// It cannot be told: why.
     Unknown(String),
+    /// It cannot be told, as what would tell it is not what was signed: why.
+    Forged(String),
+}
+
+impl Fix {
+    /// What is to be said where a channel cannot be read or believed.
+    fn of(refused: &Refused) -> Self {
+        let why = chain(refused);
+        if refused.outcome() == Outcome::Differs { Self::Forged(why) } else { Self::Unknown(why) }
+    }
 }
 
 /// Where releases are published.
@@ -55,31 +65,23 @@ struct Channel {
 impl Published<'_> {
     /// Says of each cluster whether it has the fix of this CVE.
     ///
-    /// # Errors
-    ///
-    /// When the index of a channel that a cluster follows is not what was signed. One that cannot be read is told of the
-    /// clusters that follow it: a report may name any channel.
-    pub fn mark(&self, fleet: &mut Fleet, cve: &str) -> Result<(), Refused> {
-        let mut channels: BTreeMap<ChannelName, Result<Channel, String>> = BTreeMap::new();
+    /// What is wrong with a channel is told of the clusters that follow it, and hides none of the others: a report may name
+    /// any channel.
+    pub fn mark(&self, fleet: &mut Fleet, cve: &str) {
+        let mut channels: BTreeMap<ChannelName, Result<Channel, Fix>> = BTreeMap::new();
         for cluster in &mut fleet.clusters {
             let Some(runs) = &cluster.runs else {
                 cluster.fix = Some(Fix::Unknown("it runs nothing yet".to_owned()));
                 continue;
             };
             let name = &runs.release.channel;
-            if !channels.contains_key(name) {
-                let channel = match self.channel(name) {
-                    Err(forged) if forged.outcome() == Outcome::Differs => return Err(forged),
-                    channel => channel.map_err(|error| chain(&error)),
-                };
-                channels.insert(name.clone(), channel);
-            }
-            cluster.fix = channels.get(name).map(|channel| match channel {
+            let channel = channels.entry(name.clone());
+            let channel = channel.or_insert_with(|| self.channel(name).map_err(|it| Fix::of(&it)));
+            cluster.fix = Some(match channel {
                 Ok(channel) => channel.fix(runs, cve),
-                Err(why) => Fix::Unknown(why.clone()),
+                Err(why) => why.clone(),
             });
         }
-        Ok(())
     }
 
     /// Verifies all releases that a channel offers, by their documents.
@@ -246,7 +248,7 @@ mod tests {
         let mut fleet = Fleet { clusters, ..Fleet::default() };
         let reader = Directory::new(folder.path());
         let published = Published { reader: &reader, source: &source, environment: "local" };
-        published.mark(&mut fleet, "CVE-2026-1").unwrap();
+        published.mark(&mut fleet, "CVE-2026-1");
         let whys: Vec<_> = fleet.clusters.iter().map(|it| it.fix.clone().unwrap()).collect();
         let [Fix::Unknown(east), Fix::Unknown(west)] = &whys[..] else { panic!("{whys:?}") };
         assert!(east.contains("is missing"), "{east}");

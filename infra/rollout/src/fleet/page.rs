@@ -39,7 +39,7 @@ pub fn page(fleet: &Fleet, cve: Option<&str>, now: Timestamp) -> String {
 fn numbers(fleet: &Fleet, cve: Option<&str>) -> Markup {
     let count = |is: fn(&Cluster) -> bool| fleet.clusters.iter().filter(|it| is(it)).count();
     let lacks = cve.map(|cve| (cve, count(|it| it.fix == Some(Fix::Lacks))));
-    let unknown = count(|it| matches!(it.fix, Some(Fix::Unknown(_))));
+    let unknown = count(|it| matches!(it.fix, Some(Fix::Unknown(_) | Fix::Forged(_))));
     html! {
         section aria-labelledby="numbers" {
             h2 id="numbers" { "In numbers" }
@@ -125,7 +125,7 @@ fn fix_badge(fix: &Fix) -> Markup {
     match fix {
         Fix::Has => badge(Mood::Good, "has it"),
         Fix::Lacks => badge(Mood::Bad, "lacks it"),
-        Fix::Unknown(why) => {
+        Fix::Unknown(why) | Fix::Forged(why) => {
             html! { (badge(Mood::Wait, "could not tell")) p class="soft" { (text(why)) } }
         }
     }
@@ -167,7 +167,9 @@ fn notes(cluster: &Cluster) -> Vec<String> {
     match &cluster.fix {
         Some(Fix::Lacks) => notes.push("lacks the fix".to_owned()),
         Some(Fix::Has) => notes.push("has the fix".to_owned()),
-        Some(Fix::Unknown(why)) => notes.push(format!("could not tell: {}", text(why))),
+        Some(Fix::Unknown(why) | Fix::Forged(why)) => {
+            notes.push(format!("could not tell: {}", text(why)));
+        }
         None => {}
     }
     if cluster.silent {
