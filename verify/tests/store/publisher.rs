@@ -312,7 +312,7 @@ impl Publisher {
         let text = yaml::to_string(&self.index).unwrap();
         let bundle = canonical::to_vec(&self.sign(text.as_bytes())).unwrap();
         self.write(&layout::channel_bundle(&hash::sha256(text.as_bytes())), bundle);
-        let channel = self.index.spec.channel.clone().unwrap();
+        let channel = self.index.spec.channel.clone().unwrap_or_else(|| "1-20".parse().unwrap());
         self.write(&layout::channel_index(&channel), text);
     }
 
