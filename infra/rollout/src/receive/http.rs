@@ -6,6 +6,7 @@
 //! others (`httparse`), and a connection is ended after its answer, which leaves little to get wrong.
 
 mod connection;
+mod connections;
 
 use std::{
     collections::BTreeMap,
@@ -13,16 +14,18 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, Ordering},
         mpsc::{self, RecvTimeoutError, SyncSender},
     },
     thread::{self, JoinHandle},
     time::Duration,
 };
 
+use self::connections::{Connections, Phase};
 use super::{Heard, Ignored, Known, ReceiveError, Receiver, Tell};
 
-/// How many connections are served at once; others are asked to come again.
+/// How many connections are served at once. Another one ends the oldest that waits for its client; where all are being
+/// answered, it is asked to come again.
 const MOST_CONNECTIONS: usize = 16;
 /// How much waits for being told: news, and what is ignored, which must not be in its way.
 const MOST_NEWS: usize = 64;
@@ -135,7 +138,7 @@ struct Shared {
     known: Mutex<Known>,
     news: SyncSender<Heard>,
     ignored: SyncSender<Ignored>,
-    connections: AtomicUsize,
+    connections: Connections,
     stops: AtomicBool,
 }
 
@@ -164,7 +167,7 @@ impl Server {
             known: Mutex::new(known),
             news: to_news,
             ignored: to_ignored,
-            connections: AtomicUsize::new(0),
+            connections: Connections::default(),
             stops: AtomicBool::new(false),
         });
         let accepting = Arc::clone(&shared);
@@ -256,12 +259,21 @@ impl Shared {
     }
 }
 
-/// Counts a connection for as long as it is served.
-struct Served(Arc<Shared>);
+/// A connection for as long as it is served.
+struct Served {
+    stream: Arc<TcpStream>,
+    shared: Arc<Shared>,
+}
+
+impl Served {
+    fn enter(&self, phase: Phase) {
+        self.shared.connections.enter(&self.stream, phase);
+    }
+}
 
 impl Drop for Served {
     fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Ordering::SeqCst);
+        self.shared.connections.remove(&self.stream);
     }
 }
 
@@ -274,13 +286,13 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
             thread::sleep(PAUSE);
             continue;
         };
-        let others = shared.connections.fetch_add(1, Ordering::SeqCst);
-        let served = Served(Arc::clone(shared));
-        if others >= MOST_CONNECTIONS {
+        let stream = Arc::new(stream);
+        if !shared.connections.add(&stream, MOST_CONNECTIONS) {
             connection::refuse(&stream);
             continue;
         }
-        let serve = move || connection::serve(&stream, &served.0);
+        let served = Served { stream, shared: Arc::clone(shared) };
+        let serve = move || connection::serve(&served);
         // Without a thread the connection ends, and whoever made it comes again.
         let _ = thread::Builder::new().name("received".to_owned()).spawn(serve);
     }

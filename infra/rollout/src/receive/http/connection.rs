@@ -6,8 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{super::message::LARGEST_MESSAGE, Answer, Document, Method, Request, Shared, Status};
+use super::{
+    super::message::LARGEST_MESSAGE, Answer, Document, Method, Phase, Request, Served, Status,
+};
 
+/// How long the head of a request may take: it is small, and sent at once.
+const HEAD_PATIENCE: Duration = Duration::from_secs(2);
 /// How long a whole request may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long is waited for the end of what a client still sends after its answer, and how much of it is read.
@@ -62,12 +66,18 @@ impl Write for Timed<'_> {
 }
 
 /// Serves a connection to its end.
-pub(super) fn serve(stream: &TcpStream, shared: &Shared) {
-    let answer = match read(stream) {
+pub(super) fn serve(served: &Served) {
+    let (stream, shared) = (&*served.stream, &*served.shared);
+    let read = read(stream);
+    served.enter(Phase::Answered);
+    let answer = match read {
         Ok((method, target, request)) => shared.answer((method, &target), &request),
         Err(status) => status.into(),
     };
-    send(stream, &answer);
+    if send(stream, &answer).is_ok() {
+        served.enter(Phase::Waits);
+        part(stream);
+    }
 }
 
 /// Answers one that is too many.
@@ -78,8 +88,10 @@ pub(super) fn refuse(mut stream: &TcpStream) {
 }
 
 fn read(stream: &TcpStream) -> Result<(Method, String, Request), Status> {
-    let mut timed = Timed { stream, end: Instant::now() + PATIENCE };
+    let begin = Instant::now();
+    let mut timed = Timed { stream, end: begin + HEAD_PATIENCE };
     let (head, mut body) = read_head(&mut timed)?;
+    timed.end = begin + PATIENCE;
     // More than one request is not read; what follows the body belongs to nobody.
     body.truncate(head.length);
     if head.waits && body.len() < head.length {
@@ -167,15 +179,15 @@ fn parse(bytes: &[u8]) -> Result<Head, Status> {
     Ok(Head { method, target, headers: said.headers, length, waits })
 }
 
-fn send(stream: &TcpStream, answer: &Answer) {
+fn send(stream: &TcpStream, answer: &Answer) -> io::Result<()> {
     let patience = if matches!(answer, Answer::Document(_)) { PATIENCE } else { FAREWELL };
     let mut timed = Timed { stream, end: Instant::now() + patience };
-    if timed.write_all(text(answer).as_bytes()).is_err()
-        || stream.shutdown(Shutdown::Write).is_err()
-    {
-        return;
-    }
-    // Ended with bytes unread, a connection is reset, and the answer may be lost with it.
+    timed.write_all(text(answer).as_bytes())?;
+    stream.shutdown(Shutdown::Write)
+}
+
+/// Waits for the client to leave: ended with bytes unread, a connection is reset, and the answer may be lost with it.
+fn part(stream: &TcpStream) {
     let rest = Timed { stream, end: Instant::now() + FAREWELL };
     let _ = io::copy(&mut rest.take(LARGEST_REST), &mut io::sink());
 }
