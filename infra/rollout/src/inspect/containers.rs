@@ -17,6 +17,8 @@ use crate::limited::{self, Limits};
 const NAMESPACE: &str = "k8s.io";
 /// What the client says of a container that was begun without an image.
 const NO_IMAGE: &str = "-";
+/// What the client says of a task that has ended. One that is halted goes on whenever somebody lets it.
+const STOPPED: &str = "STOPPED";
 /// What a call may take, and how much it may say.
 const LIMITS: Limits = Limits { time: Duration::from_secs(30), bytes: 8 << 20, is_part: false };
 
@@ -68,9 +70,8 @@ pub fn containers(
 
 /// Reads the three tables. Source: containerd 1.6, `cmd/ctr/commands/{tasks,containers,images}`.
 fn used(tasks: &str, containers: &str, images: &str) -> Containers {
-    let running: BTreeSet<&str> = rows(tasks)
-        .filter_map(|row| (row.get(2) == Some(&"RUNNING")).then(|| row.first().copied())?)
-        .collect();
+    let tasks = rows(tasks).filter(|row| row.get(2) != Some(&STOPPED));
+    let running: BTreeSet<&str> = tasks.filter_map(|row| row.first().copied()).collect();
     let mut digests = BTreeMap::new();
     for row in rows(images) {
         let digest = row.get(2).and_then(|digest| digest.parse::<Digest>().ok());
@@ -127,6 +128,14 @@ mod tests {
         };
         let found = used(TASKS, CONTAINERS, &images_list());
         assert_eq!(found, Containers { images: vec![expected], imageless: Vec::new() });
+    }
+
+    #[test]
+    fn a_container_that_is_halted_runs_its_image_too() {
+        for status in ["PAUSED", "PAUSING", "CREATED", "UNKNOWN"] {
+            let tasks = TASKS.replacen("RUNNING", status, 1);
+            assert_eq!(used(&tasks, CONTAINERS, &images_list()).images[0].containers, 2);
+        }
     }
 
     #[test]
