@@ -48,7 +48,7 @@ impl Process {
 }
 
 /// Lists processes and hashes the programs of those that `is_asked` is true for; returns them, by id, and how many others
-/// there are. With `below` it is only that process and what it has started.
+/// there are. With `below` it is only that process, what it has started, and what was begun in their namespaces.
 ///
 /// `is_asked` is given a path, or only the beginning of a name where it may not be known.
 pub fn processes(
@@ -56,7 +56,7 @@ pub fn processes(
     is_asked: &dyn Fn(&Path) -> bool,
 ) -> io::Result<(Vec<Process>, usize)> {
     let ids = match below {
-        Some(first) => descendants(first)?,
+        Some(first) => inside(first)?,
         None => ids()?,
     };
     let (mut found, mut others, mut hashed) = (Vec::new(), 0, Hashed::new());
@@ -130,6 +130,26 @@ pub(crate) fn descendants(first: u32) -> io::Result<BTreeSet<u32>> {
         chain.take(parents.len() + 1).any(|id| id == first)
     };
     Ok(parents.keys().copied().filter(is_below).collect())
+}
+
+/// A process and what it has started, and what was begun from outside in a namespace of processes that they have and this
+/// one has not, as by `nsenter`.
+fn inside(first: u32) -> io::Result<BTreeSet<u32>> {
+    // Of some only root may know it.
+    let namespace = |id: &u32| fs::read_link(format!("/proc/{id}/ns/pid")).ok();
+    let (own, mut found) = (namespace(&std::process::id()), descendants(first)?);
+    loop {
+        let theirs: BTreeSet<_> = found.iter().map(namespace).filter(|it| *it != own).collect();
+        let is_in = |id: &u32| namespace(id).is_some_and(|it| theirs.contains(&Some(it)));
+        let entered: Vec<_> = ids()?.difference(&found).copied().filter(is_in).collect();
+        if entered.is_empty() {
+            return Ok(found);
+        }
+        for id in entered {
+            found.insert(id);
+            found.extend(descendants(id)?);
+        }
+    }
 }
 
 /// What the kernel says of a process. Its name may be any bytes.

@@ -28,10 +28,16 @@ impl Runs {
         Self::start(folder, Path::new(".").join(name).as_ref(), &["600".as_ref()])
     }
 
-    /// What is found of it among all that this process has started.
+    /// What is found of it among all that this process has started, once it is the program that it was started as.
     fn found(&self, is_asked: &dyn Fn(&Path) -> bool) -> Option<Process> {
-        let (found, _) = processes(Some(std::process::id()), is_asked).unwrap();
-        found.into_iter().find(|process| process.id == self.0.id())
+        for _ in 0..250 {
+            let (found, _) = processes(Some(std::process::id()), is_asked).unwrap();
+            if let Some(found) = found.into_iter().find(|process| process.id == self.0.id()) {
+                return Some(found);
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        None
     }
 }
 
@@ -63,9 +69,9 @@ fn this_process_is_found_and_hashed_and_is_below_itself() {
 fn a_name_that_is_not_text_hides_no_process() {
     let folder = tempfile::tempdir().unwrap();
     let runs = Runs::sleep(folder.path(), OsStr::from_bytes(b"kube\xfflet"));
+    assert!(runs.found(&|path| path.starts_with(folder.path())).is_some());
     let seen =
         hidden(runs.0.id(), Errno::ACCESS, &|name| name.to_string_lossy() == "kube\u{fffd}let");
-    assert!(runs.found(&|path| path.starts_with(folder.path())).is_some());
     assert_eq!(seen.unwrap().unwrap().id, runs.0.id());
 }
 
@@ -114,4 +120,34 @@ fn what_is_larger_than_any_program_is_not_read() {
     }
     let found = run("./kubelet", &["600"]).found(&|path| path.starts_with(folder.path()));
     assert_eq!(found.unwrap().digest, Err(Unhashed::TooLarge(2 << 30)));
+}
+
+#[test]
+#[expect(clippy::print_stdout, reason = "what was not tried is said")]
+fn what_is_begun_in_a_namespace_from_outside_is_found_there() {
+    if !rustix::process::geteuid().is_root() {
+        println!("not tried: a namespace of processes needs root");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let run = |program: &str, arguments: &[&str]| {
+        let arguments: Vec<_> = arguments.iter().map(OsStr::new).collect();
+        Runs::start(folder.path(), program.as_ref(), &arguments)
+    };
+    assert!(run("cp", &["/usr/bin/sleep", "kubelet"]).0.wait().unwrap().success());
+    // With the first one end all others there.
+    let first = run("unshare", &["--pid", "--fork", "--kill-child", "--", "sleep", "600"]);
+    let found = |name: &str| {
+        for _ in 0..500 {
+            let all = processes(Some(first.0.id()), &|path| path.ends_with(name)).unwrap().0;
+            if let [process] = all.as_slice() {
+                return process.id.to_string();
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        panic!("{name} is not found");
+    };
+    let _entered =
+        run("nsenter", &["--target", &found("sleep"), "--pid", "--", "./kubelet", "600"]);
+    found("kubelet");
 }
