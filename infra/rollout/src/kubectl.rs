@@ -79,7 +79,7 @@ impl Kubectl {
         input: &[u8],
     ) -> Result<Vec<u8>, KubectlError> {
         let mut kubectl = self.command();
-        kubectl.args(["--namespace", &self.namespace, "--request-timeout=10s"]).args(arguments);
+        kubectl.args(["--namespace", &self.namespace]).args(arguments);
         answer(what, limited::run(&mut kubectl, input, LIMITS)?)
     }
 
@@ -100,12 +100,17 @@ impl Kubectl {
 
     #[expect(clippy::disallowed_methods, reason = "kubectl is the subscriber's own")]
     fn command(&self) -> Command {
-        let kubeconfig = match &self.place {
-            Place::Devcluster(cluster) => return cluster.kubectl_command(),
-            Place::Kubeconfig(kubeconfig) => kubeconfig,
+        let mut kubectl = match &self.place {
+            Place::Devcluster(cluster) => cluster.kubectl_command(),
+            // In a pod it finds its cluster by itself, but not where it is told how long that may take.
+            Place::Kubeconfig(None) => return Command::new("kubectl"),
+            Place::Kubeconfig(Some(kubeconfig)) => {
+                let mut kubectl = Command::new("kubectl");
+                kubectl.env("KUBECONFIG", kubeconfig);
+                kubectl
+            }
         };
-        let mut kubectl = Command::new("kubectl");
-        kubectl.envs(kubeconfig.iter().map(|kubeconfig| ("KUBECONFIG", kubeconfig)));
+        kubectl.arg("--request-timeout=10s");
         kubectl
     }
 }

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+#[path = "deploy/pod.rs"]
+mod pod;
 #[expect(dead_code, reason = "other tests use the rest")]
 #[path = "cluster/started.rs"]
 mod started;
