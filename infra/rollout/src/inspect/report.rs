@@ -120,7 +120,9 @@ impl Finding {
     pub(super) fn of_imageless(container: &Imageless) -> Self {
         let why = container.image.as_ref().map_or_else(
             || "it was begun without an image".to_owned(),
-            |image| format!("containerd does not have its image `{image}` any more"),
+            |image| {
+                format!("containerd does not have the image that it was begun with as `{image}`")
+            },
         );
         let subject = Subject::Container { id: container.id.clone() };
         Self { subject, verdict: Verdict::Unread(why) }

@@ -27,6 +27,10 @@ use crate::{
     verdicts,
 };
 
+/// Answers with tables, and with what a file has of a container, where there is one.
+const TABLES: &str = "cd \"${0%/*}\"; if [ \"$6\" != info ]; then cat \"$5\"; elif [ -f \"$7\" ]; then cat \"$7\"; \
+                      else echo '{}'; fi";
+
 /// A subscriber whose cluster is said to run the first release of a store, with a containerd that says what it is told.
 struct Watched {
     folder: tempfile::TempDir,
@@ -41,7 +45,7 @@ impl Watched {
         for name in ["state", "bin"] {
             fs::create_dir(it.path(name)).unwrap();
         }
-        it.containerd("cat \"${0%/*}/$5\"");
+        it.containerd(TABLES);
         for table in ["tasks", "containers", "images"] {
             fs::write(it.path("bin").join(table), "HEAD\n").unwrap();
         }
@@ -144,6 +148,27 @@ fn a_container_of_no_known_image_hides_neither_images_nor_processes() {
 }
 
 #[test]
+fn a_name_that_got_another_image_hides_none_that_runs() {
+    let (watched, (_folder, runs)) = (Watched::of(&store()), strangers(&["sleep"]));
+    let manifest =
+        fs::read_to_string(store().join("kubernetes-1-20/kubernetes-1-20-1.yaml")).unwrap();
+    let (_, first) = manifest.split_once("imageDigest: ").unwrap();
+    let right: Digest = first.split_whitespace().next().unwrap().trim_matches('"').parse().unwrap();
+    watched.run(
+        &[("moved", "registry.example/etcd:1")],
+        &[("registry.example/etcd:1", right), ("sha256:0b", Digest::from_bytes([7; 32]))],
+    );
+    // `{"Metadata":{"ImageRef":"sha256:0b"}}`
+    let kept = "eyJNZXRhZGF0YSI6eyJJbWFnZVJlZiI6InNoYTI1NjowYiJ9fQ==";
+    let extension = "io.cri-containerd.container.metadata";
+    let info = format!(r#"{{"Extensions":{{"{extension}":{{"value":"{kept}"}}}}}}"#);
+    fs::write(watched.path("bin/moved"), info).unwrap();
+    let (code, report) = watched.look(&runs);
+    let strange = vec![("etcd:1".to_owned(), "strange".to_owned())];
+    assert_eq!((code, verdicts(&report)), (1, strange), "{report}");
+}
+
+#[test]
 fn processes_are_looked_at_where_containerd_does_not_answer() {
     let (watched, (_folder, runs)) = (Watched::of(&store()), strangers(&["kubelet"]));
     watched.containerd("echo cannot connect >&2; exit 1");
@@ -195,7 +220,7 @@ fn a_whole_look_ends_what_it_looked_at(watched: &Watched) {
     watched.containerd("exit 1");
     let (code, report) = look();
     assert_eq!((code, watched.abouts()), (2, vec!["images".to_owned()]), "{report}");
-    watched.containerd("cat \"${0%/*}/$5\"");
+    watched.containerd(TABLES);
     let (code, report) = look();
     assert_eq!((code, watched.abouts()), (0, vec![]), "{report}");
 }
