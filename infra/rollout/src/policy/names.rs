@@ -20,6 +20,8 @@ pub(super) struct Wrong {
 const LONGEST_NAME: usize = 63;
 const LONGEST_POLL: SignedDuration = SignedDuration::from_hours(24);
 const NAME: &str = "at most 63 letters, digits, `.`, `_` and `-`, the first a letter or digit";
+const OBJECT_NAME: &str =
+    "lower-case letters, digits, `-` and `.`, letters and digits at the ends, or no `resource`";
 const PATH: &str = "a path, without control characters";
 const ADDRESS: &str = "an https address, or http on this machine, without a user or password in it";
 const REGION: &str = "one such as `eu-west-1`";
@@ -49,6 +51,9 @@ pub(super) fn check(file: &Subscriber) -> Result<(), Wrong> {
     }
     if let Some(resource) = &file.resource {
         named("resource.namespace", &resource.namespace)?;
+        if !is_object_name(&file.cluster) {
+            return wrong("cluster", "cannot be the name of a `Rollout`", OBJECT_NAME);
+        }
     }
     if let Some(lease) = &file.lease {
         named("lease.namespace", &lease.namespace)?;
@@ -307,6 +312,22 @@ fn check_command(field: &str, command: &[String]) -> Result<(), Wrong> {
 
 fn is_line(text: &str) -> bool {
     !text.is_empty() && !text.chars().any(char::is_control)
+}
+
+/// True for what Kubernetes takes for the name of an object.
+///
+/// Source: Kubernetes, "Object Names and IDs", DNS subdomain names.
+fn is_object_name(name: &str) -> bool {
+    let is_end = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    let is_part = |part: &str| {
+        let bytes = part.as_bytes();
+        is_end(bytes.first())
+            && is_end(bytes.last())
+            && bytes
+                .iter()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'-')
+    };
+    name.split('.').all(is_part)
 }
 
 /// True for a name that stands in paths and reports.

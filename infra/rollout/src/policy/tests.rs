@@ -156,6 +156,16 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "notify: {sns: {topic: releases}, ",
         "`notify.sns.topic` is no topic; expected an ARN such as",
     ),
+    (
+        "cluster: dev-1",
+        "resource: {}\ncluster: Dev_1",
+        "`cluster` cannot be the name of a `Rollout`; expected",
+    ),
+    (
+        "cluster: dev-1",
+        "resource: {}\ncluster: dev-",
+        "`cluster` cannot be the name of a `Rollout`",
+    ),
     ("{folder: reports,", "{", "`report` names no place; expected one of `folder` and `bucket`"),
     ("{folder: reports,", "{folder: a, bucket: \"s3://reports\",", "`report` names two places"),
     ("{folder: reports,", "{folder: a, region: us-east-1,", "`report` has a region or an endpoint"),
