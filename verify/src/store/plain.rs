@@ -29,60 +29,18 @@ pub(super) fn open(path: &Path, links: Links) -> io::Result<Option<File>> {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        fs,
-        os::unix::fs::symlink,
-        process::Command,
-        sync::mpsc::{self, RecvTimeoutError},
-        thread,
-        time::Duration,
-    };
+    use std::{fs, os::unix::fs::symlink};
 
     use super::*;
-    use crate::store::{Directory, Reader};
-
-    #[expect(clippy::disallowed_methods, reason = "a test makes a pipe")]
-    fn make_pipe(path: &Path) {
-        assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
-    }
-
-    #[test]
-    fn a_pipe_that_takes_the_place_of_a_file_keeps_nobody_waiting() {
-        let folder = tempfile::tempdir().unwrap();
-        let at = |name: &str| folder.path().join(name);
-        fs::write(at("file"), b"content").unwrap();
-        make_pipe(&at("pipe"));
-        let (store, (sender, opened)) = (Directory::new(folder.path()), mpsc::channel());
-        thread::spawn(move || {
-            for _ in 0..20_000 {
-                // Either of them, or that it is not there.
-                let _ = store.open("name").map(drop);
-            }
-            let _ = sender.send(());
-        });
-        // It ends long before, or never.
-        for _ in 0..200_000 {
-            for name in ["file", "pipe"] {
-                fs::hard_link(at(name), at("name")).unwrap();
-                fs::remove_file(at("name")).unwrap();
-            }
-            if opened.try_recv().is_ok() {
-                return;
-            }
-        }
-        let waited = opened.recv_timeout(Duration::from_secs(10));
-        assert_ne!(waited, Err(RecvTimeoutError::Timeout), "it waits for who writes to the pipe");
-    }
 
     #[test]
     fn only_plain_files_are_opened() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         fs::write(at("file"), b"content").unwrap();
-        make_pipe(&at("pipe"));
         symlink(at("file"), at("link")).unwrap();
         for links in [Links::Follow, Links::Refuse] {
-            for (name, is_plain) in [("file", true), ("pipe", false), ("", false)] {
+            for (name, is_plain) in [("file", true), ("", false)] {
                 assert_eq!(open(&at(name), links).unwrap().is_some(), is_plain, "{name}");
             }
         }

@@ -13,6 +13,7 @@ mod images;
 mod keyless;
 mod log;
 mod notes;
+mod pipe;
 mod program;
 mod provenance;
 mod publisher;
