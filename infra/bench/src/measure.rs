@@ -185,7 +185,8 @@ mod tests {
             Ok(())
         })
         .unwrap();
-        assert!(cost.wall >= 0.05 && cost.cpu > 0.0 && cost.cpu <= cost.wall * 1.5, "{cost:?}");
+        // Other tests of this process count as well.
+        assert!(cost.wall >= 0.05 && cost.cpu > 0.0, "{cost:?}");
         assert!(cost.user > 0.0 && cost.user <= cost.cpu, "{cost:?}");
     }
 }

@@ -75,9 +75,10 @@ impl Scene {
         let mut command = command(file);
         command.args(arguments).current_dir(self.path("repository")).envs(self.bed.environment());
         let output = command.env("KDISTRO_HOME", self.path("home")).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{program} {arguments:?}: {said}");
-        String::from_utf8(output.stdout).unwrap()
+        let (said, failed) = (String::from_utf8(output.stdout).unwrap(), output.stderr);
+        let failed = String::from_utf8_lossy(&failed);
+        assert!(output.status.success(), "{program} {arguments:?}: {failed}\n{said}");
+        said
     }
 
     /// Cuts a release with one more patch of Kubernetes.
