@@ -113,7 +113,8 @@ impl Gate {
     }
 
     /// Starts a release as a cluster, checks it, and ends the cluster; `say` is told how far it is, a line at a time. A
-    /// failure counts when it comes twice: a machine that was busy for a moment takes no release back.
+    /// failure counts when it comes twice, and so does that nothing can be told: a machine that was busy for a moment takes
+    /// no release back, and stops nobody.
     ///
     /// As root the cluster has a node, and upstream's conformance tests run too, where the release has them.
     pub fn judge(
@@ -135,11 +136,14 @@ impl Gate {
         home: &Path,
         say: &mut dyn FnMut(&str),
     ) -> Result<Tested, GateError> {
-        let tested = self.judge_once(candidate, home, say)?;
-        if tested.failed.is_empty() {
-            return Ok(tested);
+        let first = self.judge_once(candidate, home, say);
+        match &first {
+            Ok(tested) if tested.failed.is_empty() => return first,
+            Ok(tested) => say(&format!("{}: once more", tested.failures())),
+            Err(GateError::Untried { said, .. }) => say(&format!("{said}: once more")),
+            Err(_) => return first,
         }
-        say("something failed: once more");
+        self.end(home)?;
         self.judge_once(candidate, home, say)
     }
 
@@ -194,12 +198,17 @@ impl Gate {
         if !home.exists() {
             return Ok(());
         }
+        self.end(home)?;
+        fs::remove_dir_all(home)
+            .map_err(|source| GateError::Left { folder: home.to_owned(), source })
+    }
+
+    /// Ends what there is of clusters.
+    fn end(&self, home: &Path) -> Result<(), GateError> {
         let mut down = command(&self.devcluster);
         down.arg("--home").arg(home).args(["down", "--all"]);
         down.stdout(Stdio::null()).stderr(Stdio::null());
-        down.status().map_err(|source| self.failed(source))?;
-        fs::remove_dir_all(home)
-            .map_err(|source| GateError::Left { folder: home.to_owned(), source })
+        down.status().map(drop).map_err(|source| self.failed(source))
     }
 
     fn failed(&self, source: io::Error) -> GateError {
@@ -208,6 +217,12 @@ impl Gate {
 }
 
 impl Tested {
+    /// What failed, each with the reason, in one line.
+    fn failures(&self) -> String {
+        let failed = self.failed.iter().map(|(name, why)| format!("{name} failed: {why}"));
+        failed.collect::<Vec<_>>().join("; ").replace('\n', " ")
+    }
+
     /// Why these results are none: they do not fit to the exit code, or nothing was tried.
     fn contradicts(&self, code: i32, has_tests: bool) -> Option<&'static str> {
         let is_upstreams = |name: &&String| name.starts_with(UPSTREAM);

@@ -53,6 +53,15 @@ fn only_who_wrote_nothing_had_no_cluster() {
 }
 
 #[test]
+fn what_comes_once_does_not_count() {
+    let passes = "echo '{\"kubernetes\": \"v1.20.2\", \"results\": [{\"name\": \"pod-runs\", \"outcome\": \"passed\"}]}'";
+    for first in ["exit 1", "exit 2", "kill -9 $$"] {
+        let script = format!("[ -f \"$2/first\" ] || {{ : >\"$2/first\"; {first}; }}\n{passes}");
+        assert_eq!(judge(&script).unwrap().passed, ["pod-runs"], "{first}");
+    }
+}
+
+#[test]
 fn where_the_release_is_stands_in_no_command_line() {
     let script = "case \"$*\" in *m.yaml*) exit 3;; esac\n[ \"$KDISTRO_DEVCLUSTER_RELEASE\" = m.yaml ] && exit 1";
     assert_eq!(judge(script).unwrap().failed.len(), 1);

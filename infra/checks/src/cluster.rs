@@ -154,8 +154,6 @@ async fn empty(scene: &Scene) -> Result<(), Fault> {
         .await
 }
 
-/// The kubeconfig's current context. A proxy is used only where the kubeconfig names it: the library also takes one for
-/// addresses of the Internet out of the environment.
 /// What a node says that it has too little of.
 ///
 /// Source: Kubernetes, "Node Status", "Conditions".
@@ -167,6 +165,8 @@ fn without_room(node: &Node) -> Option<String> {
     Some(format!("{name} says {}", pressed.type_))
 }
 
+/// The kubeconfig's current context. A proxy is used only where the kubeconfig names it: the library also takes one for
+/// addresses of the Internet out of the environment.
 async fn configure(kubeconfig: &Path) -> Result<Config, kube::config::KubeconfigError> {
     let read = Kubeconfig::read_from(kubeconfig)?;
     let clusters = read.clusters.iter().filter_map(|one| one.cluster.as_ref());

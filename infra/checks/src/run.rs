@@ -20,6 +20,9 @@ use crate::{
 
 /// How many of our own checks run at once: they wait for the cluster most of the time.
 const AT_ONCE: usize = BUILTIN.len();
+/// How long a node may take to say which images it has, and how long to wait before the next look.
+const IMAGE: Duration = Duration::from_secs(45);
+const IMAGE_LOOK: Duration = Duration::from_secs(1);
 /// The check that nothing of a run is left.
 const REMOVED: &str = "namespace-removed";
 
@@ -166,8 +169,9 @@ impl<'a> Run<'a> {
         }
         let report = Report { kubernetes: run.cluster.version, results: run.results };
         if order.expects.node && !report.failed().is_empty() {
-            // It may have filled up meanwhile.
-            order.has_room(&Cluster::reach(&order.kubeconfig).await?)?;
+            // It may have filled up meanwhile. One that does not answer any more has failed.
+            let again = Cluster::reach(&order.kubeconfig).await;
+            again.map_or(Ok(()), |cluster| order.has_room(&cluster))?;
         }
         Ok(report)
     }
@@ -179,11 +183,10 @@ impl<'a> Run<'a> {
         }
         let has_pods =
             self.cluster.has_node && checks.iter().any(|one| matches!(one, Ready::Builtin));
-        let known = self.order.image.clone();
-        let image = known.or_else(|| self.cluster.image(self.order.release.as_deref()));
-        if has_pods && image.is_none() {
-            return Err(ChecksError::NoImage);
-        }
+        let image = match &self.order.image {
+            None if has_pods => Some(self.await_image().await?),
+            known => known.clone(),
+        };
         let failed = |action| {
             let file = self.order.kubeconfig.clone();
             move |source| ChecksError::Cluster { action, file, source: Box::new(source) }
@@ -195,6 +198,20 @@ impl<'a> Run<'a> {
         }
         let scene = self.cluster.open(&image.unwrap_or_default(), owner).await;
         scene.map(Some).map_err(failed("make a namespace"))
+    }
+
+    /// An image of etcd that a node has. A kubelet that has just begun may not have said yet which it has: it looks every
+    /// half minute.
+    ///
+    /// Source: Kubernetes, `pkg/kubelet/images/image_gc_manager.go`, `Start`.
+    async fn await_image(&self) -> Result<String, ChecksError> {
+        let (release, end) = (self.order.release.as_deref(), Instant::now() + IMAGE);
+        let mut image = self.cluster.image(release);
+        while image.is_none() && Instant::now() < end {
+            tokio::time::sleep(IMAGE_LOOK).await;
+            image = Cluster::reach(&self.order.kubeconfig).await?.image(release);
+        }
+        image.ok_or(ChecksError::NoImage)
     }
 
     async fn one(&mut self, check: &Ready<'_>, scene: Option<&Scene>) {

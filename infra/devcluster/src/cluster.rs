@@ -10,13 +10,20 @@ use std::{
     fmt::Write as _,
     fs,
     io::ErrorKind,
-    os::unix::fs::{MetadataExt, PermissionsExt},
+    os::{
+        fd::OwnedFd,
+        unix::fs::{MetadataExt, PermissionsExt},
+    },
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
 
-use rustix::{net::sockopt::socket_peercred, process::Pid};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    net::sockopt::socket_peercred,
+    process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
+};
 use serde::{Deserialize, Serialize};
 
 pub use self::health::Status;
@@ -96,19 +103,16 @@ impl Cluster {
         if !folder.exists() {
             return Err(DevclusterError::Missing(name.to_owned()));
         }
-        if let Some(id) = supervisor_id(&folder) {
+        if let Some(supervisor) = supervisor(&folder) {
             // It need not answer any more: then it is killed, and takes everything along.
             let _ = control::ask(&folder, &Request::End);
-            let end = Instant::now() + ENDED;
-            while supervisor_id(&folder).is_some() {
-                if Instant::now() > end {
-                    let _ = rustix::process::kill_process(id, rustix::process::Signal::KILL);
-                }
-                thread::sleep(LOOK);
+            if !has_ended(&supervisor)? {
+                let _ = pidfd_send_signal(&supervisor, Signal::KILL);
+                has_ended(&supervisor)?;
             }
         }
         groups::remove(&group(&folder, name))?;
-        remove(&folder)
+        remove_for_good(&folder)
     }
 
     /// The names of the clusters below `home`, sorted.
@@ -255,6 +259,26 @@ fn supervisor_id(folder: &Path) -> Option<Pid> {
     socket_peercred(&stream).ok().map(|peer| peer.pid).filter(|id| is_first(*id))
 }
 
+/// The cluster's first process, where it is alive: by a descriptor, as its id may be somebody else's later.
+fn supervisor(folder: &Path) -> Option<OwnedFd> {
+    let id = supervisor_id(folder)?;
+    let supervisor = pidfd_open(id, PidfdFlags::empty()).ok()?;
+    is_first(id).then_some(supervisor)
+}
+
+/// Waits until the first process of a cluster has ended; says whether it has. Then all others have: the kernel ends those
+/// first, after the sockets of the first are closed.
+///
+/// Source: Linux, `kernel/pid_namespace.c`, `zap_pid_ns_processes`.
+fn has_ended(supervisor: &OwnedFd) -> Result<bool> {
+    let patience = Timespec { tv_sec: ENDED.as_secs().cast_signed(), tv_nsec: 0 };
+    let mut ends = [PollFd::new(supervisor, PollFlags::IN)];
+    let ended = poll(&mut ends, Some(&patience));
+    ended
+        .map(|ended| ended == 1)
+        .map_err(|error| DevclusterError::io("wait for", "a cluster")(error.into()))
+}
+
 /// Whether a process is the first of a namespace of processes below this one's, as every supervisor is.
 ///
 /// Source: proc(5), `/proc/[pid]/status`, `NSpid`.
@@ -276,6 +300,22 @@ fn remove(folder: &Path) -> Result<()> {
             fs::remove_dir_all(folder).map_err(failed)
         }
         removed => removed.map_err(failed),
+    }
+}
+
+/// As [`remove`], also while those still write into it that are about to end: a supervisor that was killed is gone before
+/// the others are.
+fn remove_for_good(folder: &Path) -> Result<()> {
+    let end = Instant::now() + ENDED;
+    loop {
+        match remove(folder) {
+            Err(DevclusterError::Io { source, .. })
+                if source.kind() == ErrorKind::DirectoryNotEmpty && Instant::now() < end =>
+            {
+                thread::sleep(LOOK);
+            }
+            removed => return removed,
+        }
     }
 }
 

@@ -105,8 +105,7 @@ impl Scene {
     pub(crate) fn cut(&self, more: &[&str], code: i32) -> Value {
         let output = self.cutting(&sibling("kdistro"), more).output().unwrap();
         let Output { status, stdout, stderr } = &output;
-        let [said, told] = [stdout, stderr].map(|bytes| String::from_utf8_lossy(bytes));
-        assert_eq!(status.code(), Some(code), "{said}\n{told}");
+        assert_eq!(status.code(), Some(code), "{}", end(stdout) + &end(stderr));
         serde_json::from_slice(stdout).unwrap()
     }
 
@@ -178,6 +177,13 @@ impl Scene {
             thread::sleep(Duration::from_millis(50));
         }
     }
+}
+
+/// The last lines of what a program said: where the first ones are thousands, nobody sees them.
+fn end(said: &[u8]) -> String {
+    let said = String::from_utf8_lossy(said);
+    let lines: Vec<_> = said.lines().filter(|line| !line.contains("\"publishing ")).collect();
+    lines.iter().skip(lines.len().saturating_sub(60)).map(|line| format!("{line}\n")).collect()
 }
 
 pub(crate) fn is_root() -> bool {

@@ -114,6 +114,26 @@ fn a_control_plane_without_a_node_is_checked_as_far_as_it_goes() {
     let without_room = |_: &Scene| run(&order, &mut |_| {}).unwrap_err();
     let error = scene.with(&full.to_string(), without_room).to_string();
     assert!(error.contains("without room: node full says DiskPressure\nhelp:  "), "{error}");
+
+    // A kubelet says later which images it has.
+    let mut late = json!({
+        "apiVersion": "v1", "kind": "Node", "metadata": {"name": "late"},
+        "spec": {"unschedulable": true},
+    });
+    let begun = late.to_string();
+    late["status"] = json!({"images": [{"names": ["kdistro.local/etcd:1-20-1"], "sizeBytes": 1}]});
+    let status = scene.write("late.json", &late.to_string());
+    let report = scene.with(&begun, |scene| {
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(Duration::from_secs(3));
+                let path = "/api/v1/nodes/late/status";
+                scene.cluster.kubectl(&["replace", "--raw", path, "--filename", &status]).unwrap();
+            });
+            run(&Order { limit: Duration::from_secs(2), ..scene.order() }, &mut |_| {}).unwrap()
+        })
+    });
+    assert!(why(&report, "pod-runs").contains("unschedulable"), "{}", report.text());
 }
 
 #[test]
