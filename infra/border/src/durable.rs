@@ -17,6 +17,7 @@ use std::{
 };
 
 use kdistro_verify::hash::Hasher;
+use rustix::fs::OFlags;
 
 use crate::{
     plain,
@@ -231,14 +232,18 @@ impl Workshop {
     }
 }
 
-/// Removes the temporary files in `folder` whose writers are dead.
+/// Removes the temporary files in `folder` whose writers are dead. Links, pipes and the like are none, whatever their name.
 pub(crate) fn clear(folder: &Path) -> io::Result<()> {
+    // They may take the place of a file that was looked at.
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        if !entry.file_name().to_str().is_some_and(is_temporary) {
+        let is_file = entry.file_type()?.is_file();
+        if !is_file || !entry.file_name().to_str().is_some_and(is_temporary) {
             continue;
         }
-        let file = match File::open(entry.path()) {
+        let opened = OpenOptions::new().read(true).custom_flags(flags).open(entry.path());
+        let file = match opened {
             Ok(file) => file,
             // Finished meanwhile, or of another user, who clears up after himself.
             Err(error)
@@ -301,7 +306,10 @@ fn sync_parent(path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::{fs::symlink, net::UnixListener};
+
     use kdistro_verify::hash::sha256;
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
 
     use super::*;
 
@@ -315,6 +323,22 @@ mod tests {
             let Ok(found) = copy(&path, &target, expected) else { panic!("{expected}") };
             assert_eq!((found.size, found.digest), (1 << 20, sha256(&content)));
             assert!(target.metadata().unwrap().len() <= most, "{expected}");
+        }
+    }
+
+    #[test]
+    fn only_files_of_dead_writers_are_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(format!("{PREFIX}{name}"));
+        let _socket = UnixListener::bind(at("socket")).unwrap();
+        symlink("/dev/zero", at("link")).unwrap();
+        mknodat(CWD, at("pipe"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        fs::write(at("dead"), "").unwrap();
+        let alive = Temporary::create(folder.path(), FILE_MODE).unwrap();
+        clear(folder.path()).unwrap();
+        assert!(!at("dead").exists() && alive.path.exists());
+        for left in ["socket", "link", "pipe"] {
+            assert!(fs::symlink_metadata(at(left)).is_ok(), "{left}");
         }
     }
 }
