@@ -23,6 +23,9 @@ const OTHER_TRAILERS: &[&str] = &[
     "Tested-by",
 ];
 
+/// The only severity that is said of a patch: that one fixes a vulnerability says the rest.
+const CRITICAL: &str = "critical";
+
 /// A patch file that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Patch {
@@ -34,6 +37,8 @@ pub struct Patch {
     pub subject: String,
     /// The vulnerabilities it fixes, such as `CVE-2026-56852`, in the order given.
     pub fixes: Vec<String>,
+    /// Whether what it fixes waits for no maintenance window of a subscriber.
+    pub critical: bool,
     /// Where upstream stands.
     pub upstream: Upstream,
     /// The upstream tag that makes the patch needless.
@@ -84,6 +89,7 @@ pub fn parse(name: &str, content: &[u8]) -> Result<Patch, Vec<PatchProblem>> {
         digest: sha256(content),
         subject,
         fixes: trailers.fixes,
+        critical: trailers.critical,
         upstream,
         drop_when: trailers.drop_when,
         content: content.to_vec(),
@@ -162,6 +168,7 @@ fn ends_message(line: &[u8]) -> bool {
 #[derive(Default)]
 struct Trailers {
     fixes: Vec<String>,
+    critical: bool,
     upstream: Option<Upstream>,
     drop_when: Option<Tag>,
 }
@@ -219,6 +226,14 @@ impl Reader<'_> {
                     self.report(Some(number), format!("fixes `{value}` twice"));
                 }
                 Some("Fixes") => trailers.fixes.push(value),
+                Some("Severity") if trailers.critical => {
+                    self.report(Some(number), "a second trailer `Severity`");
+                }
+                Some("Severity") if value == CRITICAL => trailers.critical = true,
+                Some("Severity") => self.report(
+                    Some(number),
+                    format!("severity `{value}`; expected `{CRITICAL}`, and none for all else"),
+                ),
                 Some("Upstream") if trailers.upstream.is_some() => {
                     self.report(Some(number), "a second trailer `Upstream`");
                 }
@@ -242,6 +257,9 @@ impl Reader<'_> {
                 ),
             }
         }
+        if trailers.critical && trailers.fixes.is_empty() {
+            self.report(None, "is critical, and has no trailer `Fixes: CVE-…`");
+        }
         if trailers.upstream.is_none() && self.problems.is_empty() {
             self.report(
                 None,
@@ -263,7 +281,7 @@ fn last_paragraph(body: &[(usize, String)]) -> &[(usize, String)] {
 }
 
 fn is_trailer_name(name: &str) -> bool {
-    ["Fixes", "Upstream", "Drop-when"].contains(&name) || OTHER_TRAILERS.contains(&name)
+    ["Fixes", "Severity", "Upstream", "Drop-when"].contains(&name) || OTHER_TRAILERS.contains(&name)
 }
 
 fn split_name(line: &str) -> Option<(&str, &str)> {

@@ -24,10 +24,11 @@ fn problems(text: &str) -> Vec<String> {
 #[test]
 fn reads_trailers_and_subject() {
     let headers = HEAD.replace("Fix it", "=?UTF-8?q?Fix_=C3=A9?=\n =?UTF-8?b?w6Q=?= now");
-    let body = "Text.\n\nFixes: CVE-2026-56852\nFixes: CVE-2026-56853\nUpstream: not submitted, because\n it is old\nDrop-when: v1.2.3\nSigned-off-by: A <a@example.org>\n";
+    let body = "Text.\n\nFixes: CVE-2026-56852\nFixes: CVE-2026-56853\nSeverity: critical\nUpstream: not submitted, because\n it is old\nDrop-when: v1.2.3\nSigned-off-by: A <a@example.org>\n";
     let read = parse(NAME, patch(&headers, body).as_bytes()).unwrap();
     assert_eq!(read.subject, "Fix éä now");
     assert_eq!(read.fixes, ["CVE-2026-56852", "CVE-2026-56853"]);
+    assert!(read.critical);
     assert_eq!(read.upstream, Upstream::NotSubmitted("it is old".to_owned()));
     assert_eq!(read.drop_when.unwrap().as_str(), "v1.2.3");
 }
@@ -45,6 +46,14 @@ fn names_what_is_wrong_and_where() {
         ("Upstream: https://a/1\nUpstream: https://a/2\n", ":7: a second trailer `Upstream`"),
         ("Upstream: https://a/1\nFixes: CVE-1\n", ":7: fixes `CVE-1`; expected `CVE-…`"),
         ("Upstream: https://a/1\nFixes: CVE-2026-1234\nFixes: CVE-2026-1234\n", "twice"),
+        (
+            "Upstream: https://a/1\nFixes: CVE-2026-1234\nSeverity: high\n",
+            ":8: severity `high`; expected `critical`",
+        ),
+        (
+            "Upstream: https://a/1\nSeverity: critical\n",
+            "is critical, and has no trailer `Fixes: CVE-…`",
+        ),
         ("Upstream: https://a/1\nDrop-when: a b\n", ":7: `a b` is not a tag"),
         ("Upstream: https://a/1\nWished-by: me\n", ":7: trailer `Wished-by` is not known"),
         ("Upstream: https://a/1\nand more text\n", ":7: `and more text` is not a trailer"),

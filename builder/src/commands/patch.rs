@@ -128,7 +128,7 @@ fn open(context: &Context, name: (&ProjectName, &Tag), into: &Path) -> Result {
         context,
         "each commit's message ends with: `Upstream: <url>` or `Upstream: not submitted, because …`;",
     )?;
-    say(context, "where true also `Fixes: CVE-…` and `Drop-when: <tag>`")?;
+    say(context, "where true also `Fixes: CVE-…`, `Severity: critical` and `Drop-when: <tag>`")?;
     say(context, format!("then: kdistro patch refresh {project} {tag} --from {}", into.display()))?;
     Ok(if done.stopped_at.is_some() { Answer::No } else { Answer::Yes })
 }

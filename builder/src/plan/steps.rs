@@ -227,6 +227,7 @@ impl<'a> Making<'a> {
             name: patch.name.clone(),
             digest: patch.digest,
             fixes: patch.fixes.clone(),
+            critical: patch.critical,
         });
         applied.collect()
     }

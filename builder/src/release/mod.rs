@@ -149,7 +149,11 @@ pub fn fixes(plan: &Plan) -> Vec<String> {
     fixes
 }
 
-/// How urgent a release is, as far as its patches tell.
+/// How urgent a release is for somebody who has none of its patches.
 pub fn severity(plan: &Plan) -> Severity {
+    let mut patches = plan.components.iter().flat_map(|component| &component.patches);
+    if patches.any(|patch| patch.critical) {
+        return Severity::Critical;
+    }
     if fixes(plan).is_empty() { Severity::Routine } else { Severity::Security }
 }

@@ -18,7 +18,7 @@ fn add_patch(tiny: &Tiny) {
     write(&into.join("notes.txt"), "fixed\n");
     commit_all(
         &into,
-        "hello: fix it\n\nFixes: CVE-2026-0001\nUpstream: not submitted, because it is made up\nDrop-when: v1.1.0",
+        "hello: fix it\n\nFixes: CVE-2026-0001\nSeverity: critical\nUpstream: not submitted, because it is made up\nDrop-when: v1.1.0",
     );
     let arguments = ["patch", "refresh", "tiny/hello", "v1.0.0", "--from", into.to_str().unwrap()];
     tiny.run(&arguments).expect(0);
@@ -49,6 +49,10 @@ fn status_foretells_what_diff_finds() {
         patch,
         "~ hello-linux-amd64-v1.0.0.tar.gz",
     ]);
+    let announced = fs::read_dir(tiny.path("home/announcements")).unwrap();
+    let announced = announced.map(|file| fs::read_to_string(file.unwrap().path()).unwrap());
+    let critical = announced.filter(|text| text.contains("\"severity\": \"critical\"")).count();
+    assert_eq!(critical, 1, "the release that fixes it");
     // The other way round, by path, as JSON.
     let manifest = |number| {
         let name = format!("kubernetes-9-1/kubernetes-9-1-{number}.yaml");

@@ -10,13 +10,13 @@ mod tables;
 mod turn;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     path::{Path, PathBuf},
 };
 
 use jiff::Timestamp;
 use kdistro_checks::Report;
-use kdistro_formats::{ReleaseName, release::ReleaseRef};
+use kdistro_formats::release::ReleaseRef;
 use redb::{Database, ReadableDatabase};
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -50,10 +50,6 @@ const CHECKED: &str = "checked";
 const IDENTITY: &str = "identity";
 const NOTICES: &str = "notices";
 const REPORTED: &str = "reported";
-const CRITICAL: &str = "critical";
-
-/// How many releases are remembered of which it was heard that they are critical.
-const MOST_CRITICAL: usize = 64;
 
 /// What alarms are about: an index or release that is not to be believed, and a roll-out that goes neither on nor back.
 pub const CHANNEL: &str = "channel";
@@ -162,23 +158,6 @@ impl History {
     /// Keeps what was seen of an environment.
     pub fn see(&self, environment: &str, seen: &Seen) -> Result<(), HistoryError> {
         self.change(|facts| facts.put(&seen_of(environment), seen))
-    }
-
-    /// The releases of which it was heard that they are critical.
-    pub fn critical(&self) -> Result<BTreeSet<ReleaseName>, HistoryError> {
-        Ok(self.fact(CRITICAL)?.unwrap_or_default())
-    }
-
-    /// Keeps that it was heard of a release that it is critical: it may have to wait, and that is not heard again.
-    pub fn hear_critical(&self, release: ReleaseName) -> Result<(), HistoryError> {
-        let mut critical = self.critical()?;
-        if !critical.insert(release) {
-            return Ok(());
-        }
-        while critical.len() > MOST_CRITICAL {
-            critical.pop_first();
-        }
-        self.change(|facts| facts.put(CRITICAL, &critical))
     }
 
     /// What was checked before the last roll-out.

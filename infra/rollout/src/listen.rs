@@ -86,7 +86,7 @@ pub enum ListenError {
 
 /// What comes in.
 enum News {
-    Heard(Heard),
+    Heard,
     /// Something to be said: of a message that is ignored, or of a way in that is out of order.
     Said(String),
 }
@@ -117,22 +117,21 @@ impl Listening {
         Ok(Self { news })
     }
 
-    /// Waits until there is a reason to look, at most as long as `patience`; returns what was heard. `say` is told what is
-    /// ignored, and of ways in that are out of order.
-    pub fn wait(&self, patience: Duration, say: &mut dyn FnMut(&str)) -> Vec<Heard> {
+    /// Waits until there is a reason to look, at most as long as `patience`. `say` is told what is ignored, and of ways in that
+    /// are out of order.
+    pub fn wait(&self, patience: Duration, say: &mut dyn FnMut(&str)) {
         let end = std::time::Instant::now() + patience;
-        let mut heard = Vec::new();
+        let mut heard = false;
         loop {
             let left = end.saturating_duration_since(std::time::Instant::now());
-            let wait = if heard.is_empty() { left } else { Duration::ZERO };
+            let wait = if heard { Duration::ZERO } else { left };
             match self.news.recv_timeout(wait) {
-                Ok(News::Heard(one)) => heard.push(one),
+                Ok(News::Heard) => heard = true,
                 Ok(News::Said(text)) => say(&text),
-                Err(RecvTimeoutError::Timeout) => return heard,
+                Err(RecvTimeoutError::Timeout) => return,
                 Err(RecvTimeoutError::Disconnected) => {
                     // There is no way in.
-                    thread::sleep(left);
-                    return heard;
+                    return thread::sleep(left);
                 }
             }
         }
@@ -146,7 +145,7 @@ fn listen(mut receiver: Box<dyn Receiver>, filter: &Filter, to: &SyncSender<News
         let mut tell = |told: Result<Heard, _>| {
             let news = match told {
                 Ok(heard) if filter.check(&heard).is_err() => return Outcome::Done,
-                Ok(heard) => News::Heard(heard),
+                Ok(_) => News::Heard,
                 Err(ignored) => News::Said(chain(&ignored)),
             };
             wanted = to.send(news).is_ok();

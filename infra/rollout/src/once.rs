@@ -8,7 +8,7 @@ use std::{
 
 use jiff::Timestamp;
 use kdistro_devcluster::{Cluster, DevclusterError, Source, bring, brought, packages};
-use kdistro_formats::{ReleaseName, announcement::Severity, layout, release::ReleaseRef};
+use kdistro_formats::{ReleaseName, layout, release::ReleaseRef};
 use kdistro_verify::{
     check::{self, Scope, TrustSource},
     store::{self, LocateError, Reader},
@@ -112,8 +112,6 @@ pub struct Once<'a> {
     pub say: &'a mut dyn FnMut(&Event),
     /// A proxy for https.
     pub proxy: Option<String>,
-    /// What was heard of how urgent releases are.
-    pub heard: Vec<(u32, Severity)>,
 }
 
 impl<'a> Once<'a> {
@@ -121,10 +119,6 @@ impl<'a> Once<'a> {
     pub fn run(&mut self) -> Result<Looked, OnceError> {
         let _turn = self.history.turn()?;
         self.history.follow(&Follows::from(self.subscriber))?;
-        for (number, _) in self.heard.iter().filter(|heard| heard.1 == Severity::Critical) {
-            let channel = self.subscriber.channel.clone();
-            self.history.hear_critical(ReleaseName { channel, number: *number })?;
-        }
         let looked = self.look();
         let remembered = self.remember(&looked);
         // What went wrong first says most.
@@ -292,14 +286,12 @@ impl<'a> Once<'a> {
         let next = candidate(&seen.index, running, &held);
         let release =
             next.map(|next| self.prove(&publication, (&seen, next), running)).transpose()?;
-        let critical = self.history.critical()?;
         // Where this cannot be read, or not be believed, every fix is new.
         let fixed = runs.as_ref().filter(|_| release.is_some()).and_then(|runs| {
             let asked = (&*layout::manifest(&runs.name), Some(runs.digest));
             prove(reader, trust, asked).ok().map(|proven| fixes(&proven.manifest))
         });
-        let facts = release
-            .map(|release| Facts::of(&release, critical.contains(&release.name), fixed.as_ref()));
+        let facts = release.map(|release| Facts::of(&release, fixed.as_ref()));
         let (approved, paused) = (self.history.approved()?, self.history.paused()?);
         let decision = choose(&Situation {
             channel,

@@ -105,37 +105,6 @@ fn hears(
 }
 
 #[test]
-fn that_a_release_is_critical_is_heard_once_and_remembered() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path();
-    let (store, done, log) = (path.join("store"), path.join("done"), path.join("log"));
-    let published = kdistro_testbed::releases().unwrap().join("store");
-    fs::copy(published.join("keys/release.pub"), path.join("release.pub")).unwrap();
-    let write = format!("echo $KDISTRO_RELEASE >>{}", done.display());
-    let later = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).weekday().wrapping_add(3);
-    let day = format!("{later:?}").to_lowercase();
-    let day = &day[..3];
-    let text = format!(
-        "cluster: dev\nstore: {}\nkey: release.pub\nenvironment: local\nchannel: 1-20\n\
-         hear: {{poll: 1s, folder: announcements}}\nstate: state\n\
-         policy: {{windows: [\"{day} 02:00 to 03:00\"], emergency: critical}}\n\
-         driver: {{exec: {{command: [sh, -c, {write:?}]}}}}\n",
-        store.display()
-    );
-    fs::write(path.join("rollout.yaml"), text).unwrap();
-    let running = run(path, &log, &[]);
-    let announcer = FileAnnouncer::new(path.join("announcements"));
-    announce(&announcer, ("local", "critical"));
-    // It is heard while there is no store.
-    thread::sleep(Duration::from_secs(3));
-    symlink(&published, &store).unwrap();
-    until((&done, &log), "1-20-2");
-    drop(running);
-    let said = fs::read_to_string(&log).unwrap();
-    assert!(said.contains("critical releases wait for no window"), "{said}");
-}
-
-#[test]
 fn what_our_webhook_posts_is_a_reason_to_look() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let hear = format!("webhook: {{listen: \"127.0.0.1:{port}\", secret: secret}}");

@@ -154,6 +154,14 @@ pub struct AppliedPatch {
     /// The CVEs it fixes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fixes: Vec<String>,
+    /// Whether what it fixes waits for no maintenance window.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub critical: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// A published file or image.

@@ -103,7 +103,12 @@ fn release() -> Release {
         git_tag: "v1".to_owned(),
         git_commit: Some("1".repeat(40).parse().unwrap()),
         source_tree: Some("2".repeat(40).parse().unwrap()),
-        patches: vec![AppliedPatch { name: "0001.patch".to_owned(), digest, fixes }],
+        patches: vec![AppliedPatch {
+            name: "0001.patch".to_owned(),
+            digest,
+            fixes,
+            critical: true,
+        }],
         toolchain: Some("go1.26.3".to_owned()),
         assets: media_types.map(asset).to_vec(),
     };
@@ -149,6 +154,7 @@ fn a_release_without_what_may_be_absent_is_allowed() {
     release.spec.previous = None;
     release.status.documents.clear();
     release.status.components[0].patches[0].fixes.clear();
+    release.status.components[0].patches[0].critical = false;
     let asset = &mut release.status.components[0].assets[0];
     asset.arch.clear();
     asset.os.clear();

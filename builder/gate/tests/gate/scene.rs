@@ -105,7 +105,7 @@ impl Scene {
     pub(crate) fn cut(&self, more: &[&str], code: i32) -> Value {
         let output = self.cutting(&sibling("kdistro"), more).output().unwrap();
         let Output { status, stdout, stderr } = &output;
-        assert_eq!(status.code(), Some(code), "{}", end(stdout) + &end(stderr));
+        assert_eq!(status.code(), Some(code), "{}\n{}", end(stdout), end(stderr));
         serde_json::from_slice(stdout).unwrap()
     }
 
@@ -183,7 +183,7 @@ impl Scene {
 fn end(said: &[u8]) -> String {
     let said = String::from_utf8_lossy(said);
     let lines: Vec<_> = said.lines().filter(|line| !line.contains("\"publishing ")).collect();
-    lines.iter().skip(lines.len().saturating_sub(60)).map(|line| format!("{line}\n")).collect()
+    lines.get(lines.len().saturating_sub(60)..).unwrap_or_default().join("\n")
 }
 
 pub(crate) fn is_root() -> bool {

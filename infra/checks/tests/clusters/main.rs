@@ -114,15 +114,21 @@ fn a_control_plane_without_a_node_is_checked_as_far_as_it_goes() {
     let without_room = |_: &Scene| run(&order, &mut |_| {}).unwrap_err();
     let error = scene.with(&full.to_string(), without_room).to_string();
     assert!(error.contains("without room: node full says DiskPressure\nhelp:  "), "{error}");
+    images_are_waited_for(&scene);
+}
 
-    // A kubelet says later which images it has.
-    let mut late = json!({
-        "apiVersion": "v1", "kind": "Node", "metadata": {"name": "late"},
-        "spec": {"unschedulable": true},
-    });
-    let begun = late.to_string();
-    late["status"] = json!({"images": [{"names": ["kdistro.local/etcd:1-20-1"], "sizeBytes": 1}]});
-    let status = scene.write("late.json", &late.to_string());
+/// A kubelet says later which images it has.
+fn images_are_waited_for(scene: &Scene) {
+    let late = |images: &Value| {
+        json!({
+            "apiVersion": "v1", "kind": "Node", "metadata": {"name": "late"},
+            "spec": {"unschedulable": true}, "status": {"images": images},
+        })
+        .to_string()
+    };
+    let begun = late(&json!([]));
+    let images = json!([{"names": ["kdistro.local/etcd:1-20-1"], "sizeBytes": 1}]);
+    let status = scene.write("late.json", &late(&images));
     let report = scene.with(&begun, |scene| {
         std::thread::scope(|scope| {
             scope.spawn(|| {

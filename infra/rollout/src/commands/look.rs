@@ -9,7 +9,6 @@ use kdistro_rollout::{
     listen::Listening,
     once::{Looked, Once},
     policy::Subscriber,
-    receive::Heard,
     report,
     resource::Resource,
     roll::Outcome,
@@ -31,7 +30,7 @@ struct Watch<'a> {
 impl Program {
     /// Looks once.
     pub(super) fn once(&self, config: &Path) -> Result<ExitCode, Failure> {
-        self.watch(config)?.look(&[]).map(|looked| code(&looked))
+        self.watch(config)?.look().map(|looked| code(&looked))
     }
 
     /// Looks whenever something is heard, and as often as the subscriber's file says. What fails is said, and tried again at
@@ -41,12 +40,11 @@ impl Program {
         let Watch { subscriber, history, log, .. } = &watch;
         let pause = subscriber.hear.poll.as_duration().unsigned_abs();
         let listening = Listening::start(subscriber, history, (self.proxy.as_deref(), self.now))?;
-        let mut heard = Vec::new();
         loop {
-            if let Err(error) = watch.look(&heard) {
+            if let Err(error) = watch.look() {
                 log.error(&told(&*error));
             }
-            heard = listening.wait(pause, &mut |text| log.note(text));
+            listening.wait(pause, &mut |text| log.note(text));
         }
     }
 
@@ -59,8 +57,8 @@ impl Program {
 }
 
 impl Watch<'_> {
-    /// Looks once, says what came of it, and tells others; `heard` is the reason, where there is one.
-    fn look(&self, heard: &[Heard]) -> Result<Looked, Failure> {
+    /// Looks once, says what came of it, and tells others.
+    fn look(&self) -> Result<Looked, Failure> {
         let mut say = |event: &Event| self.log.event(event);
         let mut once = Once {
             subscriber: &self.subscriber,
@@ -68,7 +66,6 @@ impl Watch<'_> {
             now: &self.program.now,
             say: &mut say,
             proxy: self.program.proxy.clone(),
-            heard: heard.iter().map(|heard| (heard.number, heard.severity)).collect(),
         };
         let looked = once.run();
         self.tell();

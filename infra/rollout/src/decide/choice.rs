@@ -7,7 +7,7 @@ use kdistro_formats::{
     ChannelName, ReleaseName,
     announcement::Severity,
     channel::{ChannelStatus, ReleaseChannel},
-    release::{Release, ReleaseRef},
+    release::{AppliedPatch, Release, ReleaseRef},
 };
 
 use super::verified::VerifiedRelease;
@@ -119,35 +119,33 @@ impl Decision {
 impl Facts {
     /// Tells what a choice needs of a verified release.
     ///
-    /// It is [`Severity::Security`] where it fixes what the running release (`fixed`) does not; where that is not known,
-    /// where it fixes anything. That it `is_critical` was heard, and proves nothing: it can let an authentic release be rolled
-    /// out sooner, and neither another one, nor keep one back.
-    pub fn of(
-        release: &VerifiedRelease,
-        is_critical: bool,
-        fixed: Option<&BTreeSet<String>>,
-    ) -> Self {
-        let severity = severity(is_critical, &release.fixes(), fixed);
+    /// That is as its most urgent patch which fixes what the running release (`fixed`) does not; where that is not known, as
+    /// the most urgent which fixes anything. What an announcement said of it counts for nothing.
+    pub fn of(release: &VerifiedRelease, fixed: Option<&BTreeSet<String>>) -> Self {
+        let severity = severity(patches(&release.manifest), fixed);
         Self { release: release.reference(), date: release.date, severity }
     }
 }
 
 /// The CVEs that the patches of a release fix.
 pub fn fixes(manifest: &Release) -> BTreeSet<String> {
-    let patches = manifest.status.components.iter().flat_map(|it| &it.patches);
-    patches.flat_map(|patch| patch.fixes.iter().cloned()).collect()
+    patches(manifest).flat_map(|patch| patch.fixes.iter().cloned()).collect()
 }
 
-fn severity(
-    is_critical: bool,
-    fixes: &BTreeSet<String>,
+fn patches(manifest: &Release) -> impl Iterator<Item = &AppliedPatch> {
+    manifest.status.components.iter().flat_map(|it| &it.patches)
+}
+
+fn severity<'a>(
+    patches: impl Iterator<Item = &'a AppliedPatch>,
     fixed: Option<&BTreeSet<String>>,
 ) -> Severity {
-    if is_critical {
-        return Severity::Critical;
-    }
-    let is_new = fixes.iter().any(|fix| !fixed.is_some_and(|fixed| fixed.contains(fix)));
-    if is_new { Severity::Security } else { Severity::Routine }
+    let is_new = |fix: &String| !fixed.is_some_and(|fixed| fixed.contains(fix));
+    let new = patches.filter(|patch| patch.fixes.iter().any(is_new));
+    let severity = |patch: &AppliedPatch| {
+        if patch.critical { Severity::Critical } else { Severity::Security }
+    };
+    new.map(severity).max().unwrap_or(Severity::Routine)
 }
 
 /// Returns the newest release that may follow on the running one: offered, not yanked, not withheld, not held, and of a

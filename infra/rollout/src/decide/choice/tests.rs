@@ -328,17 +328,24 @@ fn an_approval_is_of_one_content_and_asked_for_before_the_window() {
 fn a_release_is_as_urgent_as_what_it_fixes_here() {
     use Severity::{Critical, Routine, Security};
     let set = |fixes: &[&str]| fixes.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
-    let (none, one, two) = (set(&[]), set(&["CVE-2026-1"]), set(&["CVE-2026-1", "CVE-2026-2"]));
-    for (is_critical, fixes, fixed, expected) in [
-        (false, &none, Some(&none), Routine),
-        (false, &one, Some(&none), Security),
-        (false, &one, Some(&one), Routine),
-        (false, &two, Some(&one), Security),
-        (false, &one, None, Security),
-        (true, &none, Some(&none), Critical),
+    let patch = |(fix, critical): (&str, bool)| {
+        let (fixes, digest) = (vec![fix.to_owned()], Digest::from_bytes([1; 32]));
+        AppliedPatch { name: "0001-a.patch".to_owned(), digest, fixes, critical }
+    };
+    let (none, first) = (set(&[]), set(&["CVE-2026-1"]));
+    let one = vec![patch(("CVE-2026-1", false))];
+    let two = [("CVE-2026-1", true), ("CVE-2026-2", false)].map(patch).to_vec();
+    for (patches, fixed, expected) in [
+        (&vec![], Some(&none), Routine),
+        (&vec![], None, Routine),
+        (&one, Some(&none), Security),
+        (&one, Some(&first), Routine),
+        (&one, None, Security),
+        (&two, Some(&none), Critical),
+        (&two, Some(&first), Security),
+        (&two, None, Critical),
     ] {
-        let found = severity(is_critical, fixes, fixed);
-        assert_eq!(found, expected, "{is_critical} {fixes:?} {fixed:?}");
+        assert_eq!(severity(patches.iter(), fixed), expected, "{patches:?} {fixed:?}");
     }
 }
 
