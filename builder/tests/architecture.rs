@@ -141,6 +141,28 @@ fn only_main_reads_the_clock_and_the_environment() {
     }
 }
 
+#[test]
+fn a_definition_never_changes_under_the_name_by_which_it_was_published() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../release-manifests/crds");
+    let digest = |entry: fs::DirEntry| {
+        let name = entry.file_name().into_string().unwrap();
+        let digest = kdistro_verify::hash::sha256(&fs::read(entry.path()).unwrap());
+        format!("{digest} {name}")
+    };
+    let mut found: Vec<_> =
+        fs::read_dir(folder).unwrap().map(|entry| digest(entry.unwrap())).collect();
+    found.sort();
+    // A store that has an older one refuses another under its name. A changed one gets a new name, which is sorted
+    // after the old one, so that `kubectl apply` of the whole folder ends with it.
+    assert_eq!(
+        found,
+        [
+            "sha256:5b704f7a7ec5bc1f616bf7d7ebe0710a385e3a66cdbb067d8b6c50833bdd0fbe distro.kdistro.dev_releasechannels.v1alpha1.yaml",
+            "sha256:6d4ee1152e86406d529dc8cf9a35e08a98e9286fdfcf96d625025bdf6d0600e1 distro.kdistro.dev_releases.v1alpha1_2.yaml",
+        ]
+    );
+}
+
 fn source() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))
 }

@@ -16,7 +16,7 @@ use kdistro_formats::{
 use serde_json::{Value, json};
 
 const RELEASES: &str =
-    include_str!("../../../release-manifests/crds/distro.kdistro.dev_releases.v1alpha1.yaml");
+    include_str!("../../../release-manifests/crds/distro.kdistro.dev_releases.v1alpha1_2.yaml");
 const CHANNELS: &str = include_str!(
     "../../../release-manifests/crds/distro.kdistro.dev_releasechannels.v1alpha1.yaml"
 );
