@@ -30,11 +30,19 @@ pub(crate) async fn run(
     let (outcome, output) = match process::run(&program).await {
         Ok(ended) => match ended.why_not(limit) {
             None => (Outcome::Passed, String::new()),
-            Some(why) => (Outcome::Failed(why), ended.output),
+            Some(why) => (Outcome::Failed(with_last_line(why, &ended.output)), ended.output),
         },
         Err(error) => (Outcome::Failed(format!("it cannot be started: {error}")), String::new()),
     };
     CheckResult::new(&name, outcome, begin.elapsed().as_secs_f64(), &output)
+}
+
+/// A reason, and the last that was said.
+fn with_last_line(why: String, output: &str) -> String {
+    match output.lines().rev().map(str::trim).find(|line| !line.is_empty()) {
+        Some(last) => format!("{why}: {last}"),
+        None => why,
+    }
 }
 
 /// What the check is called: its command.

@@ -100,10 +100,12 @@ impl CheckError {
     }
 }
 
-/// How many checks came to what, in words.
+/// How many checks came to what, in words, and which failed.
 pub fn counted(report: &Report) -> String {
     let [passed, failed, skipped] = report.counts();
-    format!("{passed} checks passed, {failed} failed, {skipped} skipped")
+    let names = report.failed().into_iter().map(|one| one.name.as_str()).collect::<Vec<_>>();
+    let names = if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) };
+    format!("{passed} checks passed, {failed} failed{names}, {skipped} skipped")
 }
 
 /// What passed before and does not after, or fails only after, in words; none where the roll-out broke nothing.

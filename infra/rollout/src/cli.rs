@@ -65,15 +65,19 @@ pub(crate) enum Command {
     Approve {
         /// The release
         release: ReleaseName,
+        #[command(flatten)]
+        of: Of,
     },
     /// Say what runs, what is under way, and what is held
-    Status,
+    Status(Of),
     /// List everything that happened
-    History,
+    History(Of),
     /// Say what happened to a release, and why it is held
     Why {
         /// The release
         release: ReleaseName,
+        #[command(flatten)]
+        of: Of,
     },
     /// Do not roll a release out by itself; without one, none at all
     Hold {
@@ -82,18 +86,24 @@ pub(crate) enum Command {
         /// Why
         #[arg(long)]
         reason: String,
+        #[command(flatten)]
+        of: Of,
     },
     /// Let a release that is held be rolled out again; without one, all that are not held themselves
     #[command(visible_alias = "retry")]
     Resume {
         /// The release
         release: Option<ReleaseName>,
+        #[command(flatten)]
+        of: Of,
     },
     /// Write the status page into a file
     Page {
         /// The file
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
+        #[command(flatten)]
+        of: Of,
     },
     /// Report to the distributor how things are now, and say by which public key reports are believed
     Report {
@@ -110,6 +120,14 @@ pub(crate) enum Command {
         /// For which shell
         shell: Shell,
     },
+}
+
+/// Whose history it is about.
+#[derive(Args)]
+pub(crate) struct Of {
+    /// The subscriber's file, which says where the history is: rollout.yaml, where there is one
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
 }
 
 /// What is asked of a fleet.
@@ -131,7 +149,7 @@ pub(crate) struct Asked {
     #[arg(long, value_name = "TIME", value_parser = Length::parse)]
     pub(crate) silent_for: Option<Length>,
     /// Name clusters that lack the fix of a CVE
-    #[arg(long, value_name = "CVE", requires = "Releases")]
+    #[arg(long, value_name = "CVE", requires = "Releases", value_parser = cve)]
     pub(crate) lacks: Option<String>,
     #[command(flatten)]
     pub(crate) releases: Option<Releases>,
@@ -184,4 +202,18 @@ pub(crate) struct Inspect {
     /// Again and again, such as every 10m; at least a second passes between two looks
     #[arg(long, value_name = "LENGTH", value_parser = Length::parse)]
     pub(crate) every: Option<Length>,
+}
+
+/// Source: CVE, "CVE ID syntax": four digits of a year, and at least four more.
+fn cve(text: &str) -> Result<String, &'static str> {
+    let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let parts = text.strip_prefix("CVE-").and_then(|rest| rest.split_once('-'));
+    let is_cve = parts.is_some_and(|(year, number)| {
+        year.len() == 4 && number.len() >= 4 && is_number(year) && is_number(number)
+    });
+    if is_cve {
+        Ok(text.to_owned())
+    } else {
+        Err("expected `CVE-YEAR-NUMBER`, such as CVE-2026-1234")
+    }
 }

@@ -29,12 +29,15 @@ use kdistro_rollout::{
 use serde::Serialize;
 
 use crate::{
-    cli::{Cli, Command},
+    cli::{Cli, Command, Of},
     log::Log,
 };
 
 /// The folder of the history where nothing names another.
 const STATE: &str = "/var/lib/kdistro-rollout";
+
+/// The subscriber's file where nothing names another.
+const CONFIG: &str = "rollout.yaml";
 
 /// The name of the history in it.
 const HISTORY: &str = "history";
@@ -65,13 +68,13 @@ impl Program {
         match &self.cli.command {
             Command::Once { config } => self.once(config),
             Command::Run { config } => self.run_on(config),
-            Command::Approve { release } => self.approve(release),
-            Command::Status => self.status(),
-            Command::History => self.list(),
-            Command::Why { release } => self.why(release),
-            Command::Hold { release, reason } => self.hold(release.as_ref(), reason),
-            Command::Resume { release } => self.resume(release.as_ref()),
-            Command::Page { out } => self.page(out),
+            Command::Approve { release, of } => self.approve(release, of),
+            Command::Status(of) => self.status(of),
+            Command::History(of) => self.list(of),
+            Command::Why { release, of } => self.why(release, of),
+            Command::Hold { release, reason, of } => self.hold(release.as_ref(), reason, of),
+            Command::Resume { release, of } => self.resume(release.as_ref(), of),
+            Command::Page { out, of } => self.page(out, of),
             Command::Report { config } => self.report(config),
             Command::Fleet(question) => self.fleet(question),
             Command::Inspect(wanted) => self.inspect(wanted),
@@ -96,15 +99,31 @@ impl Program {
         let state = self.state(subscriber);
         let is_named = self.cli.state.is_some() || subscriber.is_some();
         if !is_named && !has_history(state)? {
-            let help = "name the folder of the cluster's history with --state";
+            let help = "name the subscriber's file with --config, or the folder of the cluster's history with --state";
             return Err(format!("{}\nhelp:  {help}", without_history(state)).into());
         }
         Ok(History::open(&state.join(HISTORY))?)
     }
 
+    /// The subscriber whose history a command is about: of the file that was named, else of the one that is here.
+    fn subscriber_of(&self, of: &Of) -> Result<Option<Subscriber>, Failure> {
+        let here = Path::new(CONFIG);
+        match &of.config {
+            Some(config) => subscriber(config).map(Some),
+            None if self.cli.state.is_none() && here.is_file() => subscriber(here).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Opens the history that a command is about, as [`Program::open`] does.
+    fn open_of(&self, of: &Of) -> Result<History, Failure> {
+        self.open(self.subscriber_of(of)?.as_ref())
+    }
+
     /// Opens the history, where there is one; else that is said.
-    fn find(&self) -> Result<Option<History>, Failure> {
-        let state = self.state(None);
+    fn find(&self, of: &Of) -> Result<Option<History>, Failure> {
+        let subscriber = self.subscriber_of(of)?;
+        let state = self.state(subscriber.as_ref());
         if has_history(state)? {
             return Ok(Some(History::open(&state.join(HISTORY))?));
         }
@@ -113,8 +132,8 @@ impl Program {
     }
 
     /// How things stand, with at most so many of the last events.
-    fn standing(&self, events: usize) -> Result<Standing, Failure> {
-        let history = self.find()?;
+    fn standing(&self, of: &Of, events: usize) -> Result<Standing, Failure> {
+        let history = self.find(of)?;
         Ok(history.map_or_else(|| Ok(Standing::default()), |history| history.standing(events))?)
     }
 

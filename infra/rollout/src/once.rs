@@ -27,7 +27,7 @@ use crate::{
         What,
     },
     lease::{Lease, LeaseError},
-    policy::{RollOutBy, Subscriber},
+    policy::{Check, RollOutBy, Subscriber},
     roll::{Outcome, RollError, Roller},
 };
 
@@ -143,6 +143,7 @@ impl<'a> Once<'a> {
         let Decision::RollOut { release, .. } = &decided else {
             return Ok(Looked::Decided(decided));
         };
+        self.find_checks()?;
         let to = self.target(release);
         let Some(from) = self.running()? else {
             // Nothing ran that could be gone back to: a command is all that begins from nothing.
@@ -153,6 +154,23 @@ impl<'a> Once<'a> {
         let mut driver = self.driver(&[&from, &to], &trust)?;
         let outcome = self.roller(&mut *driver, checks.as_ref()).roll_out(&from, &to)?;
         Ok(Looked::Rolled(to.name, outcome))
+    }
+
+    /// Refuses checks whose files are not there: what fails before a roll-out as after it holds nothing up.
+    fn find_checks(&self) -> Result<(), OnceError> {
+        for check in &self.subscriber.checks {
+            let file = match check {
+                Check::Builtin(_) => None,
+                // One without a slash is looked for by the system.
+                Check::Command(words) => words.first().filter(|it| it.contains('/')).map(Path::new),
+                Check::Job(file) => Some(file.as_path()),
+            };
+            if let Some(file) = file {
+                let failed = |source| OnceError::File { file: file.to_owned(), source };
+                fs::metadata(file).map_err(failed)?;
+            }
+        }
+        Ok(())
     }
 
     fn roller<'b>(

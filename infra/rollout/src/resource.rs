@@ -74,7 +74,7 @@ impl Resource {
         let whole = json!({
             "apiVersion": API_VERSION, "kind": "Rollout", "spec": spec,
             "metadata": {
-                "name": name, "namespace": namespace,
+                "name": name, "namespace": namespace, "uid": current.pointer("/metadata/uid"),
                 "resourceVersion": current.pointer("/metadata/resourceVersion"),
             },
             "status": status(standing, (&current, now)),
@@ -135,6 +135,8 @@ impl Resource {
             "metadata": {"name": format!("{name}.{:x}", at.as_nanosecond()), "namespace": namespace},
             "involvedObject": {
                 "apiVersion": API_VERSION, "kind": "Rollout", "name": name, "namespace": namespace,
+                // By it `kubectl describe` finds them.
+                "uid": object.pointer("/metadata/uid"),
             },
             "reason": camel(&what.to_string()),
             "message": beginning(&format!("{release}: {text}"), LONGEST_EVENT),

@@ -132,11 +132,22 @@ fn a_subscribers_file_names_its_history_and_its_paths_begin_where_it_lies() {
     let text = "cluster: dev\nstore: store\nkey: release.pub\nenvironment: local\nchannel: \"1-20\"\n\
                 driver: {exec: {command: [\"true\"]}}\nstate: state\nreport: {folder: reports}\n";
     std::fs::write(folder.path().join("rollout.yaml"), text).unwrap();
-    let output = program().arg("report").current_dir(folder.path()).output().unwrap();
-    let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-    assert!(said.starts_with("-----BEGIN PUBLIC KEY-----\n"), "{said}");
+    let said = |arguments: &[&str], place: &Path| {
+        let output = program().args(arguments).current_dir(place).output().unwrap();
+        String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+    };
+    let said_here = said(&["report"], folder.path());
+    assert!(said_here.starts_with("-----BEGIN PUBLIC KEY-----\n"), "{said_here}");
     for file in ["state/history", "state/report.key", "reports/dev.json"] {
         assert!(folder.path().join(file).is_file(), "{file}");
+    }
+    // Who steers and asks finds the same history: by the file that is here, or that is named.
+    said(&["hold", "1-20-7", "--reason", "x"], folder.path());
+    let elsewhere = tempfile::tempdir().unwrap();
+    let config = folder.path().join("rollout.yaml").display().to_string();
+    for (named, place) in [(&[][..], &folder), (&["--config", &config], &elsewhere)] {
+        let status = said(&[&["status"], named].concat(), place.path());
+        assert!(status.contains("held       1-20-7"), "{status}");
     }
 }
 
@@ -144,6 +155,9 @@ fn a_subscribers_file_names_its_history_and_its_paths_begin_where_it_lies() {
 fn wrong_usage_and_what_is_no_history_are_no_verdict() {
     let folder = tempfile::tempdir().unwrap();
     expect(folder.path(), 2, &["why", "1-20"]);
+    let fleet = ["fleet", "--reports", "x", "--keys", "x", "--lacks", "cve20261234"];
+    let said = expect(folder.path(), 2, &fleet);
+    assert!(said.contains("expected `CVE-YEAR-NUMBER`"), "{said}");
     std::fs::write(folder.path().join("history"), "no database").unwrap();
     let said = expect(folder.path(), 2, &["status"]);
     assert!(said.starts_with("error: cannot use the history: "), "{said}");

@@ -46,12 +46,20 @@ fn the_cluster_itself_says_what_it_runs_and_what_happened() {
     let (reason, since) = condition(&waiting, "Ready");
     assert_eq!(reason, "Runs");
 
-    started.subscriber(&(started.driver() + "\nresource: {}"));
+    // A check that holds when the next release runs and the object says that it is on its way.
+    let kubectl = started.release.program("kubectl").display().to_string();
+    let under_way = format!(
+        "test $KDISTRO_RELEASE = 1-20-1 && exit; for n in $(seq 100); do {kubectl} get rollout dev --namespace=kube-system \
+         --output=jsonpath={{.status.underWay.direction}} | grep forward && exit; sleep 0.2; done; exit 1"
+    );
+    let more = format!("\nresource: {{}}\nchecks: [{{command: [sh, -c, {under_way:?}]}}]");
+    started.subscriber(&(started.driver() + &more));
     let said = once(&started);
     assert!(said.contains("1-20-2 runs") && !said.contains("not as things stand"), "{said}");
     let kept = read(&started, &["get", "rollout", "dev"]);
     assert_eq!(kept["status"]["running"]["release"], "1-20-2");
-    assert_eq!(condition(&kept, "Ready"), ("Runs".to_owned(), since), "it was so all the time");
+    let ready = condition(&kept, "Ready");
+    assert!(ready.0 == "Runs" && ready.1 > since, "{ready:?}: something was under way meanwhile");
     assert_eq!(condition(&kept, "Degraded").0, "Well");
     let columns = started.cluster.kubectl(&["get", "rollouts", "--namespace=kube-system"]).unwrap();
     let columns = String::from_utf8(columns).unwrap();
@@ -62,6 +70,9 @@ fn the_cluster_itself_says_what_it_runs_and_what_happened() {
     for reason in ["Decided", "Began", "Step", "Kept"] {
         assert!(reasons.contains(&reason), "{reason} is not among {reasons:?}");
     }
+    let described = ["describe", "rollout", "dev", "--namespace=kube-system"];
+    let described = String::from_utf8(started.cluster.kubectl(&described).unwrap()).unwrap();
+    assert!(described.contains("Kept"), "{described}");
     // A look more tells nothing twice.
     once(&started);
     let again = read(&started, &["get", "events", "--field-selector=involvedObject.kind=Rollout"]);

@@ -355,8 +355,8 @@ fn the_program_looks_decides_and_rolls_out() {
     Scene::assert_runs(&cluster, &scene.one);
     run(1, &["approve", "1-21-2"]);
     assert!(run(0, &["once"]).contains("waits for somebody to approve it"));
-    run(0, &["approve", "1-20-2"]);
-    run(0, &["hold", "--reason", "holidays"]);
+    assert_eq!(run(0, &["approve", "1-20-2"]), "1-20-2 approved, which the next look heeds\n");
+    assert!(run(0, &["hold", "--reason", "holidays"]).contains("until `resume`"));
     assert!(run(0, &["once"]).contains("roll-outs are paused: holidays"));
     run(0, &["resume"]);
     let said = run(0, &["once"]);
@@ -374,6 +374,11 @@ fn the_program_looks_decides_and_rolls_out() {
 fn a_release_that_breaks_a_check_is_taken_back_and_held() {
     let scene = Scene::new(false);
     let cluster = scene.start();
+    // One that never could pass is a mistake of the file.
+    scene.configure("checks: [{builtin: true}, {command: [./not-there]}]\n");
+    let said = scene.run(2, &["once"]);
+    assert!(said.contains("cannot read ./not-there: No such file"), "{said}");
+    assert!(!scene.run(0, &["history"]).contains("began"));
     scene.configure("checks: [{command: [sh, -c, 'test $KDISTRO_RELEASE = 1-20-1']}]\n");
     let said = scene.run(1, &["once"]);
     assert!(said.contains("1-20-2 failed and is held, the release before runs again: check: "));
@@ -398,7 +403,8 @@ fn a_release_that_breaks_a_check_is_taken_back_and_held() {
     scene.run(0, &["resume", "1-20-2"]);
     let said = scene.run(0, &["once"]);
     assert!(
-        said.contains("kept: the cluster runs it; ") && said.contains(", 1 failed, "),
+        said.contains("kept: the cluster runs it; ")
+            && said.contains(", 1 failed (command false), "),
         "{said}"
     );
     Scene::assert_runs(&cluster, &scene.two);

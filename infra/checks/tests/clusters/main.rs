@@ -86,7 +86,7 @@ fn a_control_plane_without_a_node_is_checked_as_far_as_it_goes() {
     assert_eq!(why(&before, "pod-runs"), "the cluster has no node");
     let broken = before.failed();
     assert_eq!(broken.iter().map(|one| one.output.as_str()).collect::<Vec<_>>(), ["it is broken"]);
-    assert_eq!(why(&before, &broken[0].name), "it ended with exit status: 3");
+    assert_eq!(why(&before, &broken[0].name), "it ended with exit status: 3: it is broken");
     assert_eq!(scene.left(), "", "this run, or the one before, left something");
 
     let after = scene.check_without(&[KubeControllerManager]);
@@ -255,7 +255,7 @@ fn a_subscribers_jobs_are_run_and_the_log_of_one_that_fails_is_kept() {
     );
     assert_eq!(
         (why(2), result(2)["output"].as_str()),
-        ("it ended with exit status: 1", Some("no"))
+        ("it ended with exit status: 1: no", Some("no"))
     );
     assert_eq!(scene.left(), "", "the run left something");
 }

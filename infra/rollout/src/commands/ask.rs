@@ -6,25 +6,26 @@ use kdistro_formats::{ReleaseName, terminal::printable};
 use kdistro_rollout::history::{Direction, Event, Standing};
 
 use super::{Failure, Program};
+use crate::cli::Of;
 
 impl Program {
     /// Says what runs, what is under way, and what is held.
-    pub(super) fn status(&self) -> Result<ExitCode, Failure> {
-        let standing = self.standing(0)?;
+    pub(super) fn status(&self, of: &Of) -> Result<ExitCode, Failure> {
+        let standing = self.standing(of, 0)?;
         self.print(&standing, &status(&standing))?;
         Ok(ExitCode::SUCCESS)
     }
 
     /// Lists everything that happened.
-    pub(super) fn list(&self) -> Result<ExitCode, Failure> {
-        let events = self.events()?;
+    pub(super) fn list(&self, of: &Of) -> Result<ExitCode, Failure> {
+        let events = self.events(of)?;
         self.print(&events, &lines(&events, false))?;
         Ok(ExitCode::SUCCESS)
     }
 
     /// Says what happened to a release, with all that was said of it.
-    pub(super) fn why(&self, release: &ReleaseName) -> Result<ExitCode, Failure> {
-        let mut events = self.events()?;
+    pub(super) fn why(&self, release: &ReleaseName, of: &Of) -> Result<ExitCode, Failure> {
+        let mut events = self.events(of)?;
         events.retain(|event| event.release == *release);
         if events.is_empty() {
             self.log().note(&format!("nothing is known of release {release}"));
@@ -34,8 +35,8 @@ impl Program {
         Ok(ExitCode::SUCCESS)
     }
 
-    fn events(&self) -> Result<Vec<Event>, Failure> {
-        Ok(self.find()?.map_or_else(|| Ok(Vec::new()), |history| history.events())?)
+    fn events(&self, of: &Of) -> Result<Vec<Event>, Failure> {
+        Ok(self.find(of)?.map_or_else(|| Ok(Vec::new()), |history| history.events())?)
     }
 }
 

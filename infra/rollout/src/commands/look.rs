@@ -1,13 +1,18 @@
 //! `once` and `run`: look, and roll out what is to be; then tell whoever wants to know.
 
-use std::{path::Path, process::ExitCode, sync::Arc};
+use std::{
+    path::Path,
+    process::ExitCode,
+    sync::{Arc, mpsc},
+    thread,
+};
 
 use kdistro_devcluster::told;
 use kdistro_rollout::{
     decide::Decision,
     history::{Event, History},
     listen::Listening,
-    once::{Looked, Once},
+    once::{Looked, Once, OnceError},
     policy::Subscriber,
     report,
     resource::Resource,
@@ -59,15 +64,7 @@ impl Program {
 impl Watch<'_> {
     /// Looks once, says what came of it, and tells others.
     fn look(&self) -> Result<Looked, Failure> {
-        let mut say = |event: &Event| self.log.event(event);
-        let mut once = Once {
-            subscriber: &self.subscriber,
-            history: &self.history,
-            now: &self.program.now,
-            say: &mut say,
-            proxy: self.program.proxy.clone(),
-        };
-        let looked = once.run();
+        let looked = self.run();
         self.tell();
         let looked = looked?;
         let why = looked.to_string();
@@ -80,6 +77,33 @@ impl Watch<'_> {
         let value = json!({"outcome": outcome, "release": release, "why": why});
         self.program.print(&value, &format!("{why}\n"))?;
         Ok(looked)
+    }
+
+    /// Looks once, and meanwhile writes the `Rollout` of the cluster whenever something happens: beside the roll-out, which
+    /// waits for nobody.
+    fn run(&self) -> Result<Looked, OnceError> {
+        // While it is written anything more that happens is one reason to write it again.
+        let (wake, woken) = mpsc::sync_channel(1);
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                for () in woken {
+                    // The API server may be on its way from one release to the next. At the end it is said.
+                    let _ = self.write_resource();
+                }
+            });
+            let mut say = move |event: &Event| {
+                self.log.event(event);
+                let _ = wake.try_send(());
+            };
+            let mut once = Once {
+                subscriber: &self.subscriber,
+                history: &self.history,
+                now: &self.program.now,
+                say: &mut say,
+                proxy: self.program.proxy.clone(),
+            };
+            once.run()
+        })
     }
 
     /// Notifies and reports, unless another process has the turn and so will. What fails hinders nothing: it is said, and

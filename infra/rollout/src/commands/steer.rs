@@ -5,12 +5,15 @@ use std::process::ExitCode;
 use kdistro_formats::ReleaseName;
 use kdistro_rollout::history::{Change, Event, Held, What};
 
+use serde_json::json;
+
 use super::{Failure, Program};
+use crate::cli::Of;
 
 impl Program {
     /// Lets a release be rolled out that the policy asks somebody about.
-    pub(super) fn approve(&self, release: &ReleaseName) -> Result<ExitCode, Failure> {
-        let history = self.open(None)?;
+    pub(super) fn approve(&self, release: &ReleaseName, of: &Of) -> Result<ExitCode, Failure> {
+        let history = self.open_of(of)?;
         let follows = history.standing(0)?.follows;
         let seen = follows.map(|follows| history.seen(&follows.environment)).transpose()?.flatten();
         let Some(found) = seen.as_ref().and_then(|seen| seen.offered(release)) else {
@@ -20,7 +23,7 @@ impl Program {
         };
         let event = self.event(release, What::Approved, format!("manifest {}", found.digest));
         history.write(&event, &Change::Approve(found))?;
-        Ok(ExitCode::SUCCESS)
+        self.said(&event)
     }
 
     /// Keeps a release away, or all of them.
@@ -28,25 +31,30 @@ impl Program {
         &self,
         release: Option<&ReleaseName>,
         reason: &str,
+        of: &Of,
     ) -> Result<ExitCode, Failure> {
-        let history = self.open(None)?;
+        let history = self.open_of(of)?;
         let Some(release) = release else {
             history.pause(Some(reason))?;
-            return Ok(ExitCode::SUCCESS);
+            return self.done("nothing is rolled out until `resume`");
         };
         let event = self.event(release, What::Held, reason.to_owned());
         let (release, why) = (release.clone(), reason.to_owned());
         let held = Held { release, since: event.at, why, failed: false };
         history.write(&event, &Change::Hold(&held))?;
-        Ok(ExitCode::SUCCESS)
+        self.said(&event)
     }
 
     /// Lets a release that is held come after all, or all that are not held themselves.
-    pub(super) fn resume(&self, release: Option<&ReleaseName>) -> Result<ExitCode, Failure> {
-        let history = self.open(None)?;
+    pub(super) fn resume(
+        &self,
+        release: Option<&ReleaseName>,
+        of: &Of,
+    ) -> Result<ExitCode, Failure> {
+        let history = self.open_of(of)?;
         let Some(release) = release else {
             history.pause(None)?;
-            return Ok(ExitCode::SUCCESS);
+            return self.done("releases are rolled out again, from the next look on");
         };
         if !history.held()?.iter().any(|held| held.release == *release) {
             self.log().note(&format!("release {release} is not held"));
@@ -54,6 +62,16 @@ impl Program {
         }
         let event = self.event(release, What::Released, "it may be rolled out again".to_owned());
         history.write(&event, &Change::Release(release))?;
+        self.said(&event)
+    }
+
+    /// Says what was written down; nobody is woken by it.
+    fn said(&self, event: &Event) -> Result<ExitCode, Failure> {
+        self.done(&format!("{} {}, which the next look heeds", event.release, event.what))
+    }
+
+    fn done(&self, text: &str) -> Result<ExitCode, Failure> {
+        self.print(&json!({"done": text}), &format!("{text}\n"))?;
         Ok(ExitCode::SUCCESS)
     }
 
