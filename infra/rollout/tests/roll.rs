@@ -95,24 +95,6 @@ impl Scene {
         Release { name: "1-20-3".to_owned(), digest, folder, ..self.two.clone() }
     }
 
-    /// A release that is like the second one but for the plugin that gives pods their network.
-    fn without_network(&self) -> Release {
-        let digest = kdistro_verify::hash::sha256(b"without network");
-        let folder = self.folder.path().join("releases").join(digest.hex());
-        let plugins = folder.join("cni");
-        fs::create_dir_all(&plugins).unwrap();
-        for inner in ["bin", "images"] {
-            symlink(self.two.folder.join(inner), folder.join(inner)).unwrap();
-        }
-        for entry in fs::read_dir(self.two.plugins()).unwrap() {
-            let path = entry.unwrap().path();
-            let name = path.file_name().unwrap();
-            let target = if name == "ptp" { Path::new("/bin/false") } else { &path };
-            symlink(target, plugins.join(name)).unwrap();
-        }
-        Release { digest, folder, ..self.two.clone() }
-    }
-
     /// Rolls out in runs that each die after the next step, before anything is written of it.
     fn roll_dying(&self, cluster: &Cluster, to: &Release) -> (u32, Vec<Event>) {
         let releases = [self.one.clone(), self.two.clone(), to.clone()];
@@ -254,12 +236,6 @@ fn whats(events: &[Event]) -> Vec<What> {
 fn there_and_back(node: bool) {
     let scene = Scene::new(node);
     let cluster = scene.start();
-    if node {
-        let (outcome, events) = scene.roll(&cluster, &scene.without_network());
-        let Outcome::RolledBack(why) = outcome else { panic!("{events:#?}") };
-        assert!(why.contains("canary"), "{why}");
-        Scene::assert_runs(&cluster, &scene.one);
-    }
     let (outcome, events) = scene.roll(&cluster, &scene.two);
     assert_eq!(outcome, Outcome::Kept, "{events:#?}");
     Scene::assert_runs(&cluster, &scene.two);

@@ -61,14 +61,10 @@ impl Cluster {
             return self.replace_api_server((process, running(&processes, OLD)), release, debian);
         }
         if process.and_then(release_of) != Some(release.digest) {
-            self.stop(component)?;
             if component == ComponentName::Kubelet {
                 config::write(&self.folder, &self.group(), release, debian)?;
-                // It reads when it begins where the release's plugins of networks and its image of sandboxes are. Pods go on.
-                self.stop(ComponentName::Containerd)?;
-                self.launch(ComponentName::Containerd, release, debian)?;
-                self.await_containerd(debian)?;
             }
+            self.stop(component)?;
             self.launch(component, release, debian)?;
         }
         self.await_health(component)
