@@ -3,7 +3,7 @@
 use std::fmt;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use kdistro_formats::{Digest, Tag};
+use kdistro_formats::{Digest, Tag, release::is_cve};
 use kdistro_verify::hash::sha256;
 
 /// Header lines that a patch file may have.
@@ -307,12 +307,6 @@ fn unfolded(lines: &[(usize, String)]) -> Vec<(usize, Option<String>, String)> {
         }
     }
     joined
-}
-
-fn is_cve(text: &str) -> bool {
-    let parts = text.strip_prefix("CVE-").and_then(|rest| rest.split_once('-'));
-    let digits = |text: &str| text.len() >= 4 && text.bytes().all(|byte| byte.is_ascii_digit());
-    parts.is_some_and(|(year, number)| year.len() == 4 && digits(year) && digits(number))
 }
 
 fn parse_upstream(value: &str) -> Option<Upstream> {

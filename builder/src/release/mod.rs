@@ -9,8 +9,8 @@ use kdistro_formats::{
     layout,
     plan::{self, Content, Plan},
     release::{
-        API_VERSION, Asset, AssetArchive, AssetImage, AssetKind, Component, Document, Metadata,
-        PlanRef, Release, ReleaseSpec, ReleaseStatus,
+        API_VERSION, AppliedPatch, Asset, AssetArchive, AssetImage, AssetKind, Component, Document,
+        Metadata, PlanRef, Release, ReleaseSpec, ReleaseStatus,
     },
     yaml::{self, WriteError},
 };
@@ -142,17 +142,19 @@ fn asset(
 
 /// Lists the CVEs that a plan's patches fix, sorted.
 pub fn fixes(plan: &Plan) -> Vec<String> {
-    let patches = plan.components.iter().flat_map(|component| &component.patches);
-    let mut fixes: Vec<_> = patches.flat_map(|patch| patch.fixes.iter().cloned()).collect();
+    let mut fixes: Vec<_> = patches(plan).flat_map(|patch| patch.fixes.iter().cloned()).collect();
     fixes.sort();
     fixes.dedup();
     fixes
 }
 
+fn patches(plan: &Plan) -> impl Iterator<Item = &AppliedPatch> {
+    plan.components.iter().flat_map(|component| &component.patches)
+}
+
 /// How urgent a release is for somebody who has none of its patches.
 pub fn severity(plan: &Plan) -> Severity {
-    let mut patches = plan.components.iter().flat_map(|component| &component.patches);
-    if patches.any(|patch| patch.critical) {
+    if patches(plan).any(|patch| patch.critical) {
         return Severity::Critical;
     }
     if fixes(plan).is_empty() { Severity::Routine } else { Severity::Security }

@@ -4,8 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
-use kdistro_formats::{Digest, ReleaseName};
+use kdistro_formats::{Digest, ReleaseName, release::is_cve};
 use kdistro_rollout::policy::Length;
+
+/// The subscriber's file where nothing names another.
+pub(crate) const CONFIG: &str = "rollout.yaml";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -52,13 +55,13 @@ pub(crate) enum Command {
     /// Look once: go on with what is under way, decide, and roll out what is to be
     Once {
         /// The subscriber's file
-        #[arg(long, value_name = "FILE", default_value = "rollout.yaml")]
+        #[arg(long, value_name = "FILE", default_value = CONFIG)]
         config: PathBuf,
     },
     /// Listen, and look whenever something is heard, and as often as the subscriber's file says
     Run {
         /// The subscriber's file
-        #[arg(long, value_name = "FILE", default_value = "rollout.yaml")]
+        #[arg(long, value_name = "FILE", default_value = CONFIG)]
         config: PathBuf,
     },
     /// Say that a release may be rolled out, where the policy asks somebody
@@ -108,7 +111,7 @@ pub(crate) enum Command {
     /// Report to the distributor how things are now, and say by which public key reports are believed
     Report {
         /// The subscriber's file
-        #[arg(long, value_name = "FILE", default_value = "rollout.yaml")]
+        #[arg(long, value_name = "FILE", default_value = CONFIG)]
         config: PathBuf,
     },
     /// For distributors: say which cluster runs what, from the reports of many
@@ -176,7 +179,7 @@ pub(crate) struct Releases {
 #[derive(Args)]
 pub(crate) struct Inspect {
     /// The subscriber's file: its cluster, and the release that runs there as far as the history says
-    #[arg(long, value_name = "FILE", default_value = "rollout.yaml")]
+    #[arg(long, value_name = "FILE", default_value = CONFIG)]
     pub(crate) config: PathBuf,
     /// Instead: the manifest of the release, a path or an address; with --store also its bare name
     #[arg(long, value_name = "URL|FILE", requires = "key", conflicts_with = "config")]
@@ -204,16 +207,7 @@ pub(crate) struct Inspect {
     pub(crate) every: Option<Length>,
 }
 
-/// Source: CVE, "CVE ID syntax": four digits of a year, and at least four more.
 fn cve(text: &str) -> Result<String, &'static str> {
-    let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    let parts = text.strip_prefix("CVE-").and_then(|rest| rest.split_once('-'));
-    let is_cve = parts.is_some_and(|(year, number)| {
-        year.len() == 4 && number.len() >= 4 && is_number(year) && is_number(number)
-    });
-    if is_cve {
-        Ok(text.to_owned())
-    } else {
-        Err("expected `CVE-YEAR-NUMBER`, such as CVE-2026-1234")
-    }
+    let expected = "expected `CVE-YEAR-NUMBER`, such as CVE-2026-1234";
+    if is_cve(text) { Ok(text.to_owned()) } else { Err(expected) }
 }

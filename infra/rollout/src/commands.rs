@@ -29,15 +29,12 @@ use kdistro_rollout::{
 use serde::Serialize;
 
 use crate::{
-    cli::{Cli, Command, Of},
+    cli::{CONFIG, Cli, Command, Of},
     log::Log,
 };
 
 /// The folder of the history where nothing names another.
 const STATE: &str = "/var/lib/kdistro-rollout";
-
-/// The subscriber's file where nothing names another.
-const CONFIG: &str = "rollout.yaml";
 
 /// The name of the history in it.
 const HISTORY: &str = "history";

@@ -135,7 +135,7 @@ pub struct TextFile {
     /// What it holds.
     pub text: String,
     /// True for mode 0755, false for 0644.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub executable: bool,
 }
 
@@ -149,11 +149,6 @@ pub struct Concatenation {
     pub folder: String,
     /// How the names of the parts end, such as `.crt`.
     pub suffix: String,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-fn is_false(value: &bool) -> bool {
-    !value
 }
 
 /// A file that a step made, laid into a tree.

@@ -155,13 +155,17 @@ pub struct AppliedPatch {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fixes: Vec<String>,
     /// Whether what it fixes waits for no maintenance window.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub critical: bool,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
-fn is_false(value: &bool) -> bool {
-    !*value
+/// Whether a text is the name of a vulnerability, such as `CVE-2026-1234`.
+///
+/// Source: CVE, "CVE ID syntax": four digits of a year, and at least four more.
+pub fn is_cve(text: &str) -> bool {
+    let parts = text.strip_prefix("CVE-").and_then(|rest| rest.split_once('-'));
+    let digits = |text: &str| text.len() >= 4 && text.bytes().all(|byte| byte.is_ascii_digit());
+    parts.is_some_and(|(year, number)| year.len() == 4 && digits(year) && digits(number))
 }
 
 /// A published file or image.
