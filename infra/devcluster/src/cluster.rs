@@ -41,6 +41,11 @@ type Result<T, E = DevclusterError> = std::result::Result<T, E>;
 const SUPERVISOR: Duration = Duration::from_secs(10);
 const HEALTHY: Duration = Duration::from_mins(1);
 const ENDED: Duration = Duration::from_secs(10);
+/// How long new work may take: when the API server was away a few times in turn, who watches it waits up to a minute before
+/// it looks again.
+///
+/// Source: client-go, `tools/cache/reflector.go`, `NewNamedReflector`: 30 seconds at most, and as much again by chance.
+const NEW_WORK: Duration = Duration::from_mins(2);
 /// How long to wait before the next look.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -67,6 +72,8 @@ pub struct Order {
     pub node: bool,
     /// The release.
     pub release: Release,
+    /// Whether all of its processes end with the thread that starts it, also where that is killed.
+    pub bound: bool,
 }
 
 /// A cluster of this machine.

@@ -47,7 +47,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
     match &cli.command {
         Command::Up(up) => {
             let brought = take(&home, &source(&up.signed)?, !up.control_plane_only)?;
-            let cluster = start(&home, &up.name.name, brought)?;
+            let cluster = start(&home, (&up.name.name, false), brought)?;
             show(cli, &cluster.status())?;
             Ok(ExitCode::SUCCESS)
         }
@@ -117,9 +117,9 @@ fn take(home: &Path, source: &Source, node: bool) -> Result<Brought, Failure> {
 }
 
 /// Starts a cluster; tells on standard error how far it is.
-fn start(home: &Path, name: &str, brought: Brought) -> Result<Cluster, Failure> {
+fn start(home: &Path, (name, bound): (&str, bool), brought: Brought) -> Result<Cluster, Failure> {
     let Brought { release, node, debian, begin } = brought;
-    let order = Order { name: name.to_owned(), node, release };
+    let order = Order { name: name.to_owned(), node, release, bound };
     let program = env::current_exe()?;
     Ok(Cluster::start(home, (&program, &debian), &order, &mut |what| step(begin, what))?)
 }

@@ -1,4 +1,5 @@
-//! A cluster for one program: it is there while the program runs, and ends with it, however that is.
+//! A cluster for one program: it is there while the program runs, and ends with it, however that is. Where this
+//! program itself is killed, no process of the cluster goes on; its folder is left for `down`.
 
 use std::{
     ffi::OsString,
@@ -79,7 +80,7 @@ impl Ending {
     fn run(&self, run: &Run, source: &Source) -> Result<ExitStatus, Failure> {
         let brought = take(&self.home, source, !run.control_plane_only)?;
         self.is_begun.store(true, Ordering::SeqCst);
-        let cluster = start(&self.home, &self.name, brought).inspect_err(|error| {
+        let cluster = start(&self.home, (&self.name, true), brought).inspect_err(|error| {
             // That one is somebody else's.
             let is_other = matches!(error.downcast_ref(), Some(DevclusterError::Exists(_)));
             self.is_begun.store(!is_other, Ordering::SeqCst);

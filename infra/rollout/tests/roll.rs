@@ -69,7 +69,12 @@ impl Scene {
     }
 
     fn start(&self) -> Cluster {
-        let order = Order { name: "dev".to_owned(), node: self.node, release: self.one.clone() };
+        let order = Order {
+            name: "dev".to_owned(),
+            node: self.node,
+            release: self.one.clone(),
+            bound: false,
+        };
         let program = Path::new(env!("CARGO_BIN_EXE_kdistro-rollout")).with_file_name("devcluster");
         assert!(program.is_file(), "build it first: cargo build -p kdistro-devcluster");
         let started =
@@ -93,6 +98,24 @@ impl Scene {
         fs::remove_file(&path).unwrap();
         symlink(program, path).unwrap();
         Release { name: "1-20-3".to_owned(), digest, folder, ..self.two.clone() }
+    }
+
+    /// A release that is like the second one but for the plugin that gives pods their network.
+    fn without_network(&self) -> Release {
+        let digest = kdistro_verify::hash::sha256(b"without network");
+        let folder = self.folder.path().join("releases").join(digest.hex());
+        let plugins = folder.join("cni");
+        fs::create_dir_all(&plugins).unwrap();
+        for inner in ["bin", "images"] {
+            symlink(self.two.folder.join(inner), folder.join(inner)).unwrap();
+        }
+        for entry in fs::read_dir(self.two.plugins()).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap();
+            let target = if name == "ptp" { Path::new("/bin/false") } else { &path };
+            symlink(target, plugins.join(name)).unwrap();
+        }
+        Release { digest, folder, ..self.two.clone() }
     }
 
     /// Rolls out in runs that each die after the next step, before anything is written of it.
@@ -236,6 +259,12 @@ fn whats(events: &[Event]) -> Vec<What> {
 fn there_and_back(node: bool) {
     let scene = Scene::new(node);
     let cluster = scene.start();
+    if node {
+        let (outcome, events) = scene.roll(&cluster, &scene.without_network());
+        let Outcome::RolledBack(why) = outcome else { panic!("{events:#?}") };
+        assert!(why.contains("canary"), "{why}");
+        Scene::assert_runs(&cluster, &scene.one);
+    }
     let (outcome, events) = scene.roll(&cluster, &scene.two);
     assert_eq!(outcome, Outcome::Kept, "{events:#?}");
     Scene::assert_runs(&cluster, &scene.two);
@@ -331,8 +360,8 @@ fn the_program_looks_decides_and_rolls_out() {
     Scene::assert_runs(&cluster, &scene.one);
     run(1, &["approve", "1-21-2"]);
     assert!(run(0, &["once"]).contains("waits for somebody to approve it"));
-    assert_eq!(run(0, &["approve", "1-20-2"]), "1-20-2 approved, which the next look heeds\n");
-    assert!(run(0, &["hold", "--reason", "holidays"]).contains("until `resume`"));
+    assert_eq!(run(0, &["approve", "1-20-2"]), "1-20-2 approved; the next look heeds it\n");
+    assert!(run(0, &["hold", "--reason", "holidays"]).contains("roll-outs paused; the next look"));
     assert!(run(0, &["once"]).contains("roll-outs are paused: holidays"));
     run(0, &["resume"]);
     let said = run(0, &["once"]);
@@ -353,11 +382,12 @@ fn a_release_that_breaks_a_check_is_taken_back_and_held() {
     // One that never could pass is a mistake of the file.
     scene.configure("checks: [{builtin: true}, {command: [./not-there]}]\n");
     let said = scene.run(2, &["once"]);
-    assert!(said.contains("cannot read ./not-there: No such file"), "{said}");
+    assert!(said.contains("/./not-there: No such file"), "it begins at the file: {said}");
     assert!(!scene.run(0, &["history"]).contains("began"));
     scene.configure("checks: [{command: [sh, -c, 'test $KDISTRO_RELEASE = 1-20-1']}]\n");
     let said = scene.run(1, &["once"]);
     assert!(said.contains("1-20-2 failed and is held, the release before runs again: check: "));
+    assert!(said.contains("checking: what passes on 1-20-1 must pass on it"), "{said}");
     assert!(said.contains("began: 5 steps from 1-20-1; before it 1 checks passed, 0 failed"));
     Scene::assert_runs(&cluster, &scene.one);
     assert!(scene.run(0, &["once"]).contains("1-20-2 is held"));

@@ -106,7 +106,12 @@ impl Scene {
 
     /// Starts a cluster, rolls the second release out to it, and ends it.
     fn turn(&self) -> Result<Turn, BenchError> {
-        let order = Order { name: NAME.to_owned(), node: self.node, release: self.one.clone() };
+        let order = Order {
+            name: NAME.to_owned(),
+            node: self.node,
+            release: self.one.clone(),
+            bound: false,
+        };
         let program = env::current_exe().map_err(at(Path::new("this program")))?;
         let begun = Instant::now();
         let start =

@@ -63,7 +63,8 @@ impl Scene {
     ) -> Self {
         let debian = if node { packages().unwrap() } else { PathBuf::from("/") };
         let name = "checked".to_owned();
-        let order = kdistro_devcluster::Order { name, node, release: release.clone() };
+        let order =
+            kdistro_devcluster::Order { name, node, release: release.clone(), bound: false };
         let program = Path::new(env!("CARGO_BIN_EXE_kdistro-checks")).with_file_name("devcluster");
         assert!(program.is_file(), "build it first: cargo build -p kdistro-devcluster");
         let cluster = Cluster::start(folder.path(), (&program, &debian), &order, &mut |_| {});

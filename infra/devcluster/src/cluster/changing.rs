@@ -10,7 +10,7 @@ use std::{
 
 use kdistro_formats::Digest;
 
-use super::{Cluster, HEALTHY, LOOK, Result};
+use super::{Cluster, HEALTHY, LOOK, NEW_WORK, Result};
 use crate::{
     DevclusterError,
     component::{ComponentName, ETCD, ETCD_NAME, ETCD_PEER, NODE},
@@ -61,10 +61,14 @@ impl Cluster {
             return self.replace_api_server((process, running(&processes, OLD)), release, debian);
         }
         if process.and_then(release_of) != Some(release.digest) {
+            self.stop(component)?;
             if component == ComponentName::Kubelet {
                 config::write(&self.folder, &self.group(), release, debian)?;
+                // It reads when it begins where the release's plugins of networks and its image of sandboxes are. Pods go on.
+                self.stop(ComponentName::Containerd)?;
+                self.launch(ComponentName::Containerd, release, debian)?;
+                self.await_containerd(debian)?;
             }
-            self.stop(component)?;
             self.launch(component, release, debian)?;
         }
         self.await_health(component)
@@ -172,7 +176,7 @@ impl Cluster {
         if !release.coredns {
             return Ok(());
         }
-        let timeout = format!("--timeout={}s", HEALTHY.as_secs());
+        let timeout = format!("--timeout={}s", NEW_WORK.as_secs());
         let status = ["rollout", "status", "--namespace=kube-system", "deployment/coredns"];
         self.kubectl(&[&status[..], &[&timeout]].concat()).map(drop)
     }
@@ -183,9 +187,9 @@ impl Cluster {
         self.kubectl(&[verb, NODE]).map(drop)
     }
 
-    /// Asks all pods to leave the node; their disruption budgets may refuse that for `seconds`.
-    pub fn drain(&self, seconds: u64) -> Result<()> {
-        let timeout = format!("--timeout={seconds}s");
+    /// Asks all pods to leave the node; their disruption budgets may refuse that for as long as new work may take.
+    pub fn drain(&self) -> Result<()> {
+        let timeout = format!("--timeout={}s", NEW_WORK.as_secs());
         let flags = ["--ignore-daemonsets", "--force", "--delete-emptydir-data", &timeout];
         self.kubectl(&[&["drain", NODE][..], &flags].concat()).map(drop)
     }

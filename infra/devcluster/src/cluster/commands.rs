@@ -57,7 +57,8 @@ impl Cluster {
         self.kubectl(&[verb, &["--filename", &path]].concat()).map(drop)
     }
 
-    pub(super) fn import_images(&self, release: &Release, debian: &Path) -> Result<()> {
+    /// Waits until containerd answers.
+    pub(super) fn await_containerd(&self, debian: &Path) -> Result<()> {
         let end = Instant::now() + HEALTHY;
         while let Err(error) = self.ctr(debian, &["version"]) {
             if Instant::now() > end || self.wrong_with(ComponentName::Containerd)?.is_some() {
@@ -65,6 +66,11 @@ impl Cluster {
             }
             thread::sleep(LOOK);
         }
+        Ok(())
+    }
+
+    pub(super) fn import_images(&self, release: &Release, debian: &Path) -> Result<()> {
+        self.await_containerd(debian)?;
         for name in release.images() {
             let archive = release.image(name).display().to_string();
             self.ctr(debian, &["images", "import", &archive])?;

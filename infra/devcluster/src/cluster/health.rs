@@ -1,10 +1,14 @@
 //! How a cluster is, and waiting until it is well.
 
-use std::{path::PathBuf, thread, time::Instant};
+use std::{
+    path::PathBuf,
+    thread,
+    time::{Duration, Instant},
+};
 
 use serde::Serialize;
 
-use super::{Cluster, HEALTHY, LOOK, Result, State, supervisor_id};
+use super::{Cluster, HEALTHY, LOOK, NEW_WORK, Result, State, supervisor_id};
 use crate::{
     DevclusterError,
     component::{ComponentName, NODE},
@@ -39,14 +43,15 @@ impl Cluster {
     /// Waits until a component says that it is well.
     pub fn await_health(&self, component: ComponentName) -> Result<()> {
         let log = || self.end_of_log(component.as_str());
-        Self::wait(component.as_str(), &log, || self.wrong_with(component))
+        let what = (component.as_str(), HEALTHY);
+        Self::wait(what, &log, || self.wrong_with(component))
     }
 
     /// Waits until the node is ready.
     pub(super) fn await_node(&self) -> Result<()> {
         let log = || self.end_of_log("kubelet");
         let path = r#"jsonpath={.status.conditions[?(@.type=="Ready")].status} {.status.conditions[?(@.type=="Ready")].message}"#;
-        Self::wait("the node", &log, || {
+        Self::wait(("the node", HEALTHY), &log, || {
             let said = self.kubectl(&["get", "node", NODE, "--output", path]);
             let said = said.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
             match said {
@@ -69,13 +74,13 @@ impl Cluster {
         self.apply(&manifests::canary(&release.name))?;
         let deployment = format!("deployment/{}", manifests::CANARY);
         self.kubectl(&["rollout", "restart", &deployment])?;
-        let timeout = format!("--timeout={}s", HEALTHY.as_secs());
+        let timeout = format!("--timeout={}s", NEW_WORK.as_secs());
         self.kubectl(&["rollout", "status", &deployment, &timeout])?;
         let path = "jsonpath={.spec.clusterIP}";
         let address = self.kubectl(&["get", "service", manifests::CANARY, "--output", path])?;
         let address = format!("http://{}/version", String::from_utf8_lossy(&address));
         let log = || self.end_of_log("kube-proxy");
-        Self::wait("the canary behind its Service", &log, || {
+        Self::wait(("the canary behind its Service", NEW_WORK), &log, || {
             let request = Request::Ask { address: address.clone() };
             Ok(match self.ask(&request)? {
                 Answer::Answered(200, _) => None,
@@ -88,14 +93,14 @@ impl Cluster {
 
     /// Waits until nothing is wrong any more.
     fn wait(
-        what: &str,
+        (what, patience): (&str, Duration),
         log: &dyn Fn() -> String,
         mut wrong: impl FnMut() -> Result<Option<String>>,
     ) -> Result<()> {
-        let end = Instant::now() + HEALTHY;
+        let end = Instant::now() + patience;
         while let Some(said) = wrong()? {
             if Instant::now() > end {
-                let (what, seconds) = (what.to_owned(), HEALTHY.as_secs());
+                let (what, seconds) = (what.to_owned(), patience.as_secs());
                 return Err(DevclusterError::Unhealthy { what, seconds, said, log: log() });
             }
             thread::sleep(LOOK);

@@ -48,9 +48,9 @@ impl Cluster {
         let listening = TcpListener::bind("127.0.0.1:0");
         let port = listening.and_then(|one| one.local_addr().map(|address| (one, address.port())));
         let (listener, port) = port.map_err(failed)?;
-        let Order { name, node, release } = order.clone();
+        let Order { name, node, release, bound } = order.clone();
         let cluster = Self { folder, state: State { name, node, port, release } };
-        let begun = cluster.begin(listener, (supervisor, debian), say);
+        let begun = cluster.begin((listener, bound), (supervisor, debian), say);
         begun.map_err(|source| DevclusterError::Started {
             name: cluster.state.name.clone(),
             log: cluster.folder.join("log"),
@@ -61,7 +61,7 @@ impl Cluster {
 
     fn begin(
         &self,
-        listener: TcpListener,
+        (listener, bound): (TcpListener, bool),
         (supervisor, debian): (&Path, &Path),
         say: &mut dyn FnMut(&str),
     ) -> Result<()> {
@@ -72,16 +72,27 @@ impl Cluster {
             groups::make(&self.group())?;
             config::write(&self.folder, &self.group(), release, debian)?;
         }
-        self.start_supervisor(supervisor, listener)?;
+        self.start_supervisor(supervisor, (listener, bound))?;
         say("namespaces");
         self.start_components(debian, say)
     }
 
     /// Starts the first process in namespaces of its own, with the socket outside as its input.
-    fn start_supervisor(&self, program: &Path, listener: TcpListener) -> Result<()> {
+    fn start_supervisor(
+        &self,
+        program: &Path,
+        (listener, bound): (TcpListener, bool),
+    ) -> Result<()> {
         let log = self.log("supervisor");
         let file = fs::File::create(&log).map_err(DevclusterError::io("write", &log))?;
-        let mut unshare = host::command("unshare");
+        let mut unshare = if bound {
+            // The kernel ends it with whoever started it, and by that the first process, and by that all others.
+            let mut setpriv = host::command("setpriv");
+            setpriv.args(["--pdeathsig", "KILL", "--", "unshare", "--kill-child"]);
+            setpriv
+        } else {
+            host::command("unshare")
+        };
         if !host::is_root() {
             unshare.args(["--user", "--map-root-user"]);
         }

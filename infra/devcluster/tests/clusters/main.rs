@@ -253,6 +253,19 @@ fn a_cluster_for_one_program_ends_with_it_however_that_is() {
         assert_eq!(clusters(), 0);
         until(|| processes_of(home.path()).is_empty());
     }
+    // Who is killed leaves a folder, and nothing that runs.
+    let begun = home.path().join("killed");
+    let program = format!("touch {}; exec sleep 3", begun.display());
+    let mut child = home.command();
+    child.args(run).args(["sh", "-c", &program]).stdin(Stdio::null()).stderr(Stdio::null());
+    let mut child = child.spawn().unwrap();
+    until(|| begun.exists());
+    assert!(!processes_of(home.path()).is_empty());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    until(|| processes_of(home.path()).is_empty());
+    assert_eq!(clusters(), 1);
+    home.expect(0, &["down", "--all"]);
 }
 
 #[test]

@@ -11,9 +11,6 @@ use crate::{
     plan::{self, Step, Versions},
 };
 
-/// How long pods may take to leave the node, in seconds: their disruption budgets may not let them at all.
-const DRAIN: u64 = 60;
-
 /// A cluster of this machine, and the releases that it may run.
 pub struct Devcluster {
     cluster: Cluster,
@@ -63,7 +60,7 @@ impl Driver for Devcluster {
             Step::Replace(component) => cluster.replace(component, release, &self.debian)?,
             Step::Dns => cluster.replace_dns(release)?,
             Step::Close => cluster.cordon(true)?,
-            Step::Drain => cluster.drain(DRAIN)?,
+            Step::Drain => cluster.drain()?,
             Step::Open => {
                 cluster.cordon(false)?;
                 cluster.await_dns(release)?;

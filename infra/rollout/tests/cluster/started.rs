@@ -26,7 +26,7 @@ impl Started {
         let folder = tempfile::tempdir().unwrap();
         let release = brought(1, folder.path(), node);
         let debian = if node { packages().unwrap() } else { PathBuf::from("/") };
-        let order = Order { name: "dev".to_owned(), node, release: release.clone() };
+        let order = Order { name: "dev".to_owned(), node, release: release.clone(), bound: false };
         let program = Path::new(env!("CARGO_BIN_EXE_kdistro-rollout")).with_file_name("devcluster");
         assert!(program.is_file(), "build it first: cargo build -p kdistro-devcluster");
         let place = (&*program, &*debian);
