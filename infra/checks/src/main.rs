@@ -8,7 +8,7 @@ use std::{
     error::Error,
     fmt::Write as _,
     fs,
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
     process::ExitCode,
 };
 
@@ -39,9 +39,12 @@ fn main() -> ExitCode {
 }
 
 fn check(cli: &Cli, wanted: &Run) -> Result<ExitCode, Failure> {
+    // Who looks at both sees each result once.
+    let is_seen = !cli.json && io::stdout().is_terminal() && io::stderr().is_terminal();
     let mut say = |result: &CheckResult| {
+        let text = if is_seen { result.text() } else { format!("{}\n", result.line()) };
         // Progress that cannot be shown hinders nothing.
-        let _ = writeln!(io::stderr(), "{}", result.line());
+        let _ = io::stderr().write_all(text.as_bytes());
     };
     let report = run(&order(wanted), &mut say)?;
     if let Some(path) = &wanted.junit {
@@ -49,7 +52,7 @@ fn check(cli: &Cli, wanted: &Run) -> Result<ExitCode, Failure> {
         fs::write(path, text)
             .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
     }
-    show(cli, &report)?;
+    show(cli, &report, is_seen)?;
     Ok(if report.failed().is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
@@ -81,12 +84,14 @@ fn order(wanted: &Run) -> Order {
     }
 }
 
-fn show(cli: &Cli, report: &Report) -> Result<(), Failure> {
+/// Writes the report; of what was seen already only the sum.
+fn show(cli: &Cli, report: &Report, is_seen: bool) -> Result<(), Failure> {
     if cli.json {
         let text = printable_json(&serde_json::to_string_pretty(report)?);
         return Ok(writeln!(io::stdout(), "{text}")?);
     }
-    Ok(io::stdout().write_all(report.text().as_bytes())?)
+    let text = if is_seen { report.sum() } else { report.text() };
+    Ok(io::stdout().write_all(text.as_bytes())?)
 }
 
 fn list(cli: &Cli) -> Result<(), Failure> {

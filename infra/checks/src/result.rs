@@ -67,6 +67,15 @@ impl CheckResult {
         let line = format!("{word:<8}{:6.1} s  {}", self.seconds, printable(&self.name));
         if why.is_empty() { line } else { format!("{line}: {}", printable(why)) }
     }
+
+    /// Its line, and below it what it wrote, where it failed.
+    pub fn text(&self) -> String {
+        let mut text = format!("{}\n", self.line());
+        for line in printable_lines(&self.output).lines() {
+            let _ = writeln!(text, "    {line}");
+        }
+        text
+    }
 }
 
 /// The first bytes of a text, up to a border of characters.
@@ -98,16 +107,14 @@ impl Report {
 
     /// A line for each check, what failing ones wrote below theirs, and a count; harmless for a terminal.
     pub fn text(&self) -> String {
-        let mut text = String::new();
-        for result in &self.results {
-            let _ = writeln!(text, "{}", result.line());
-            for line in printable_lines(&result.output).lines() {
-                let _ = writeln!(text, "    {line}");
-            }
-        }
+        let results: String = self.results.iter().map(CheckResult::text).collect();
+        results + &self.sum()
+    }
+
+    /// The last line of the text: how many checks came to what.
+    pub fn sum(&self) -> String {
         let ([passed, failed, skipped], version) = (self.counts(), printable(&self.kubernetes));
-        let _ = writeln!(text, "{passed} passed, {failed} failed, {skipped} skipped on {version}");
-        text
+        format!("{passed} passed, {failed} failed, {skipped} skipped on {version}\n")
     }
 
     /// How many checks passed, failed and were skipped.

@@ -203,8 +203,17 @@ pub(crate) struct Inspect {
     #[arg(long, value_name = "DIGEST")]
     pub(crate) known: Vec<Digest>,
     /// Again and again, such as every 10m; at least a second passes between two looks
-    #[arg(long, value_name = "LENGTH", value_parser = Length::parse)]
+    #[arg(long, value_name = "LENGTH", value_parser = every)]
     pub(crate) every: Option<Length>,
+}
+
+fn every(text: &str) -> Result<Length, String> {
+    let length = Length::parse(text)?;
+    if length < Length::from_secs(1) {
+        Err("expected a second at least".to_owned())
+    } else {
+        Ok(length)
+    }
 }
 
 fn cve(text: &str) -> Result<String, &'static str> {

@@ -8,6 +8,7 @@ mod facts;
 mod opening;
 mod tables;
 mod turn;
+mod wake;
 
 use std::{
     collections::BTreeMap,
@@ -31,6 +32,7 @@ pub use self::{
     },
     opening::HistoryError,
     turn::Turn,
+    wake::Wake,
 };
 
 /// Names of facts.
@@ -56,6 +58,9 @@ pub const CHANNEL: &str = "channel";
 /// See [`CHANNEL`].
 pub const ROLL_OUT: &str = "roll-out";
 
+/// What others are notified of where a release waits for somebody's word.
+const WAITS: &str = "waits-for-approval";
+
 /// What happened to a cluster.
 pub struct History {
     /// There until it is dropped.
@@ -73,6 +78,11 @@ impl History {
     /// Takes the turn to look and to roll out; fails while another has it.
     pub fn turn(&self) -> Result<Turn, HistoryError> {
         Turn::take(&self.path)
+    }
+
+    /// What tells who waits that somebody steered.
+    pub fn wake(&self) -> Wake {
+        Wake::of(&self.path)
     }
 
     /// Everything that happened, the first first.
@@ -170,14 +180,6 @@ impl History {
         self.change(|facts| facts.put(CHECKED, report))
     }
 
-    /// Says why nothing is rolled out for now, or that all may go on.
-    pub fn pause(&self, why: Option<&str>) -> Result<(), HistoryError> {
-        self.change(|facts| match why {
-            Some(why) => facts.put(PAUSED, why),
-            None => facts.remove(PAUSED),
-        })
-    }
-
     /// Keeps what the cluster was found to run, before anything was rolled out.
     pub fn find(&self, running: &Target, at: Timestamp) -> Result<(), HistoryError> {
         self.change(|facts| {
@@ -194,11 +196,18 @@ impl History {
         self.change(|facts| facts.put(FOLLOWS, follows))
     }
 
-    /// Keeps what was decided; with an event, where it is another than before.
+    /// Keeps what was decided; with an event, where it is another than before. Others are notified where it is somebody's
+    /// turn.
     pub fn decide(&self, decided: &Decided, event: Option<&Event>) -> Result<(), HistoryError> {
         self.change(|facts| {
             facts.put(DECIDED, decided)?;
-            event.map_or(Ok(()), |event| note(facts, event))
+            let Some(event) = event else { return Ok(()) };
+            if decided.what == Intent::Approve {
+                let mut notices: Notices = facts.fact(NOTICES)?.unwrap_or_default();
+                notices.add(event.at, (WAITS, &event.text), event.release.as_ref());
+                facts.put(NOTICES, &notices)?;
+            }
+            note(facts, event)
         })
     }
 
@@ -318,7 +327,7 @@ fn note(facts: &mut Writing<'_>, event: &Event) -> Result<(), HistoryError> {
     if event.what.is_notable() {
         let mut notices: Notices = facts.fact(NOTICES)?.unwrap_or_default();
         let what = event.what.to_string().replace(' ', "-");
-        notices.add(event.at, (&what, &event.text), Some(&event.release));
+        notices.add(event.at, (&what, &event.text), event.release.as_ref());
         facts.put(NOTICES, &notices)?;
     }
     facts.add(event)
@@ -359,6 +368,8 @@ fn apply(facts: &mut Writing<'_>, change: &Change<'_>, at: Timestamp) -> Result<
             approved.push((*release).clone());
             facts.put(APPROVED, &approved)
         }
+        Change::Pause(why) => facts.put(PAUSED, *why),
+        Change::Unpause => facts.remove(PAUSED),
     }
 }
 

@@ -13,14 +13,14 @@ use std::{
         mpsc::{self, RecvTimeoutError, SyncSender},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
 use kdistro_verify::check::chain;
 
 use crate::{
-    history::History,
+    history::{History, Wake},
     policy::{HearSqs, Subscriber},
     receive::{
         Filter, Heard, Known, Outcome, Receiver,
@@ -34,6 +34,8 @@ use crate::{
 
 /// How long a way in waits for the first message, and how long before it is tried again after an error.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How long it takes until somebody who steers is noticed.
+const STEERED: Duration = Duration::from_secs(1);
 /// How much waits to be looked at.
 const MOST: usize = 64;
 
@@ -117,22 +119,28 @@ impl Listening {
         Ok(Self { news })
     }
 
-    /// Waits until there is a reason to look, at most as long as `patience`. `say` is told what is ignored, and of ways in that
-    /// are out of order.
-    pub fn wait(&self, patience: Duration, say: &mut dyn FnMut(&str)) {
-        let end = std::time::Instant::now() + patience;
+    /// Waits until there is a reason to look, at most as long as `patience`: something was heard, or somebody steered. `say` is
+    /// told what is ignored, and of ways in that are out of order.
+    pub fn wait(&self, patience: Duration, wake: &mut Wake, say: &mut dyn FnMut(&str)) {
+        let end = Instant::now() + patience;
         let mut heard = false;
-        loop {
-            let left = end.saturating_duration_since(std::time::Instant::now());
-            let wait = if heard { Duration::ZERO } else { left };
-            match self.news.recv_timeout(wait) {
+        while !heard {
+            let left = end.saturating_duration_since(Instant::now());
+            match self.news.recv_timeout(left.min(STEERED)) {
                 Ok(News::Heard) => heard = true,
                 Ok(News::Said(text)) => say(&text),
-                Err(RecvTimeoutError::Timeout) => return,
+                Err(RecvTimeoutError::Timeout) => heard = left.is_zero() || wake.is_called(),
+                // There is no way in.
                 Err(RecvTimeoutError::Disconnected) => {
-                    // There is no way in.
-                    return thread::sleep(left);
+                    thread::sleep(left.min(STEERED));
+                    heard = left.is_zero() || wake.is_called();
                 }
+            }
+        }
+        // All that was heard is one reason.
+        for news in self.news.try_iter() {
+            if let News::Said(text) = news {
+                say(&text);
             }
         }
     }

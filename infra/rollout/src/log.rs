@@ -33,10 +33,11 @@ impl Log {
         let Event { at, release, what, text } = event;
         if self.json {
             let what = what.to_string().replace(' ', "-");
-            let release = Some(release.to_string());
+            let release = release.as_ref().map(ToString::to_string);
             line(&Line { time: *at, cluster: self.cluster.as_deref(), release, what, text });
         } else {
-            write(&format!("{at}  {release}  {what}: {}", printable(text)));
+            let about = release.as_ref().map_or(String::new(), |release| format!("  {release}"));
+            write(&format!("{at}{about}  {what}: {}", printable(text)));
         }
     }
 

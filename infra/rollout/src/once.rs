@@ -362,7 +362,7 @@ impl<'a> Once<'a> {
         let (why, until) = (why.to_owned(), decision.until());
         let event = release.clone().map(|release| {
             let text = why.clone();
-            Event { at, release, what: What::Decided, text }
+            Event { at, release: Some(release), what: What::Decided, text }
         });
         let decided = Decided { what, release, why, until, since: at };
         self.history.decide(&decided, event.as_ref())?;

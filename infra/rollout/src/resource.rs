@@ -129,6 +129,8 @@ impl Resource {
         let namespace = self.kubectl.namespace();
         let is_bad = matches!(what, What::Failed | What::RolledBack);
         let when = format!("{at:.0}");
+        let about = release.as_ref().map_or(String::new(), |release| format!("{release}: "));
+        let said = about + text;
         json!({
             "apiVersion": "v1", "kind": "Event",
             // The same event has the same name, whenever it is told.
@@ -139,7 +141,7 @@ impl Resource {
                 "uid": object.pointer("/metadata/uid"),
             },
             "reason": camel(&what.to_string()),
-            "message": beginning(&format!("{release}: {text}"), LONGEST_EVENT),
+            "message": beginning(&said, LONGEST_EVENT),
             "type": if is_bad { "Warning" } else { "Normal" },
             "source": {"component": "kdistro-rollout"},
             "firstTimestamp": when, "lastTimestamp": when, "count": 1,

@@ -91,6 +91,11 @@ impl Roller<'_> {
         let mut text = format!("{} steps from {}", steps.len(), from.name);
         // Before the first release there is nothing to check.
         if let Some(checks) = self.checks.filter(|_| from != to) {
+            self.write(
+                to,
+                (What::Checking, format!("what passes on {} must pass on it", from.name)),
+                &Change::Nothing,
+            )?;
             let report = checks.run(from).map_err(|source| unchecked(to, source))?;
             let kept = checks.keep(&report, (to, When::Before));
             kept.map_err(|source| unchecked(to, source))?;
@@ -224,7 +229,7 @@ impl Roller<'_> {
         (what, text): (What, String),
         change: &Change<'_>,
     ) -> Result<(), RollError> {
-        let event = Event { at: (self.now)(), release: release.name.clone(), what, text };
+        let event = Event { at: (self.now)(), release: Some(release.name.clone()), what, text };
         self.history.write(&event, change)?;
         (self.say)(&event);
         Ok(())

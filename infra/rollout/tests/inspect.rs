@@ -90,7 +90,7 @@ fn nothing_is_told_while_a_roll_out_is_under_way(scene: &Scene) {
     let (from, to, direction) = (target(1), target(2), Direction::Forward);
     let event = Event {
         at: Timestamp::UNIX_EPOCH,
-        release: to.name.clone(),
+        release: Some(to.name.clone()),
         what: What::Began,
         text: String::new(),
     };

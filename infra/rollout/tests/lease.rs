@@ -89,7 +89,7 @@ fn a_cluster_that_cannot_be_asked_is_not_begun_with_but_gone_on_with() {
         direction: Direction::Forward,
     };
     let (at, text) = (Timestamp::UNIX_EPOCH, String::new());
-    let event = Event { at, release: target.name, what: What::Began, text };
+    let event = Event { at, release: Some(target.name), what: What::Began, text };
     history.write(&event, &Change::UnderWay(&under_way)).unwrap();
     drop(history);
     let (code, said) = run(folder, &release, &["once", STATE]);

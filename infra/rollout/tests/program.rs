@@ -158,6 +158,8 @@ fn wrong_usage_and_what_is_no_history_are_no_verdict() {
     let fleet = ["fleet", "--reports", "x", "--keys", "x", "--lacks", "cve20261234"];
     let said = expect(folder.path(), 2, &fleet);
     assert!(said.contains("expected `CVE-YEAR-NUMBER`"), "{said}");
+    let said = expect(folder.path(), 2, &["inspect", "--every", "0s"]);
+    assert!(said.contains("expected a second at least"), "{said}");
     std::fs::write(folder.path().join("history"), "no database").unwrap();
     let said = expect(folder.path(), 2, &["status"]);
     assert!(said.starts_with("error: cannot use the history: "), "{said}");

@@ -327,3 +327,32 @@ fn an_index_that_is_forged_or_not_there_hides_no_cluster_of_a_fleet() {
     let said = fleet(2);
     assert!(said.contains("dev ") && said.contains("could not tell: "), "{said}");
 }
+
+#[test]
+fn who_is_asked_to_approve_is_told_and_whoever_waits_looks_at_once() {
+    let mut scene = Scene::new();
+    let file = scene.path("rollout.yaml");
+    let text = fs::read_to_string(&file).unwrap().replace("poll: 1s", "poll: 1h");
+    fs::write(file, text + "policy: {approval: manual}\n").unwrap();
+    fs::write(scene.path("end"), "").unwrap();
+    scene.said(0, &["hold", "--reason", "on holiday"]);
+    // The receiver refuses what comes first, until the next look.
+    scene.said(0, &["hold", "1-20-9", "--reason", "breaks"]);
+    scene.start();
+    scene.until("/status.json", "1-20-2 waits, since roll-outs are paused: on holiday");
+    scene.said(0, &["resume"]);
+    let told = scene.hook.until(2);
+    assert_eq!(
+        (&told[1]["what"], &told[1]["release"]),
+        (&"waits-for-approval".into(), &"1-20-2".into())
+    );
+    scene.until("/", "kdistro-rollout approve 1-20-2");
+    scene.said(0, &["approve", "1-20-2"]);
+    scene.until("/", "all is well");
+    assert_eq!(scene.hook.until(3)[2]["what"], "kept");
+    let history = scene.said(0, &["history"]);
+    for text in ["paused       on holiday", "unpaused     releases are rolled out again"] {
+        assert!(history.contains(text), "{history}");
+    }
+    assert!(scene.said(1, &["resume"]).contains("roll-outs are not paused"));
+}

@@ -26,7 +26,7 @@ impl Program {
     /// Says what happened to a release, with all that was said of it.
     pub(super) fn why(&self, release: &ReleaseName, of: &Of) -> Result<ExitCode, Failure> {
         let mut events = self.events(of)?;
-        events.retain(|event| event.release == *release);
+        events.retain(|event| event.release.as_ref() == Some(release));
         if events.is_empty() {
             self.log().note(&format!("nothing is known of release {release}"));
             return Ok(ExitCode::from(1));
@@ -63,6 +63,10 @@ fn status(standing: &Standing) -> String {
     if let Some(decided) = &standing.decided {
         let _ = writeln!(text, "decided    {}", printable(&decided.why));
     }
+    if let Some(look) = standing.looks.last.last() {
+        let what = if look.succeeded { "" } else { ", in vain" };
+        let _ = writeln!(text, "looked     {}{what}", look.at);
+    }
     for (about, alarm) in &standing.alarms {
         let said = first_line(&alarm.text);
         let _ = writeln!(text, "alarm      {about} since {}: {said}", alarm.since);
@@ -74,7 +78,8 @@ fn status(standing: &Standing) -> String {
 fn lines(events: &[Event], whole: bool) -> String {
     let mut lines = String::new();
     for Event { at, release, what, text } in events {
-        let what = what.to_string();
+        let (what, release) =
+            (what.to_string(), release.as_ref().map_or(String::new(), ToString::to_string));
         let _ = writeln!(lines, "{at}  {release:<10} {what:<12} {}", first_line(text));
         for more in text.lines().skip(1).filter(|_| whole) {
             let _ = writeln!(lines, "    {}", printable(more));

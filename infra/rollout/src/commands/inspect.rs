@@ -5,7 +5,6 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, ExitCode},
     thread,
-    time::Duration,
 };
 
 use kdistro_devcluster::{Cluster, packages, told};
@@ -27,9 +26,6 @@ use serde_json::json;
 
 use super::{Failure, Program, subscriber};
 use crate::cli::Inspect;
-
-/// The least time between two looks.
-const SHORTEST: Duration = Duration::from_secs(1);
 
 /// Where containerd usually listens.
 const CONTAINERD: &str = "/run/containerd/containerd.sock";
@@ -89,7 +85,7 @@ impl Program {
                 // It is tried again.
                 self.log().error(&told(&*error));
             }
-            thread::sleep(every.as_duration().unsigned_abs().max(SHORTEST));
+            thread::sleep(every.as_duration().unsigned_abs());
         }
     }
 

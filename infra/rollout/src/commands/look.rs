@@ -45,11 +45,12 @@ impl Program {
         let Watch { subscriber, history, log, .. } = &watch;
         let pause = subscriber.hear.poll.as_duration().unsigned_abs();
         let listening = Listening::start(subscriber, history, (self.proxy.as_deref(), self.now))?;
+        let mut wake = history.wake();
         loop {
             if let Err(error) = watch.look() {
                 log.error(&told(&*error));
             }
-            listening.wait(pause, &mut |text| log.note(text));
+            listening.wait(pause, &mut wake, &mut |text| log.note(text));
         }
     }
 

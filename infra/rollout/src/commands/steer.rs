@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use kdistro_formats::ReleaseName;
-use kdistro_rollout::history::{Change, Event, Held, What};
+use kdistro_rollout::history::{Change, Event, Held, History, What};
 
 use serde_json::json;
 
@@ -21,9 +21,8 @@ impl Program {
             self.log().note(&format!("{text} {release} when it was looked at last"));
             return Ok(ExitCode::from(1));
         };
-        let event = self.event(release, What::Approved, format!("manifest {}", found.digest));
-        history.write(&event, &Change::Approve(found))?;
-        self.said(&event)
+        let text = format!("manifest {}", found.digest);
+        self.say(&history, (Some(release), What::Approved, text), &Change::Approve(found))
     }
 
     /// Keeps a release away, or all of them.
@@ -35,14 +34,13 @@ impl Program {
     ) -> Result<ExitCode, Failure> {
         let history = self.open_of(of)?;
         let Some(release) = release else {
-            history.pause(Some(reason))?;
-            return self.done("nothing is rolled out until `resume`");
+            let said = (None, What::Paused, reason.to_owned());
+            return self.say(&history, said, &Change::Pause(reason));
         };
-        let event = self.event(release, What::Held, reason.to_owned());
-        let (release, why) = (release.clone(), reason.to_owned());
-        let held = Held { release, since: event.at, why, failed: false };
-        history.write(&event, &Change::Hold(&held))?;
-        self.said(&event)
+        let (why, since) = (reason.to_owned(), (self.now)());
+        let held = Held { release: release.clone(), since, why, failed: false };
+        let said = (Some(release), What::Held, reason.to_owned());
+        self.say(&history, said, &Change::Hold(&held))
     }
 
     /// Lets a release that is held come after all, or all that are not held themselves.
@@ -53,29 +51,38 @@ impl Program {
     ) -> Result<ExitCode, Failure> {
         let history = self.open_of(of)?;
         let Some(release) = release else {
-            history.pause(None)?;
-            return self.done("releases are rolled out again, from the next look on");
+            if history.paused()?.is_none() {
+                self.log().note(
+                    "roll-outs are not paused; a release that is held is named: `resume RELEASE`",
+                );
+                return Ok(ExitCode::from(1));
+            }
+            let said = (None, What::Unpaused, "releases are rolled out again".to_owned());
+            return self.say(&history, said, &Change::Unpause);
         };
         if !history.held()?.iter().any(|held| held.release == *release) {
             self.log().note(&format!("release {release} is not held"));
             return Ok(ExitCode::from(1));
         }
-        let event = self.event(release, What::Released, "it may be rolled out again".to_owned());
-        history.write(&event, &Change::Release(release))?;
-        self.said(&event)
+        let said = (Some(release), What::Released, "it may be rolled out again".to_owned());
+        self.say(&history, said, &Change::Release(release))
     }
 
-    /// Says what was written down; nobody is woken by it.
-    fn said(&self, event: &Event) -> Result<ExitCode, Failure> {
-        self.done(&format!("{} {}, which the next look heeds", event.release, event.what))
-    }
-
-    fn done(&self, text: &str) -> Result<ExitCode, Failure> {
-        self.print(&json!({"done": text}), &format!("{text}\n"))?;
+    /// Writes down what was said, and wakes who waits for the next look.
+    fn say(
+        &self,
+        history: &History,
+        (release, what, text): (Option<&ReleaseName>, What, String),
+        change: &Change<'_>,
+    ) -> Result<ExitCode, Failure> {
+        let about = release.map_or("roll-outs".to_owned(), ToString::to_string);
+        let event = Event { at: (self.now)(), release: release.cloned(), what, text };
+        history.write(&event, change)?;
+        let done = format!("{about} {what}; the next look heeds it");
+        if let Err(error) = history.wake().call() {
+            self.log().note(&format!("nobody is woken: {error}"));
+        }
+        self.print(&json!({"done": done}), &format!("{done}\n"))?;
         Ok(ExitCode::SUCCESS)
-    }
-
-    fn event(&self, release: &ReleaseName, what: What, text: String) -> Event {
-        Event { at: (self.now)(), release: release.clone(), what, text }
     }
 }

@@ -12,18 +12,20 @@ use serde::{Deserialize, Serialize};
 pub struct Event {
     /// When.
     pub at: Timestamp,
-    /// The release that it is about.
-    pub release: ReleaseName,
+    /// The release that it is about; none where it is about all of them.
+    pub release: Option<ReleaseName>,
     /// What.
     pub what: What,
     /// A sentence about it.
     pub text: String,
 }
 
-/// What may happen to a release.
+/// What may happen to a release, or to all of them.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum What {
+    /// The cluster is checked before it is rolled out.
+    Checking,
     /// It is rolled out from now on.
     Began,
     /// A step of that is done.
@@ -44,6 +46,10 @@ pub enum What {
     Decided,
     /// Somebody approved it.
     Approved,
+    /// Nothing is rolled out from now on.
+    Paused,
+    /// Releases are rolled out again.
+    Unpaused,
 }
 
 impl What {
@@ -56,6 +62,7 @@ impl What {
 impl fmt::Display for What {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Checking => "checking",
             Self::Began => "began",
             Self::Step => "step",
             Self::Kept => "kept",
@@ -66,6 +73,8 @@ impl fmt::Display for What {
             Self::Resumed => "resumed",
             Self::Decided => "decided",
             Self::Approved => "approved",
+            Self::Paused => "paused",
+            Self::Unpaused => "unpaused",
         })
     }
 }

@@ -206,7 +206,7 @@ pub struct Notice {
     pub number: u64,
     /// When it happened.
     pub at: Timestamp,
-    /// `kept`, `rolled-back`, `held` or `alarm`.
+    /// `kept`, `rolled-back`, `held`, `waits-for-approval` or `alarm`.
     pub what: String,
     /// The release that it is about, where it is about one.
     pub release: Option<ReleaseName>,
@@ -305,4 +305,8 @@ pub enum Change<'a> {
     Release(&'a ReleaseName),
     /// A release is approved.
     Approve(&'a ReleaseRef),
+    /// Nothing is rolled out: why.
+    Pause(&'a str),
+    /// Releases are rolled out again.
+    Unpause,
 }

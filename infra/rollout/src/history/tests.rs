@@ -9,7 +9,7 @@ fn at(second: i64) -> Timestamp {
 }
 
 fn event(what: What) -> Event {
-    let release = "1-20-2".parse().unwrap();
+    let release = Some("1-20-2".parse().unwrap());
     Event { at: at(0), release, what, text: "x".to_owned() }
 }
 

@@ -222,15 +222,25 @@ impl Subscriber {
             &mut Check::Job(ref mut job) => Some(job),
             Check::Builtin(_) | Check::Command(_) => None,
         };
+        for command in self.checks.iter_mut().filter_map(|check| match check {
+            Check::Command(command) => Some(command),
+            Check::Builtin(_) | Check::Job(_) => None,
+        }) {
+            begin_program_at(folder, command);
+        }
         let home = match &mut self.driver {
             RollOutBy::Devcluster(it) => Some(&mut it.home),
             RollOutBy::Gitops(it) => {
                 if !is_remote(&it.repository) {
                     it.repository = folder.join(&it.repository).to_string_lossy().into_owned();
                 }
+                begin_program_at(folder, &mut it.wait);
                 None
             }
-            RollOutBy::Exec(_) => None,
+            RollOutBy::Exec(it) => {
+                begin_program_at(folder, &mut it.command);
+                None
+            }
         };
         let report = self.report.as_mut();
         let (report, key) = report.map(|it| (it.folder.as_mut(), it.key.as_mut())).unzip();
@@ -254,6 +264,13 @@ impl Subscriber {
         for path in paths {
             *path = folder.join(&*path);
         }
+    }
+}
+
+/// Lets a program that is named by a relative path begin at this folder; one without a slash is looked for by the system.
+fn begin_program_at(folder: &Path, command: &mut [String]) {
+    if let Some(program) = command.first_mut().filter(|program| program.contains('/')) {
+        *program = folder.join(&*program).to_string_lossy().into_owned();
     }
 }
 

@@ -18,7 +18,12 @@ fn subscriber(folder: &std::path::Path, more: &str) -> Subscriber {
 }
 
 fn event(second: i64, what: What) -> Event {
-    Event { at: at(second), release: "1-20-2".parse().unwrap(), what, text: "a text".to_owned() }
+    Event {
+        at: at(second),
+        release: Some("1-20-2".parse().unwrap()),
+        what,
+        text: "a text".to_owned(),
+    }
 }
 
 fn read(folder: &std::path::Path, key: &PublicKey) -> Report {

@@ -238,7 +238,7 @@ mod tests {
 
     fn standing(about: &str) -> Standing {
         let event = |(second, what, text): (i64, What, &str)| {
-            let (release, text) = ("1-20-2".parse().unwrap(), text.to_owned());
+            let (release, text) = (Some("1-20-2".parse().unwrap()), text.to_owned());
             Event { at: at(second), release, what, text }
         };
         let look =

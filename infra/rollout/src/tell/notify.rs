@@ -251,7 +251,7 @@ mod tests {
             send(&hook).starts_with("webhook: cannot read the secret "),
             "before anything waits"
         );
-        let release = "1-20-2".parse().unwrap();
+        let release = Some("1-20-2".parse().unwrap());
         let (at, text) = (Timestamp::UNIX_EPOCH, String::new());
         let event = Event { at, release, what: What::Kept, text };
         history.write(&event, &Change::Nothing).unwrap();

@@ -84,7 +84,7 @@ impl Watched {
     }
 
     fn write(&self, what: What, change: &Change<'_>) {
-        let release = "1-20-1".parse().unwrap();
+        let release = Some("1-20-1".parse().unwrap());
         let event = Event { at: Timestamp::UNIX_EPOCH, release, what, text: String::new() };
         self.history().write(&event, change).unwrap();
     }

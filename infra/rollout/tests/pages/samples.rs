@@ -40,7 +40,7 @@ fn target(number: u8) -> Target {
 }
 
 fn event(minutes: i64, number: u8, what: What, text: &str) -> Event {
-    Event { at: ago(minutes), release: target(number).name, what, text: text.to_owned() }
+    Event { at: ago(minutes), release: Some(target(number).name), what, text: text.to_owned() }
 }
 
 fn events() -> Vec<Event> {

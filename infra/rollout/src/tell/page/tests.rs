@@ -18,7 +18,7 @@ fn full(said: &str) -> Standing {
         digest: Digest::from_bytes([number; 32]),
     };
     let text = || said.to_owned();
-    let event = |what| Event { at: at(1), release: target(2).name, what, text: text() };
+    let event = |what| Event { at: at(1), release: Some(target(2).name), what, text: text() };
     let look = Look { since: at(0), at: at(9), times: 3, succeeded: true, text: text() };
     Standing {
         follows: Some(Follows {

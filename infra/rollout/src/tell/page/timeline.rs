@@ -54,7 +54,7 @@ fn written(chapter: &Chapter<'_>, end: &Event, now: Timestamp) -> Markup {
     html! {
         li class=(mood.class()) {
             p class="row" {
-                strong { (end.release) }
+                strong { @match &end.release { Some(release) => (release), None => "Roll-outs" } }
                 (badge(mood, &end.what.to_string()))
                 span class="soft" {
                     (when(end.at)) ", " (ago(end.at, now))
@@ -93,9 +93,9 @@ fn list(events: &[Event]) -> Markup {
 fn mood(what: What) -> Mood {
     match what {
         What::Kept => Mood::Good,
-        What::Began | What::Step | What::Resumed => Mood::Busy,
+        What::Checking | What::Began | What::Step | What::Resumed => Mood::Busy,
         What::Failed | What::RolledBack => Mood::Bad,
-        What::Held => Mood::Wait,
-        What::Released | What::Decided | What::Approved => Mood::Plain,
+        What::Held | What::Paused => Mood::Wait,
+        What::Released | What::Decided | What::Approved | What::Unpaused => Mood::Plain,
     }
 }
