@@ -47,23 +47,27 @@ struct Scene {
 
 impl Scene {
     fn new(node: bool) -> Self {
+        let store = kdistro_testbed::releases().unwrap().join("store");
+        let manifest = |number| format!("kubernetes-1-20/kubernetes-1-20-{number}.yaml");
+        Self::of(&store, [1, 2].map(manifest), node)
+    }
+
+    /// Takes two releases of a store.
+    fn of(store: &Path, manifests: [String; 2], node: bool) -> Self {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = tempfile::tempdir().unwrap();
-        let store = kdistro_testbed::releases().unwrap().join("store");
         let key = fs::read_to_string(store.join("keys/release.pub")).unwrap();
         let key = PublicKey::from_pem(&key).unwrap();
-        let bring = |number: u32| {
-            let manifest = store.join(format!("kubernetes-1-20/kubernetes-1-20-{number}.yaml"));
+        let [one, two] = manifests.map(|manifest| {
             let source = Source {
-                manifest: manifest.display().to_string(),
+                manifest: store.join(manifest).display().to_string(),
                 store: None,
                 trust: TrustSource { key: key.clone(), trusted_root: None },
                 proxy: None,
                 scope: Scope::Documents,
             };
             bring(&source, (&folder.path().join("releases"), node), &mut |_| {}).unwrap()
-        };
-        let (one, two) = (bring(1), bring(2));
+        });
         let debian = if node { packages().unwrap() } else { PathBuf::from("/") };
         Self { _turn: turn, folder, node, one, two, debian }
     }
@@ -280,8 +284,29 @@ fn there_and_back(node: bool) {
 
 #[test]
 fn etcds_content_goes_back_to_a_snapshot_and_the_cluster_is_well_again() {
-    let scene = Scene::new(false);
+    goes_back_to_a_snapshot(&Scene::new(false));
+}
+
+/// From etcd 3.5.10 on its revisions go on behind those of before: nobody who watches takes what is new for what was seen.
+#[test]
+#[ignore = "KDISTRO_TEST_LATER_ETCD names a release of a store whose etcd is 3.5.10 or later: STORE:kubernetes-1-36/kubernetes-1-36-1.yaml"]
+#[expect(clippy::disallowed_methods, reason = "only who runs it knows where there is one")]
+fn a_later_etcds_revisions_go_on_behind_those_of_before() {
+    let named = std::env::var("KDISTRO_TEST_LATER_ETCD").unwrap();
+    let (store, manifest) = named.split_once(':').unwrap();
+    let scene = Scene::of(Path::new(store), [manifest, manifest].map(str::to_owned), false);
+    let [before, after] = goes_back_to_a_snapshot(&scene);
+    assert!(after > before, "{before}, {after}");
+}
+
+/// Goes back to a snapshot; returns a revision from before that and one of after it.
+fn goes_back_to_a_snapshot(scene: &Scene) -> [u64; 2] {
     let cluster = scene.start();
+    let revision = |what: &[&str]| {
+        let asked = ["--output=jsonpath={.metadata.resourceVersion}"];
+        let said = cluster.kubectl(&[what, &asked].concat()).unwrap();
+        String::from_utf8(said).unwrap().parse::<u64>().unwrap()
+    };
     let there = |name: &str| cluster.kubectl(&["get", "configmap", name]).is_ok();
     cluster.kubectl(&["create", "configmap", "before"]).unwrap();
     // An earlier attempt may have died anywhere.
@@ -302,6 +327,7 @@ fn etcds_content_goes_back_to_a_snapshot_and_the_cluster_is_well_again() {
     let many = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": many});
     fs::write(&list, many.to_string()).unwrap();
     cluster.kubectl(&["create", "--filename", list.to_str().unwrap()]).unwrap();
+    let before = revision(&["get", "configmap", "later-499"]);
     // It died between the two renames.
     cluster.stop(ComponentName::KubeApiserver).unwrap();
     cluster.stop(ComponentName::Etcd).unwrap();
@@ -309,6 +335,7 @@ fn etcds_content_goes_back_to_a_snapshot_and_the_cluster_is_well_again() {
     fs::create_dir_all(file("etcd.new/member")).unwrap();
     cluster.restore(&scene.one, &scene.debian).unwrap();
     assert!(there("before") && !there("after") && !there("later-7"));
+    let after = revision(&["create", "configmap", "afterwards"]);
     Scene::assert_runs(&cluster, &scene.one);
     let image = format!("--image={}", image_name("pause", &scene.one.name));
     cluster.kubectl(&["create", "deployment", "new", &image]).unwrap();
@@ -328,6 +355,7 @@ fn etcds_content_goes_back_to_a_snapshot_and_the_cluster_is_well_again() {
     assert!(cluster.restore(&scene.one, &scene.debian).is_err());
     Scene::assert_runs(&cluster, &scene.one);
     assert!(there("before"), "a snapshot that is none takes nothing away");
+    [before, after]
 }
 
 #[test]
