@@ -522,6 +522,29 @@ fn a_node_that_cannot_be_left_or_does_not_come_back_is_taken_back() {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "what was not tried is said")]
+fn a_kubelet_that_says_it_is_well_and_does_nothing_is_taken_back() {
+    if !rustix::process::geteuid().is_root() {
+        println!("not tried: a node needs root");
+        return;
+    }
+    let scene = Scene::new(true);
+    let cluster = scene.start();
+    let idle = scene.folder.path().join("idle");
+    fs::create_dir(&idle).unwrap();
+    fs::write(idle.join("healthz"), "ok").unwrap();
+    let program = idle.join("kubelet");
+    let serve = "exec python3 -m http.server 10248 --bind 127.0.0.1 --directory";
+    fs::write(&program, format!("#!/bin/sh\n{serve} {}\n", idle.display())).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let (outcome, events) =
+        scene.roll(&cluster, &scene.broken("kubelet", program.to_str().unwrap()));
+    let Outcome::RolledBack(why) = outcome else { panic!("{events:#?}") };
+    assert!(why.starts_with("kubelet: the node's lease is not healthy after "), "{why}");
+    Scene::assert_runs(&cluster, &scene.one);
+}
+
+#[test]
 fn a_control_plane_goes_to_the_next_release_and_back_from_one_that_fails() {
     there_and_back(false);
 }

@@ -57,21 +57,19 @@ impl Cluster {
     ) -> Result<()> {
         let processes = self.processes()?;
         let process = running(&processes, component.as_str());
-        if component == ComponentName::KubeApiserver {
-            return self.replace_api_server((process, running(&processes, OLD)), release, debian);
-        }
-        if process.and_then(release_of) != Some(release.digest) {
-            self.stop(component)?;
-            if component == ComponentName::Kubelet {
-                config::write(&self.folder, &self.group(), release, debian)?;
-                // It reads when it begins where the release's plugins of networks and its image of sandboxes are. Pods go on.
-                self.stop(ComponentName::Containerd)?;
-                self.launch(ComponentName::Containerd, release, debian)?;
-                self.await_containerd(debian)?;
+        match component {
+            ComponentName::KubeApiserver => {
+                self.replace_api_server((process, running(&processes, OLD)), release, debian)
             }
-            self.launch(component, release, debian)?;
+            ComponentName::Kubelet => self.replace_kubelet(process, release, debian),
+            _ => {
+                if process.and_then(release_of) != Some(release.digest) {
+                    self.stop(component)?;
+                    self.launch(component, release, debian)?;
+                }
+                self.await_health(component)
+            }
         }
-        self.await_health(component)
     }
 
     /// Starts what has ended with the programs of a release, and waits until all is well.
@@ -84,6 +82,30 @@ impl Cluster {
             self.await_health(component)?;
         }
         Ok(())
+    }
+
+    fn replace_kubelet(
+        &self,
+        current: Option<&Process>,
+        release: &Release,
+        debian: &Path,
+    ) -> Result<()> {
+        use ComponentName::{Containerd, Kubelet};
+        if current.and_then(release_of) != Some(release.digest) {
+            // Of an API server that says nothing any lease is a new one.
+            let renewed = self.node_lease().unwrap_or_default();
+            self.stop(Kubelet)?;
+            config::write(&self.folder, &self.group(), release, debian)?;
+            // It reads when it begins where the release's plugins of networks and its image of sandboxes are. Pods go on.
+            self.stop(Containerd)?;
+            self.launch(Containerd, release, debian)?;
+            self.await_containerd(debian)?;
+            self.launch(Kubelet, release, debian)?;
+            self.await_health(Kubelet)?;
+            self.await_node_lease(&renewed)?;
+        }
+        self.await_health(Kubelet)?;
+        self.await_node()
     }
 
     fn replace_api_server(

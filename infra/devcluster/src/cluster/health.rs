@@ -47,6 +47,28 @@ impl Cluster {
         Self::wait(what, &log, || self.wrong_with(component))
     }
 
+    /// When the node's lease was renewed last: nothing while it has none.
+    ///
+    /// Source: Kubernetes, "Leases", "Node heartbeats".
+    pub(super) fn node_lease(&self) -> Result<String> {
+        let path = "jsonpath={.spec.renewTime}";
+        let lease = ["get", "lease", NODE, "--namespace=kube-node-lease", "--output", path];
+        let said = self.kubectl(&[&lease[..], &["--ignore-not-found"]].concat())?;
+        Ok(String::from_utf8_lossy(&said).into_owned())
+    }
+
+    /// Waits until the node's lease is renewed, which was so last at `before`: by a kubelet that the API server knows.
+    pub(super) fn await_node_lease(&self, before: &str) -> Result<()> {
+        let log = || self.end_of_log("kubelet");
+        Self::wait(("the node's lease", HEALTHY), &log, || {
+            Ok(match self.node_lease() {
+                Ok(renewed) if renewed != before => None,
+                Ok(_) => Some("the kubelet does not renew it".to_owned()),
+                Err(error) => Some(error.to_string()),
+            })
+        })
+    }
+
     /// Waits until the node is ready.
     pub(super) fn await_node(&self) -> Result<()> {
         let log = || self.end_of_log("kubelet");
