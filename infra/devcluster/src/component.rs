@@ -17,6 +17,7 @@ pub(crate) const GATEWAY: &str = "10.200.0.2";
 /// The network of services; the API server's and the resolver's addresses in it.
 pub(crate) const SERVICES: &str = "10.96.0.0/16";
 pub(crate) const SERVICE_ADDRESS: &str = "10.96.0.1";
+pub(crate) const SERVICE_NAME: &str = "kubernetes.default.svc.cluster.local";
 pub(crate) const RESOLVER: &str = "10.96.0.10";
 /// The network of pods.
 pub(crate) const PODS: &str = "10.244.0.0/24";

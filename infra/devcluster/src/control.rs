@@ -57,6 +57,8 @@ pub(crate) enum Request {
         /// The address.
         address: String,
     },
+    /// Ask the cluster's resolver for the API server's address.
+    Resolve,
     /// End every process, and with them the cluster.
     End,
 }

@@ -98,6 +98,7 @@ fn answer(children: &Children, folder: &Path, request: Request) -> Answer {
                 Err(error) => Answer::Failed(error),
             };
         }
+        Request::Resolve => probe::resolve(),
         Request::End => {
             children.stop_all(LAST_PATIENCE);
             Ok(())

@@ -289,14 +289,39 @@ fn etcds_content_goes_back_to_a_snapshot_and_the_cluster_is_well_again() {
 
 /// From etcd 3.5.10 on its revisions go on behind those of before: nobody who watches takes what is new for what was seen.
 #[test]
-#[ignore = "KDISTRO_TEST_LATER_ETCD names a release of a store whose etcd is 3.5.10 or later: STORE:kubernetes-1-36/kubernetes-1-36-1.yaml"]
-#[expect(clippy::disallowed_methods, reason = "only who runs it knows where there is one")]
+#[ignore = "KDISTRO_TEST_LATER names a release with etcd 3.5.10 or later: STORE:kubernetes-1-36/kubernetes-1-36-1.yaml"]
 fn a_later_etcds_revisions_go_on_behind_those_of_before() {
-    let named = std::env::var("KDISTRO_TEST_LATER_ETCD").unwrap();
-    let (store, manifest) = named.split_once(':').unwrap();
-    let scene = Scene::of(Path::new(store), [manifest, manifest].map(str::to_owned), false);
-    let [before, after] = goes_back_to_a_snapshot(&scene);
+    let [before, after] = goes_back_to_a_snapshot(&later(false));
     assert!(after > before, "{before}, {after}");
+}
+
+#[test]
+#[ignore = "KDISTRO_TEST_LATER names a release with CoreDNS: STORE:kubernetes-1-36/kubernetes-1-36-1.yaml"]
+fn a_resolver_that_nobody_reaches_is_not_there_though_it_is_ready() {
+    let scene = later(true);
+    let cluster = scene.start();
+    cluster.await_dns(&scene.one).unwrap();
+    let select = |label: &str| {
+        let patch = format!(r#"{{"spec": {{"selector": {{"k8s-app": {label:?}}}}}}}"#);
+        let service = ["patch", "service", "kube-dns", "--namespace=kube-system"];
+        cluster.kubectl(&[&service[..], &["--patch", &patch]].concat()).unwrap();
+    };
+    select("nobody");
+    // Until kube-proxy knows.
+    std::thread::sleep(std::time::Duration::from_secs(10));
+    let said = cluster.await_dns(&scene.one).unwrap_err().to_string();
+    assert!(said.starts_with("the resolver is not healthy after "), "{said}");
+    assert!(said.contains("the resolver says nothing: "), "{said}");
+    select("kube-dns");
+    cluster.await_dns(&scene.one).unwrap();
+}
+
+/// A release that is newer than those that are cut for tests, twice.
+#[expect(clippy::disallowed_methods, reason = "only who runs it knows where there is one")]
+fn later(node: bool) -> Scene {
+    let named = std::env::var("KDISTRO_TEST_LATER").unwrap();
+    let (store, manifest) = named.split_once(':').unwrap();
+    Scene::of(Path::new(store), [manifest, manifest].map(str::to_owned), node)
 }
 
 /// Goes back to a snapshot; returns a revision from before that and one of after it.

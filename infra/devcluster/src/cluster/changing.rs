@@ -193,14 +193,15 @@ impl Cluster {
         self.await_dns(release)
     }
 
-    /// Waits until `CoreDNS` is there as a release ships it.
+    /// Waits until `CoreDNS` is there as a release ships it, and answers.
     pub fn await_dns(&self, release: &Release) -> Result<()> {
         if !release.coredns {
             return Ok(());
         }
         let timeout = format!("--timeout={}s", NEW_WORK.as_secs());
         let status = ["rollout", "status", "--namespace=kube-system", "deployment/coredns"];
-        self.kubectl(&[&status[..], &[&timeout]].concat()).map(drop)
+        self.kubectl(&[&status[..], &[&timeout]].concat())?;
+        self.await_resolver()
     }
 
     /// Says that pods may, or may not, come to the node.

@@ -113,6 +113,18 @@ impl Cluster {
         })
     }
 
+    /// Waits until the cluster's resolver knows the API server.
+    pub(super) fn await_resolver(&self) -> Result<()> {
+        let log = || self.end_of_log("kube-proxy");
+        Self::wait(("the resolver", NEW_WORK), &log, || {
+            Ok(match self.ask(&Request::Resolve)? {
+                Answer::Done => None,
+                Answer::Failed(said) => Some(said),
+                Answer::Answered(..) | Answer::Processes(_) => Some("it says nothing".to_owned()),
+            })
+        })
+    }
+
     /// Waits until nothing is wrong any more.
     fn wait(
         (what, patience): (&str, Duration),
