@@ -203,9 +203,8 @@ impl History {
             facts.put(DECIDED, decided)?;
             let Some(event) = event else { return Ok(()) };
             if decided.what == Intent::Approve {
-                let mut notices: Notices = facts.fact(NOTICES)?.unwrap_or_default();
-                notices.add(event.at, (WAITS, &event.text), event.release.as_ref());
-                facts.put(NOTICES, &notices)?;
+                let release = event.release.as_ref();
+                change_notices(facts, |it| it.add(event.at, (WAITS, &event.text), release))?;
             }
             note(facts, event)
         })
@@ -238,20 +237,14 @@ impl History {
                 return facts.put(ALARMS, &alarms);
             }
             alarms.insert(about.to_owned(), alarm.clone());
-            let mut notices: Notices = facts.fact(NOTICES)?.unwrap_or_default();
-            notices.add(alarm.since, ("alarm", &alarm.text), None);
-            facts.put(NOTICES, &notices)?;
+            change_notices(facts, |it| it.add(alarm.since, ("alarm", &alarm.text), None))?;
             facts.put(ALARMS, &alarms)
         })
     }
 
     /// Changes what others are to be notified of, and how far each receiver is.
     pub fn change_notices(&self, change: impl FnOnce(&mut Notices)) -> Result<(), HistoryError> {
-        self.change(|facts| {
-            let mut notices: Notices = facts.fact(NOTICES)?.unwrap_or_default();
-            change(&mut notices);
-            facts.put(NOTICES, &notices)
-        })
+        self.change(|facts| change_notices(facts, change))
     }
 
     /// Keeps what was reported.
@@ -325,12 +318,20 @@ fn note(facts: &mut Writing<'_>, event: &Event) -> Result<(), HistoryError> {
     *counts.entry(event.what).or_default() += 1;
     facts.put(COUNTS, &counts)?;
     if event.what.is_notable() {
-        let mut notices: Notices = facts.fact(NOTICES)?.unwrap_or_default();
         let what = event.what.to_string().replace(' ', "-");
-        notices.add(event.at, (&what, &event.text), event.release.as_ref());
-        facts.put(NOTICES, &notices)?;
+        let release = event.release.as_ref();
+        change_notices(facts, |it| it.add(event.at, (&what, &event.text), release))?;
     }
     facts.add(event)
+}
+
+fn change_notices(
+    facts: &mut Writing<'_>,
+    change: impl FnOnce(&mut Notices),
+) -> Result<(), HistoryError> {
+    let mut notices: Notices = facts.fact(NOTICES)?.unwrap_or_default();
+    change(&mut notices);
+    facts.put(NOTICES, &notices)
 }
 
 fn count(events: &[Event]) -> BTreeMap<What, u64> {

@@ -129,10 +129,11 @@ impl Listening {
             match self.news.recv_timeout(left.min(STEERED)) {
                 Ok(News::Heard) => heard = true,
                 Ok(News::Said(text)) => say(&text),
-                Err(RecvTimeoutError::Timeout) => heard = left.is_zero() || wake.is_called(),
-                // There is no way in.
-                Err(RecvTimeoutError::Disconnected) => {
-                    thread::sleep(left.min(STEERED));
+                Err(why) => {
+                    if why == RecvTimeoutError::Disconnected {
+                        // There is no way in.
+                        thread::sleep(left.min(STEERED));
+                    }
                     heard = left.is_zero() || wake.is_called();
                 }
             }
