@@ -91,9 +91,10 @@ impl Cluster {
         debian: &Path,
     ) -> Result<()> {
         use ComponentName::{Containerd, Kubelet};
-        if current.and_then(release_of) != Some(release.digest) {
-            // Of an API server that says nothing any lease is a new one.
-            let renewed = self.node_lease().unwrap_or_default();
+        // Of an API server that says nothing any lease is a new one.
+        let renewed = self.node_lease().unwrap_or_default();
+        let is_other = current.and_then(release_of) != Some(release.digest);
+        if is_other {
             self.stop(Kubelet)?;
             config::write(&self.folder, &self.group(), release, debian)?;
             // It reads when it begins where the release's plugins of networks and its image of sandboxes are. Pods go on.
@@ -101,10 +102,11 @@ impl Cluster {
             self.launch(Containerd, release, debian)?;
             self.await_containerd(debian)?;
             self.launch(Kubelet, release, debian)?;
-            self.await_health(Kubelet)?;
-            self.await_node_lease(&renewed)?;
         }
         self.await_health(Kubelet)?;
+        if is_other {
+            self.await_node_lease(&renewed)?;
+        }
         self.await_node()
     }
 
