@@ -89,9 +89,13 @@ pub trait Driver {
     /// Asks whether the cluster is well after a step, as far as that can be seen at once.
     fn gate(&self, step: Step) -> Result<(), DriverError>;
 
-    /// Takes back what the programs of `to` wrote and those of `from` may not understand, where that is so, and brings up
-    /// again what has ended.
+    /// Takes back what the programs of `to` may have written and those of `from` may not understand, where that is so:
+    /// before any step is undone, as an older etcd does not begin on what a newer one wrote. Done already, it changes
+    /// nothing.
     fn restore(&mut self, from: &Target, to: &Target) -> Result<(), DriverError>;
+
+    /// Brings up again what has ended, after all steps are undone.
+    fn revive(&mut self, from: &Target) -> Result<(), DriverError>;
 
     /// Looks whether the cluster does its work with a release: new work, not what runs already.
     fn check(&mut self, runs: &Target) -> Result<(), DriverError>;

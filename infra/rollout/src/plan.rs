@@ -149,6 +149,11 @@ pub fn undo(step: Step) -> Option<Step> {
     }
 }
 
+/// Whether a step changes who writes into etcd.
+pub fn writes(step: Step) -> bool {
+    matches!(step, Step::Replace(Etcd | KubeApiserver))
+}
+
 /// Whether programs of `from` may not understand what those of `to` have written into etcd: then going back needs the
 /// snapshot.
 pub fn needs_snapshot(from: &Versions, to: &Versions) -> bool {

@@ -10,7 +10,7 @@ use crate::{
     check::{CheckError, Checks, When, broken, counted},
     driver::{Driver, DriverError},
     history::{Change, Direction, Event, Held, History, HistoryError, Target, UnderWay, What},
-    plan::{self, Step},
+    plan,
 };
 
 /// What a roll-out came to.
@@ -56,11 +56,11 @@ pub enum RollError {
     },
     /// Going back failed too: the cluster is neither here nor there.
     #[error(
-        "cannot take {step} back to {release}\nhelp:  mend the cluster, then run this again: it goes on from there"
+        "cannot take {what} back to {release}\nhelp:  mend the cluster, then run this again: it goes on from there"
     )]
     Stuck {
-        /// The step.
-        step: Step,
+        /// What was to go back.
+        what: String,
         /// The release that was to run again.
         release: String,
         /// Why.
@@ -186,12 +186,17 @@ impl Roller<'_> {
         if from == under_way.to {
             return self.leave(&from, why);
         }
+        let begun = under_way.steps.get(..under_way.done).unwrap_or_default();
+        if begun.iter().any(|step| plan::writes(*step)) {
+            let restored = self.driver.restore(&from, &under_way.to);
+            restored.map_err(|source| stuck("etcd's content", &from, source))?;
+        }
         while let Some(index) = under_way.done.checked_sub(1) {
             let undone = under_way.steps.get(index).copied().and_then(plan::undo);
             if let Some(step) = undone {
                 let done = self.driver.carry_out(step, &from);
                 done.and_then(|()| self.driver.gate(step))
-                    .map_err(|source| stuck(step, &from, source))?;
+                    .map_err(|source| stuck(&step.to_string(), &from, source))?;
             }
             under_way.done = index;
             if let Some(step) = undone {
@@ -200,9 +205,9 @@ impl Roller<'_> {
             }
         }
         let to = &under_way.to;
-        let well = self.driver.restore(&from, to).and_then(|()| self.driver.check(&from));
+        let well = self.driver.revive(&from).and_then(|()| self.driver.check(&from));
         well.and_then(|()| self.driver.keep(&from))
-            .map_err(|source| stuck(Step::Snapshot, &from, source))?;
+            .map_err(|source| stuck("the cluster", &from, source))?;
         let (release, since) = (to.name.clone(), (self.now)());
         let held = Held { release, since, why: why.clone(), failed: true };
         self.write(to, (What::Held, why.clone()), &Change::Hold(&held))?;
@@ -248,9 +253,12 @@ fn unless_interrupted(source: DriverError, to: &Target) -> Result<DriverError, R
     Ok(source)
 }
 
-fn stuck(step: Step, from: &Target, source: DriverError) -> RollError {
+fn stuck(what: &str, from: &Target, source: DriverError) -> RollError {
     match unless_interrupted(source, from) {
-        Ok(source) => RollError::Stuck { step, release: from.name.to_string(), source },
+        Ok(source) => {
+            let (what, release) = (what.to_owned(), from.name.to_string());
+            RollError::Stuck { what, release, source }
+        }
         Err(interrupted) => interrupted,
     }
 }

@@ -88,20 +88,36 @@ impl Scene {
 
     /// A release that is like the second one but for a program.
     fn broken(&self, name: &str, program: &str) -> Release {
-        let digest = kdistro_verify::hash::sha256(name.as_bytes());
+        let changed = self.changed(&self.two, &[(name, program)]);
+        Release { name: "1-20-3".to_owned(), ..changed }
+    }
+
+    /// A release that is like another one but for some programs.
+    fn changed(&self, like: &Release, programs: &[(&str, &str)]) -> Release {
+        let digest = kdistro_verify::hash::sha256(format!("{} {programs:?}", like.name).as_bytes());
         let folder = self.folder.path().join("releases").join(digest.hex());
         fs::create_dir_all(folder.join("bin")).unwrap();
-        for inner in ["cni", "images"] {
-            symlink(self.two.folder.join(inner), folder.join(inner)).unwrap();
+        for inner in ["cni", "images"].into_iter().filter(|_| self.node) {
+            symlink(like.folder.join(inner), folder.join(inner)).unwrap();
         }
-        for entry in fs::read_dir(self.two.folder.join("bin")).unwrap() {
+        for entry in fs::read_dir(like.folder.join("bin")).unwrap() {
             let path = entry.unwrap().path();
             symlink(&path, folder.join("bin").join(path.file_name().unwrap())).unwrap();
         }
-        let path = folder.join("bin").join(name);
-        fs::remove_file(&path).unwrap();
-        symlink(program, path).unwrap();
-        Release { name: "1-20-3".to_owned(), digest, folder, ..self.two.clone() }
+        for (name, program) in programs {
+            let path = folder.join("bin").join(name);
+            fs::remove_file(&path).unwrap();
+            symlink(program, path).unwrap();
+        }
+        Release { digest, folder, ..like.clone() }
+    }
+
+    /// Writes a program into the folder; returns its path.
+    fn script(&self, name: &str, text: &str) -> String {
+        let path = self.folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        path.display().to_string()
     }
 
     /// A release that is like the second one but for the plugin that gives pods their network.
@@ -152,19 +168,22 @@ impl Scene {
     }
 
     fn roll(&self, cluster: &Cluster, to: &Release) -> (Outcome, Vec<Event>) {
+        self.roll_telling(cluster, to, &mut |_| {})
+    }
+
+    fn roll_telling(
+        &self,
+        cluster: &Cluster,
+        to: &Release,
+        say: &mut dyn FnMut(&Event),
+    ) -> (Outcome, Vec<Event>) {
         let releases = [self.one.clone(), self.two.clone(), to.clone()];
         let mut driver = Devcluster::new(cluster.clone(), releases, self.debian.clone());
         let history = History::open(&self.folder.path().join("history")).unwrap();
         let from = history.running().unwrap().unwrap_or_else(|| target(&self.one));
         let now = || Timestamp::UNIX_EPOCH;
-        let mut say = |_: &Event| {};
-        let mut roller = Roller {
-            driver: &mut driver,
-            history: &history,
-            now: &now,
-            say: &mut say,
-            checks: None,
-        };
+        let mut roller =
+            Roller { driver: &mut driver, history: &history, now: &now, say, checks: None };
         let outcome = roller.roll_out(&from, &target(to)).unwrap();
         (outcome, history.events().unwrap())
     }
@@ -230,6 +249,10 @@ impl Driver for Dying {
 
     fn restore(&mut self, from: &Target, to: &Target) -> Result<(), DriverError> {
         self.driver.restore(from, to)
+    }
+
+    fn revive(&mut self, from: &Target) -> Result<(), DriverError> {
+        self.driver.revive(from)
     }
 
     fn check(&mut self, runs: &Target) -> Result<(), DriverError> {
@@ -491,6 +514,47 @@ fn a_cluster_that_lost_its_etcd_is_not_rolled_out_and_brought_up_again() {
     let Outcome::RolledBack(why) = outcome else { panic!("{events:#?}") };
     assert!(why.starts_with("snapshot of etcd: etcd ended "), "{why}");
     Scene::assert_runs(&cluster, &scene.one);
+}
+
+/// What each step of a roll-out that fails leaves in etcd: `meanwhile` is written when the new API server runs.
+fn fails_after_the_api_server(scene: &Scene, cluster: &Cluster, to: &Release) -> bool {
+    let mut say = |event: &Event| {
+        if event.text.starts_with("kube-apiserver (") {
+            cluster.kubectl(&["create", "configmap", "meanwhile"]).unwrap();
+        }
+    };
+    let (outcome, events) = scene.roll_telling(cluster, to, &mut say);
+    let Outcome::RolledBack(why) = outcome else { panic!("{events:#?}") };
+    assert!(why.starts_with("kube-scheduler: "), "{why}");
+    Scene::assert_runs(cluster, &scene.one);
+    cluster.kubectl(&["get", "configmap", "before"]).unwrap();
+    cluster.kubectl(&["get", "configmap", "meanwhile"]).is_ok()
+}
+
+/// An etcd that finds what a newer one wrote does not begin.
+///
+/// Source: etcd, `server/etcdserver/cluster_util.go`, `mustDetectDowngrade`.
+#[test]
+fn an_older_etcd_begins_on_the_snapshot_and_a_patch_release_loses_nothing() {
+    let mut scene = Scene::new(false);
+    let etcd = |release: &Release, what: &str| {
+        let program = release.program("etcd").canonicalize().unwrap();
+        let find = "for a; do case $a in --data-dir=*) data=${a#*=};; esac; done";
+        format!("#!/bin/sh\n{find}\n{what}\nexec {} \"$@\"\n", program.display())
+    };
+    let older = etcd(&scene.one, r#"if [ -e "$data/newer" ]; then echo too old; exit 1; fi"#);
+    let newer = etcd(&scene.two, r#"mkdir -p "$data"; touch "$data/newer""#);
+    let (older, newer) = (scene.script("older", &older), scene.script("newer", &newer));
+    scene.one = scene.changed(&scene.one, &[("etcd", &older)]);
+    let cluster = scene.start();
+    cluster.kubectl(&["create", "configmap", "before"]).unwrap();
+    let patch = scene.broken("kube-scheduler", "/bin/false");
+    assert!(fails_after_the_api_server(&scene, &cluster, &patch), "what was written is lost");
+    cluster.kubectl(&["delete", "configmap", "meanwhile"]).unwrap();
+    let programs = [("etcd", newer.as_str()), ("kube-scheduler", "/bin/false")];
+    let next = scene.changed(&scene.two, &programs);
+    let next = Release { name: "1-20-4".to_owned(), etcd: "3.5.0".parse().unwrap(), ..next };
+    assert!(!fails_after_the_api_server(&scene, &cluster, &next), "nothing was restored");
 }
 
 #[test]

@@ -234,8 +234,10 @@ impl Cluster {
         taken.or_else(|error| remove(&snapshot).and(Err(error)))
     }
 
-    /// Takes etcd back to what was saved, with the programs of `release`, and forgets it: what is written from then on is
-    /// not lost again. Where nothing is saved, nothing is done. The API server is down meanwhile.
+    /// Takes etcd back to what was saved, with etcd and API server of `release`, and forgets it: what is written from then
+    /// on is not lost again. Where nothing is saved, nothing is done. The API server is down meanwhile.
+    ///
+    /// Others of `release` begin anew; those of another one are left for [`Cluster::replace`].
     pub fn restore(&self, release: &Release, debian: &Path) -> Result<()> {
         use ComponentName::{Containerd, Etcd, KubeApiserver};
         let snapshot = self.saved();
@@ -245,6 +247,7 @@ impl Cluster {
         let (new, data) = (self.folder.join("etcd.new"), self.folder.join("etcd"));
         remove(&new)?;
         unpack_snapshot(&snapshot, &new, release)?;
+        self.stop_old()?;
         self.stop(KubeApiserver)?;
         self.stop(Etcd)?;
         let away = self.folder.join("etcd.away");
@@ -260,8 +263,12 @@ impl Cluster {
             self.await_health(component)?;
         }
         // They know of changes that are none any more, and would wait for later ones.
-        let others = self.components().into_iter();
-        for component in others.filter(|it| !matches!(it, Etcd | KubeApiserver | Containerd)) {
+        let runs = self.runs()?;
+        let others = self.components().into_iter().filter(|it| {
+            let is_of_release = runs.get(it) == Some(&release.digest);
+            is_of_release && !matches!(it, Etcd | KubeApiserver | Containerd)
+        });
+        for component in others {
             self.stop(component)?;
             self.launch(component, release, debian)?;
             self.await_health(component)?;

@@ -90,8 +90,12 @@ impl Driver for Devcluster {
         if plan::needs_snapshot(&self.versions(from)?, &self.versions(to)?) {
             self.cluster.restore(release, &self.debian)?;
         }
+        Ok(())
+    }
+
+    fn revive(&mut self, from: &Target) -> Result<(), DriverError> {
         // What others needed and did not get may have ended meanwhile.
-        Ok(self.cluster.revive(release, &self.debian)?)
+        Ok(self.cluster.revive(self.release(from)?, &self.debian)?)
     }
 
     fn check(&mut self, runs: &Target) -> Result<(), DriverError> {

@@ -66,6 +66,10 @@ impl Driver for Exec {
         Ok(())
     }
 
+    fn revive(&mut self, _: &Target) -> Result<(), DriverError> {
+        Ok(())
+    }
+
     fn check(&mut self, _: &Target) -> Result<(), DriverError> {
         Ok(())
     }

@@ -299,6 +299,10 @@ impl Driver for Gitops {
         Ok(())
     }
 
+    fn revive(&mut self, _: &Target) -> Result<(), DriverError> {
+        Ok(())
+    }
+
     fn check(&mut self, runs: &Target) -> Result<(), DriverError> {
         let commit = self.written(runs, &self.text(runs)?)?;
         Ok(self.wait(runs, &commit)?)

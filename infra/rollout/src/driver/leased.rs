@@ -72,6 +72,11 @@ impl Driver for Leased<'_> {
         self.driver.restore(from, to)
     }
 
+    fn revive(&mut self, from: &Target) -> Result<(), DriverError> {
+        self.renewing.check()?;
+        self.driver.revive(from)
+    }
+
     fn check(&mut self, runs: &Target) -> Result<(), DriverError> {
         self.renewing.check()?;
         self.driver.check(runs)
