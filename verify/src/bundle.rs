@@ -57,6 +57,19 @@ pub enum BundleError {
     /// Signature, leaf or proof is wrong.
     #[error("not proven")]
     Refused(#[source] Box<sigstore_verify::Error>),
+    /// Signed when the key was revoked.
+    #[error("the key is revoked from log index {from} on, and this was signed at index {index}")]
+    Revoked {
+        /// The first entry of the log for which the key is not believed.
+        from: u64,
+        /// Where in the log the signature stands.
+        index: u64,
+    },
+    /// Signed by a revoked key, and no log says when.
+    #[error(
+        "the key is revoked from log index {0} on, and no log says that this was signed before"
+    )]
+    Unlogged(u64),
     /// The signature is not of the release key.
     #[error("the signature is not by the release key")]
     Signature(#[source] sigstore_crypto::Error),
@@ -110,12 +123,15 @@ pub fn verify_message(
 
 /// Verifies that `key` signed exactly `document`, without asking for the log.
 ///
-/// For the trusted root only, which is what states the key of the log.
+/// For what is in no log, and the trusted root, which is what states the key of the log. By a revoked key nothing is.
 pub fn verify_unlogged(
     bundle_json: &[u8],
     document: &[u8],
     key: &PublicKey,
 ) -> Result<(), BundleError> {
+    if let Some(from) = key.revoked_from() {
+        return Err(BundleError::Unlogged(from));
+    }
     let shape: Shape = canonical::from_slice(bundle_json)?;
     let Some(message) = &shape.message_signature else {
         return Err(other_content("messageSignature", "dsseEnvelope"));
@@ -212,6 +228,10 @@ fn names(entry: &Entry, key: &PublicKey) -> bool {
     text.is_ok_and(|text| text.contains(&base64(key.as_der())))
 }
 
+/// Verifies what all bundles have in common, and that the key was not revoked when it signed.
+///
+/// The index that this judges by is no claim of the bundle's: the inclusion proof holds for that leaf alone, under a
+/// head that the log key of `trust` signed.
 fn verify_shape(
     shape: &Shape,
     bundle_json: &[u8],
@@ -240,7 +260,14 @@ fn verify_shape(
     let policy = PublicKeyVerificationPolicy::new(trust.key().as_sigstore().clone());
     let verified = trust.verifier().verify(artifact, &bundle, &policy);
     let verified = verified.map_err(|error| BundleError::Refused(Box::new(error)))?;
-    if verified.tlog_verified() { Ok(logged) } else { Err(BundleError::Proof(0)) }
+    if !verified.tlog_verified() {
+        return Err(BundleError::Proof(0));
+    }
+    let index = logged.index;
+    match trust.key().revoked_from().filter(|from| index >= *from) {
+        Some(from) => Err(BundleError::Revoked { from, index }),
+        None => Ok(logged),
+    }
 }
 
 /// Checks what stands twice in an entry, and what the library treats as a hint.

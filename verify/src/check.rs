@@ -24,7 +24,7 @@ pub use report::{Note, Outcome, Problem, Report, chain};
 
 use crate::{
     store::Reader,
-    trust::{PublicKey, Trust},
+    trust::{PublicKey, Trust, TrustError},
 };
 use kdistro_formats::{ReleaseName, plan::Plan};
 use reading::Checker;
@@ -50,10 +50,34 @@ pub enum Scope {
 /// What a verifier brings along.
 #[derive(Clone, Debug)]
 pub struct TrustSource {
-    /// The release key.
+    /// The release key, and from where in the log on it is revoked.
     pub key: PublicKey,
-    /// A trusted root from outside; without one the store's is taken, when the release key signed it.
+    /// A trusted root from outside; without one the store's is taken, when the release key signed it. With a revoked key
+    /// there must be one.
     pub trusted_root: Option<Vec<u8>>,
+}
+
+impl TrustSource {
+    /// Takes a key, revoked from entry `revoked_from` of the log on, and a trusted root from outside.
+    ///
+    /// A revocation counts entries of one log: without the root that says which, it is an error.
+    pub fn new(
+        key: PublicKey,
+        trusted_root: Option<Vec<u8>>,
+        revoked_from: Option<u64>,
+    ) -> Result<Self, TrustError> {
+        let key = match revoked_from {
+            Some(index) => key.revoke_from(index),
+            None => key,
+        };
+        let source = Self { key, trusted_root };
+        if source.is_unpinned() { Err(TrustError::Revocation) } else { Ok(source) }
+    }
+
+    /// True for a revoked key and no root from outside: whoever has the key could sign one.
+    fn is_unpinned(&self) -> bool {
+        self.key.revoked_from().is_some() && self.trusted_root.is_none()
+    }
 }
 
 /// Checks the release whose manifest is `manifest`, a name in the store, as [`crate::store::locate`] returns it.
@@ -62,6 +86,7 @@ pub fn check(reader: &dyn Reader, manifest: &str, source: &TrustSource, scope: S
     checker.report.store = reader.place();
     manifest.clone_into(&mut checker.report.manifest);
     checker.report.key = Some(source.key.fingerprint());
+    checker.report.revoked_from = source.key.revoked_from();
     if checker.is_unsigned_kind(manifest) {
         return checker.finish();
     }

@@ -14,6 +14,8 @@ Examples:
     kdistro-verify --key release.pub --inputs https://releases.example/kubernetes-1-20/kubernetes-1-20-1.yaml
   Check a mirror, and that nothing else is in it:
     kdistro-verify --key release.pub --all --store /mnt/mirror kubernetes-1-20-1.yaml
+  Check a release of a stolen key, which is believed up to entry 1233 of the log:
+    kdistro-verify --key release.pub --trusted-root trusted_root.json --revoked-from 1234 STORE/kubernetes-1-20/kubernetes-1-20-1.yaml
   Judge a rebuild:
     kdistro-verify compare published/ rebuilt/
     kdistro-verify explain published/etcd.tar.gz rebuilt/etcd.tar.gz
@@ -54,6 +56,11 @@ pub(crate) struct Release {
     /// The trusted root; without it the store's own, which the release key must have signed
     #[arg(long, value_name = "FILE")]
     pub(crate) trusted_root: Option<PathBuf>,
+    /// The release key was stolen: the first entry of the log, counted from 0, for which it is not believed any more. What
+    /// it signed there or later is as good as forged. Needs --trusted-root, as it was before: whoever has the key can sign
+    /// another, of a log of their own
+    #[arg(long, value_name = "INDEX")]
+    pub(crate) revoked_from: Option<u64>,
     /// The store; without it the manifest's path less its layout suffix
     #[arg(long, value_name = "URL|DIR")]
     pub(crate) store: Option<String>,

@@ -68,7 +68,7 @@ fn main() -> ExitCode {
 }
 
 fn verify(cli: &Cli) -> Result<Answer, String> {
-    let Release { key, trusted_root, store, manifest, .. } = &cli.release;
+    let Release { key, trusted_root, revoked_from, store, manifest, .. } = &cli.release;
     let (Some(key), Some(manifest)) = (key, manifest) else {
         return Err("--key and a manifest are needed; see --help".to_owned());
     };
@@ -77,6 +77,8 @@ fn verify(cli: &Cli) -> Result<Answer, String> {
     let read =
         |path: &std::path::PathBuf| fs::read(path).map_err(|error| said(&path.display(), &error));
     let trusted_root = trusted_root.as_ref().map(read).transpose()?;
+    let source = TrustSource::new(key, trusted_root, *revoked_from);
+    let source = source.map_err(|error| said(&"--revoked-from", &error))?;
     let proxy = proxy();
     let (reader, name) = store::locate(manifest, store.as_deref(), proxy.as_deref())
         .map_err(|error| error.to_string())?;
@@ -85,7 +87,6 @@ fn verify(cli: &Cli) -> Result<Answer, String> {
             .map_err(|error| error.to_string())?,
         None => None,
     };
-    let source = TrustSource { key, trusted_root };
     let mut report = check::check(&*reader, &name, &source, cli.release.scope());
     if let Some(read) = given {
         report = report.with_given(manifest, &read);

@@ -54,11 +54,19 @@ pub enum TrustError {
     /// The trusted root cannot be used.
     #[error("the trusted root cannot be used")]
     Verifier(#[source] sigstore_verify::Error),
+    /// A revoked key, and nothing from outside that says which log counts.
+    #[error(
+        "a revocation needs a trusted root from outside (`--trusted-root`): whoever has the stolen key can sign another, of a log of their own"
+    )]
+    Revocation,
 }
 
-/// A P-256 public key.
+/// A P-256 public key, and where in the log one ceases to believe it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PublicKey(DerPublicKey);
+pub struct PublicKey {
+    der: DerPublicKey,
+    revoked_from: Option<u64>,
+}
 
 impl PublicKey {
     /// Reads a PEM public key.
@@ -78,17 +86,32 @@ impl PublicKey {
         // Sigstore's crates take any bytes here, and refuse the key at its first use only.
         let point = key.as_bytes().get(P256.len() - 1..).unwrap_or_default();
         ParsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point).map_err(TrustError::Point)?;
-        Ok(Self(key))
+        Ok(Self { der: key, revoked_from: None })
+    }
+
+    /// Revokes the key: what it signed stays good where the log has it before entry `index`, and nowhere else.
+    ///
+    /// The log has no clock, but an order. Where an entry stands is proven by its inclusion proof under a head that the log
+    /// key signed, so that who has this key alone cannot put one before `index`; who has the log key too can fork the log
+    /// and do it.
+    #[must_use]
+    pub fn revoke_from(self, index: u64) -> Self {
+        Self { revoked_from: Some(index), ..self }
+    }
+
+    /// Returns the first entry of the log for which the key is not believed any more; none while it is not revoked.
+    pub fn revoked_from(&self) -> Option<u64> {
+        self.revoked_from
     }
 
     /// Returns the key as DER, `SubjectPublicKeyInfo`.
     pub fn as_der(&self) -> &[u8] {
-        self.0.as_bytes()
+        self.der.as_bytes()
     }
 
     /// Writes the key as PEM, in the one form in which it is published: lines of 64 characters, ended by LF.
     pub fn to_pem(&self) -> String {
-        let text = self.0.to_base64();
+        let text = self.der.to_base64();
         let mut pem = String::from("-----BEGIN PUBLIC KEY-----\n");
         let mut rest = text.as_str();
         while !rest.is_empty() {
@@ -108,12 +131,12 @@ impl PublicKey {
 
     /// Returns the key as Sigstore's crates take it.
     pub(crate) fn as_sigstore(&self) -> &DerPublicKey {
-        &self.0
+        &self.der
     }
 
-    /// True when `signature` (DER) was made by this key over `message`.
+    /// True when `signature` (DER) was made by this key over `message`, whether it is revoked or not.
     pub fn has_signed(&self, message: &[u8], signature: &[u8]) -> bool {
-        VerificationKey::from_spki(&self.0)
+        VerificationKey::from_spki(&self.der)
             .is_ok_and(|key| key.verify(message, &SignatureBytes::from_bytes(signature)).is_ok())
     }
 }

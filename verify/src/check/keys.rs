@@ -7,11 +7,18 @@ use super::{
     reading::{Checker, SMALL},
     report::chain,
 };
-use crate::{bundle, trust::Trust};
+use crate::{
+    bundle,
+    trust::{Trust, TrustError},
+};
 
 impl Checker<'_> {
     /// Checks `keys/` and returns whom to believe; none when that could not be made out.
     pub(super) fn check_keys(&mut self, source: &TrustSource) -> Option<Trust> {
+        if source.is_unpinned() {
+            self.unknown(layout::TRUSTED_ROOT, TrustError::Revocation.to_string());
+            return None;
+        }
         let published = self.document(layout::TRUSTED_ROOT, SMALL);
         let bundle_name = layout::bundle(layout::TRUSTED_ROOT);
         let bundle_json = self.document(&bundle_name, SMALL);
@@ -44,8 +51,12 @@ impl Checker<'_> {
         Some(trust)
     }
 
-    /// True when the release key signed the store's trusted root.
+    /// True when the release key signed the store's trusted root, or is revoked: then the log says when it did, and
+    /// which log that is, the root that was given.
     fn check_root(&mut self, source: &TrustSource, root: &[u8], bundle: (&str, &[u8])) -> bool {
+        if source.key.revoked_from().is_some() {
+            return true;
+        }
         let Err(error) = bundle::verify_unlogged(bundle.1, root, &source.key) else { return true };
         let blamed = if error.is_about_the_document() { layout::TRUSTED_ROOT } else { bundle.0 };
         self.differs(blamed, chain(&error));

@@ -74,6 +74,9 @@ pub struct Report {
     pub bytes: u64,
     /// The fingerprint of the release key.
     pub key: Option<Digest>,
+    /// The first entry of the log for which that key is not believed any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revoked_from: Option<u64>,
     /// Where in the log the manifest stands.
     pub log_index: Option<u64>,
     /// How many leaves the log has.
@@ -97,6 +100,7 @@ impl Report {
             assets: 0,
             bytes: 0,
             key: None,
+            revoked_from: None,
             log_index: None,
             log_size: None,
             problems: Vec::new(),
@@ -137,6 +141,9 @@ impl fmt::Display for Report {
         }
         if let Some(key) = &self.key {
             writeln!(f, "key         {key}")?;
+        }
+        if let Some(index) = self.revoked_from {
+            writeln!(f, "revoked     from entry {index} of the log on")?;
         }
         if let (Some(index), Some(size)) = (self.log_index, self.log_size) {
             writeln!(f, "log         entry {index} of {size}")?;

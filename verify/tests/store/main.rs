@@ -17,3 +17,4 @@ mod pipe;
 mod program;
 mod provenance;
 mod publisher;
+mod revoked;

@@ -4,7 +4,7 @@ use std::{fs, path::Path, process::Output};
 
 use kdistro_formats::layout;
 
-use crate::{content::name, publisher::Publisher};
+use crate::{content::name, publisher::Publisher, revoked::Stolen};
 
 #[expect(clippy::disallowed_methods, reason = "the program under test is a process")]
 fn run(arguments: &[&str]) -> (i32, String, String) {
@@ -39,6 +39,37 @@ fn says_verified_forged_or_could_not_tell() {
     let (code, out, _) = run(&["--key", &key, nowhere]);
     assert_eq!(code, 2, "{out}");
     assert!(out.lines().last().unwrap().starts_with("could not tell: "), "{out}");
+}
+
+#[test]
+fn a_release_that_a_stolen_key_signed_is_refused() {
+    let stolen = Stolen::new();
+    stolen.turn_back();
+    let [key, root, old, new] = [
+        layout::PUBLIC_KEY,
+        layout::TRUSTED_ROOT,
+        &layout::manifest(&name(1)),
+        &layout::manifest(&name(2)),
+    ]
+    .map(|file| shown(&stolen.publisher.root().join(file)));
+    let (from, root) = (stolen.from.to_string(), ["--trusted-root", &root]);
+    let revoked = ["--key", &key, "--revoked-from", &from];
+    let with = |rest: &[&str]| run(&[&revoked[..], &root, rest].concat());
+    let (code, out, _) = with(&[&old]);
+    assert_eq!(code, 0, "{out}");
+    assert!(out.contains(&format!("\nrevoked     from entry {from} of the log on\n")), "{out}");
+    let (code, out, _) = with(&["--json", &new]);
+    let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &json["outcome"]), (1, &"differs".into()), "{out}");
+    assert_eq!(json["revokedFrom"], stolen.from, "{out}");
+    assert!(out.contains(&format!("the key is revoked from log index {from} on")), "{out}");
+    // Without a root from outside it is wrong usage, and says what to do.
+    let (code, out, said) = run(&[&revoked[..], &[&old]].concat());
+    assert_eq!((code, out.as_str()), (2, ""));
+    assert!(
+        said.starts_with("error: --revoked-from: ") && said.contains("--trusted-root"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -58,11 +58,15 @@ impl Publisher {
             leaves: Vec::new(),
             index: empty_index(),
         };
-        publisher.write(layout::PUBLIC_KEY, publisher.key().to_pem());
-        publisher.write(layout::LOG_KEY, publisher.log_key().to_pem());
-        let root = trusted_root(&publisher.log_key());
-        publisher.write_signed(layout::TRUSTED_ROOT, root);
+        publisher.write_keys();
         publisher
+    }
+
+    fn write_keys(&mut self) {
+        self.write(layout::PUBLIC_KEY, self.key().to_pem());
+        self.write(layout::LOG_KEY, self.log_key().to_pem());
+        let root = trusted_root(&self.log_key());
+        self.write_signed(layout::TRUSTED_ROOT, root);
     }
 
     /// A store with two releases; number 2 in between was never published.
@@ -258,6 +262,15 @@ impl Publisher {
     pub(crate) fn fork(mut self) -> Self {
         self.leaves.clear();
         self
+    }
+
+    /// An empty store of who has the same release key, and a log of their own.
+    pub(crate) fn with_another_log(self) -> Self {
+        let (folder, log_key) = (TempDir::new().unwrap(), KeyPair::generate_ecdsa_p256().unwrap());
+        let mut thief =
+            Self { folder, log_key, leaves: Vec::new(), index: empty_index(), key: self.key };
+        thief.write_keys();
+        thief
     }
 
     /// Signs a checkpoint with the log key.
