@@ -2,14 +2,22 @@
 
 use std::path::PathBuf;
 
-use kdistro_checks::{Check, ChecksError, JunitError, Order, Report, compare, run, write_junit};
-use kdistro_devcluster::{Cluster, DevclusterError};
+use kdistro_checks::{
+    Check, ChecksError, JunitError, Order, Report, compare, conformance::Conformance, run,
+    write_junit,
+};
+use kdistro_devcluster::{Cluster, DevclusterError, REGISTRY, brought, packages};
 
 use crate::{
     file::{self, FileError},
     history::Target,
-    policy::{self, RollOutBy, Subscriber},
+    policy::{self, RollOutBy, Specs, Subscriber},
 };
+
+/// Where releases lie below the home folder of devclusters.
+pub(crate) const RELEASES: &str = "releases";
+/// Upstream's program of tests.
+pub(crate) const TESTS: &str = "e2e.test";
 
 /// Where results lie below the folder that remembers, as `JUnit` XML.
 const FOLDER: &str = "checks";
@@ -20,6 +28,9 @@ pub enum CheckError {
     /// Nothing can be told of the cluster.
     #[error(transparent)]
     Checks(#[from] ChecksError),
+    /// What upstream's specs need is not there.
+    #[error("upstream's specs")]
+    Specs(#[from] DevclusterError),
     /// The results cannot be put into words.
     #[error("the results as `JUnit` XML")]
     Junit(#[from] JunitError),
@@ -41,6 +52,9 @@ pub enum When {
 #[derive(Clone, Debug)]
 pub struct Checks {
     order: Order,
+    checks: Vec<policy::Check>,
+    /// A devcluster, and the folder of its releases.
+    devcluster: Option<(Cluster, PathBuf)>,
     /// Where the results are kept.
     folder: PathBuf,
 }
@@ -48,32 +62,60 @@ pub struct Checks {
 impl Checks {
     /// The checks that a subscriber wants; none where he wants none.
     pub fn of(subscriber: &Subscriber) -> Result<Option<Self>, DevclusterError> {
-        let kubeconfig = match (&subscriber.driver, &subscriber.kubeconfig) {
-            (RollOutBy::Devcluster(place), _) => {
-                Some(Cluster::open(&place.home, &place.name)?.kubeconfig())
+        if subscriber.checks.is_empty() {
+            return Ok(None);
+        }
+        let devcluster = match &subscriber.driver {
+            RollOutBy::Devcluster(place) => {
+                Some((Cluster::open(&place.home, &place.name)?, place.home.join(RELEASES)))
             }
-            (_, given) => given.clone(),
+            RollOutBy::Exec(_) | RollOutBy::Gitops(_) => None,
         };
-        let Some(kubeconfig) = kubeconfig.filter(|_| !subscriber.checks.is_empty()) else {
+        let own = devcluster.as_ref().map(|(cluster, _)| cluster.kubeconfig());
+        let Some(kubeconfig) = own.or_else(|| subscriber.kubeconfig.clone()) else {
             return Ok(None);
         };
-        let checks = subscriber.checks.iter().map(|check| match check {
-            policy::Check::Builtin(_) => Check::Builtin,
-            policy::Check::Command(command) => Check::Command(command.clone()),
-            policy::Check::Job(file) => Check::Job(file.clone()),
-        });
-        let order = Order {
-            owner: Some("kdistro-rollout".to_owned()),
-            checks: checks.collect(),
-            ..Order::new(kubeconfig)
-        };
-        Ok(Some(Self { order, folder: subscriber.state.join(FOLDER) }))
+        let owner = Some("kdistro-rollout".to_owned());
+        let order = Order { owner, ..Order::new(kubeconfig) };
+        let (checks, folder) = (subscriber.checks.clone(), subscriber.state.join(FOLDER));
+        Ok(Some(Self { order, checks, devcluster, folder }))
     }
 
     /// Checks the cluster, which should run a release.
     pub fn run(&self, runs: &Target) -> Result<Report, CheckError> {
-        let order = Order { release: Some(runs.name.to_string()), ..self.order.clone() };
+        let checks = self.checks.iter().map(|check| {
+            Ok(match check {
+                policy::Check::Builtin(_) => Check::Builtin,
+                policy::Check::Command(command) => Check::Command(command.clone()),
+                policy::Check::Job(file) => Check::Job(file.clone()),
+                policy::Check::Conformance(specs) => {
+                    Check::Conformance(self.conformance(specs, runs)?)
+                }
+            })
+        });
+        let checks = checks.collect::<Result<_, DevclusterError>>()?;
+        let release = Some(runs.name.to_string());
+        let order = Order { release, checks, ..self.order.clone() };
         Ok(run(&order, &mut |_| {})?)
+    }
+
+    /// Upstream's specs as the subscriber names them, or as the release that runs on a devcluster has them.
+    fn conformance(&self, specs: &Specs, runs: &Target) -> Result<Conformance, DevclusterError> {
+        let limit = self.order.own_limit;
+        let of = |e2e_test: PathBuf, registry: Option<String>| {
+            let kubectl = e2e_test.with_file_name("kubectl");
+            Conformance { e2e_test, kubectl, registry, limit }
+        };
+        let (e2e_test, cluster) = match (&specs.e2e_test, &self.devcluster) {
+            (None, Some(cluster)) => (PathBuf::from(TESTS), cluster),
+            (given, _) => return Ok(of(given.clone().unwrap_or_default(), specs.registry.clone())),
+        };
+        let (cluster, folder) = cluster;
+        // Without a node none of them is run.
+        let brought = brought(folder, &runs.digest, true).filter(|_| cluster.state().node);
+        let Some(release) = brought else { return Ok(of(e2e_test, None)) };
+        cluster.bring_image_of_tests(&release, &packages()?)?;
+        Ok(of(release.program(TESTS), Some(REGISTRY.to_owned())))
     }
 
     /// Keeps the results of a check for the roll-out of a release.

@@ -15,7 +15,7 @@ use crate::{
 };
 
 pub use self::{
-    devcluster::Devcluster,
+    devcluster::{Devcluster, Origin},
     exec::Exec,
     gitops::{COMPONENT, Gitops, GitopsError},
     leased::{Leased, RENEWED},
@@ -90,8 +90,8 @@ pub trait Driver {
     fn gate(&self, step: Step) -> Result<(), DriverError>;
 
     /// Takes back what the programs of `to` may have written and those of `from` may not understand, where that is so:
-    /// before any step is undone, as an older etcd does not begin on what a newer one wrote. Done already, it changes
-    /// nothing.
+    /// before any step is undone, as an older etcd does not begin on what a newer one wrote, and nothing goes back while
+    /// etcd or the API server is away. Done already, it changes nothing.
     fn restore(&mut self, from: &Target, to: &Target) -> Result<(), DriverError>;
 
     /// Brings up again what has ended, after all steps are undone.

@@ -4,6 +4,7 @@
 //! A report counts only when it is signed by the key that is known for its cluster. What does not count is said.
 
 pub mod fixes;
+pub mod forerunners;
 pub mod page;
 
 use std::{
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use self::fixes::Fix;
 use crate::{
+    file::{self, FileError},
     policy::Length,
     report::{Place, PlaceError, Report, Reported, Verdict, place},
 };
@@ -56,6 +58,17 @@ pub enum FleetError {
         /// What is wrong.
         source: TrustError,
     },
+    /// What was seen before is none.
+    #[error("{}", file.display())]
+    Seen {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
+    /// What was seen cannot be kept.
+    #[error(transparent)]
+    File(#[from] FileError),
 }
 
 /// All clusters of which a key is known, and what does not count.
@@ -107,6 +120,23 @@ pub struct Ignored {
 pub struct Seen(BTreeMap<String, u64>);
 
 impl Seen {
+    /// Reads what was seen before: nothing, where there is no such file yet.
+    pub fn read(file: &Path) -> Result<Self, FleetError> {
+        match fs::read(file) {
+            Ok(bytes) => serde_json::from_slice(&bytes)
+                .map_err(|source| FleetError::Seen { file: file.to_owned(), source }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(source) => Err(FleetError::Io { path: file.to_owned(), source }),
+        }
+    }
+
+    /// Keeps it in a file.
+    pub fn write(&self, file: &Path) -> Result<(), FleetError> {
+        let bytes = serde_json::to_vec(self)
+            .map_err(|source| FleetError::Seen { file: file.to_owned(), source })?;
+        Ok(file::replace(file, &bytes)?)
+    }
+
     /// What was seen and what is there now, whichever is newer.
     #[must_use]
     pub fn with(mut self, fleet: &Fleet) -> Self {
@@ -123,13 +153,17 @@ pub fn keys(folder: &Path) -> Result<BTreeMap<String, PublicKey>, FleetError> {
     let mut keys = BTreeMap::new();
     let failed = |source| FleetError::Io { path: folder.to_owned(), source };
     for cluster in place::names(folder, KEY).map_err(failed)? {
-        let file = folder.join(format!("{cluster}{KEY}"));
-        let pem = fs::read_to_string(&file)
-            .map_err(|source| FleetError::Io { path: file.clone(), source })?;
-        let key = PublicKey::from_pem(&pem).map_err(|source| FleetError::Key { file, source })?;
+        let key = key(&folder.join(format!("{cluster}{KEY}")))?;
         keys.insert(cluster, key);
     }
     Ok(keys)
+}
+
+/// Reads the public key of a cluster, PEM.
+fn key(file: &Path) -> Result<PublicKey, FleetError> {
+    let failed = |source| FleetError::Io { path: file.to_owned(), source };
+    let pem = fs::read_to_string(file).map_err(failed)?;
+    PublicKey::from_pem(&pem).map_err(|source| FleetError::Key { file: file.to_owned(), source })
 }
 
 /// Reads the reports of a place, one reading a cluster. `seen` is what was there before.
@@ -138,13 +172,21 @@ pub fn gather(
     keys: &BTreeMap<String, PublicKey>,
     seen: &Seen,
 ) -> Result<Fleet, FleetError> {
+    Ok(ask(place, &place.clusters()?, (keys, seen)))
+}
+
+/// Reads the reports of these clusters.
+fn ask(
+    place: &Place,
+    clusters: &[String],
+    (keys, seen): (&BTreeMap<String, PublicKey>, &Seen),
+) -> Fleet {
     let mut fleet = Fleet::default();
-    let clusters = place.clusters()?;
     let believed = |name: &String| {
         let bytes = place.read(name).map_err(|error| chain(&error))?;
         judge(name, &bytes, (keys.get(name), seen))
     };
-    for (name, judged) in clusters.iter().zip(at_once(&clusters, &believed)) {
+    for (name, judged) in clusters.iter().zip(at_once(clusters, &believed)) {
         match judged {
             Ok(report) => fleet.clusters.push(Cluster::of(report)),
             Err(why) => fleet.ignored.push(Ignored { file: place::file_of(name), why }),
@@ -152,7 +194,7 @@ pub fn gather(
     }
     let heard: BTreeSet<_> = fleet.clusters.iter().map(|cluster| &cluster.name).collect();
     fleet.missing = keys.keys().filter(|name| !heard.contains(name)).cloned().collect();
-    Ok(fleet)
+    fleet
 }
 
 /// Does the same with each of them, several at the same time; returns what came of it, in their order.

@@ -10,7 +10,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        mpsc::{self, RecvTimeoutError, SyncSender},
+        mpsc::{self, RecvTimeoutError, Sender, SyncSender},
     },
     thread,
     time::{Duration, Instant},
@@ -23,7 +23,7 @@ use crate::{
     history::{History, Wake},
     policy::{HearSqs, Subscriber},
     receive::{
-        Filter, Heard, Known, Outcome, Receiver,
+        Filter, Heard, Ignored, Known, Outcome, Receiver, Source,
         folder::Folder,
         http::{Desk, Server},
         sns::{Https, Sns, TopicError},
@@ -88,7 +88,8 @@ pub enum ListenError {
 
 /// What comes in.
 enum News {
-    Heard,
+    /// An announcement, and where somebody waits for what becomes of it.
+    Heard(Option<Sender<Outcome>>),
     /// Something to be said: of a message that is ignored, or of a way in that is out of order.
     Said(String),
 }
@@ -96,6 +97,8 @@ enum News {
 /// Every way in, listened to until this is dropped.
 pub struct Listening {
     news: mpsc::Receiver<News>,
+    /// Who waits for the end of the look.
+    waiting: Vec<Sender<Outcome>>,
 }
 
 impl Listening {
@@ -116,19 +119,18 @@ impl Listening {
             let (filter, to) = (filter.clone(), to.clone());
             thread::spawn(move || listen(receiver, &filter, &to));
         }
-        Ok(Self { news })
+        Ok(Self { news, waiting: Vec::new() })
     }
 
     /// Waits until there is a reason to look, at most as long as `patience`: something was heard, or somebody steered. `say` is
     /// told what is ignored, and of ways in that are out of order.
-    pub fn wait(&self, patience: Duration, wake: &mut Wake, say: &mut dyn FnMut(&str)) {
+    pub fn wait(&mut self, patience: Duration, wake: &mut Wake, say: &mut dyn FnMut(&str)) {
         let end = Instant::now() + patience;
         let mut heard = false;
         while !heard {
             let left = end.saturating_duration_since(Instant::now());
             match self.news.recv_timeout(left.min(STEERED)) {
-                Ok(News::Heard) => heard = true,
-                Ok(News::Said(text)) => say(&text),
+                Ok(news) => heard = self.take(news, say),
                 Err(why) => {
                     if why == RecvTimeoutError::Disconnected {
                         // There is no way in.
@@ -139,10 +141,30 @@ impl Listening {
             }
         }
         // All that was heard is one reason.
-        for news in self.news.try_iter() {
-            if let News::Said(text) = news {
-                say(&text);
+        while let Ok(news) = self.news.try_recv() {
+            self.take(news, say);
+        }
+    }
+
+    /// True for what is a reason to look.
+    fn take(&mut self, news: News, say: &mut dyn FnMut(&str)) -> bool {
+        match news {
+            News::Heard(waits) => {
+                self.waiting.extend(waits);
+                true
             }
+            News::Said(text) => {
+                say(&text);
+                false
+            }
+        }
+    }
+
+    /// Says what became of all that was heard: a look that came to no end is worth another message.
+    pub fn looked(&mut self, outcome: Outcome) {
+        for waits in self.waiting.drain(..) {
+            // Who has gone needs no answer.
+            let _ = waits.send(outcome);
         }
     }
 }
@@ -151,19 +173,35 @@ impl Listening {
 fn listen(mut receiver: Box<dyn Receiver>, filter: &Filter, to: &SyncSender<News>) {
     let mut wanted = true;
     while wanted {
-        let mut tell = |told: Result<Heard, _>| {
-            let news = match told {
-                Ok(heard) if filter.check(&heard).is_err() => return Outcome::Done,
-                Ok(_) => News::Heard,
-                Err(ignored) => News::Said(chain(&ignored)),
-            };
-            wanted = to.send(news).is_ok();
-            if wanted { Outcome::Done } else { Outcome::Later }
+        let mut tell = |told: Result<Heard, Ignored>| {
+            let outcome = pass_on(told, filter, to);
+            wanted = outcome.is_some();
+            outcome.unwrap_or(Outcome::Later)
         };
         if let Err(error) = receiver.receive(PATIENCE, &mut tell) {
             wanted = to.send(News::Said(chain(&error))).is_ok();
             thread::sleep(PATIENCE);
         }
+    }
+}
+
+/// Passes on what came in, and says what becomes of it; none where nobody wants to know.
+fn pass_on(
+    told: Result<Heard, Ignored>,
+    filter: &Filter,
+    to: &SyncSender<News>,
+) -> Option<Outcome> {
+    match told {
+        Ok(heard) if filter.check(&heard).is_err() => Some(Outcome::Done),
+        // A queue keeps a message from others until it is dealt with, and has it again where it is not.
+        Ok(heard) if heard.source == Source::Queue => {
+            let (waits, answer) = mpsc::channel();
+            to.send(News::Heard(Some(waits))).ok()?;
+            answer.recv().ok()
+        }
+        Ok(_) => to.send(News::Heard(None)).ok().map(|()| Outcome::Done),
+        // What is no announcement goes to the dead letters, where there are any.
+        Err(ignored) => to.send(News::Said(chain(&ignored))).ok().map(|()| Outcome::Later),
     }
 }
 

@@ -7,10 +7,10 @@ use std::{
 };
 
 use jiff::Timestamp;
-use kdistro_devcluster::{Cluster, DevclusterError, Source, bring, brought, packages};
+use kdistro_devcluster::{Cluster, DevclusterError};
 use kdistro_formats::{ReleaseName, layout, release::ReleaseRef};
 use kdistro_verify::{
-    check::{self, Scope, TrustSource},
+    check::{self, TrustSource, chain},
     store::{self, LocateError, Reader},
     trust::{PublicKey, TrustError},
 };
@@ -21,12 +21,14 @@ use crate::{
         Decision, Facts, Held, Publication, Refused, Situation, VerifiedChannel, VerifiedRelease,
         candidate, choose, demand::demands, fixes, prove,
     },
-    driver::{Devcluster, Driver, Exec, Gitops, Leased, RENEWED},
+    driver::{Devcluster, Driver, Exec, Gitops, Leased, Origin, RENEWED},
+    fleet::forerunners,
     history::{
         Alarm, CHANNEL, Decided, Event, Follows, History, HistoryError, Intent, ROLL_OUT, Target,
         What,
     },
     lease::{Lease, LeaseError},
+    plan::Versions,
     policy::{Check, RollOutBy, Subscriber},
     roll::{Outcome, RollError, Roller},
 };
@@ -132,8 +134,13 @@ impl<'a> Once<'a> {
         let checks = Checks::of(self.subscriber)?;
         if let Some(under_way) = self.history.under_way()? {
             let release = under_way.to.name.clone();
+            let doubt = self.doubt(&under_way.to, &trust);
             let mut driver = self.driver(&[&under_way.from, &under_way.to], &trust)?;
-            if let Some(outcome) = self.roller(&mut *driver, checks.as_ref()).resume()? {
+            let mut roller = self.roller(&mut *driver, checks.as_ref());
+            if let Some(why) = doubt {
+                roller.give_up(why)?;
+            }
+            if let Some(outcome) = roller.resume()? {
                 return Ok(Looked::Rolled(release, outcome));
             }
         }
@@ -156,11 +163,23 @@ impl<'a> Once<'a> {
         Ok(Looked::Rolled(to.name, outcome))
     }
 
+    /// Why a release that is under way is not to be believed any more, since its key was revoked; none where that cannot be
+    /// told now: half-way there it matters more to arrive.
+    fn doubt(&self, to: &Target, trust: &TrustSource) -> Option<String> {
+        self.subscriber.revoked_from?;
+        let reader = store::open(&self.subscriber.store, self.proxy.as_deref()).ok()?;
+        let asked = (&*layout::manifest(&to.name), Some(to.digest));
+        let refused = prove(&*reader, trust, asked).err()?;
+        let is_forged = refused.outcome() == check::Outcome::Differs;
+        is_forged.then(|| format!("it is not to be believed any more: {}", chain(&refused)))
+    }
+
     /// Refuses checks whose files are not there: what fails before a roll-out as after it holds nothing up.
     fn find_checks(&self) -> Result<(), OnceError> {
         for check in &self.subscriber.checks {
             let file = match check {
                 Check::Builtin(_) => None,
+                Check::Conformance(specs) => specs.e2e_test.as_deref(),
                 // One without a slash is looked for by the system.
                 Check::Command(words) => words.first().filter(|it| it.contains('/')).map(Path::new),
                 Check::Job(file) => Some(file.as_path()),
@@ -182,7 +201,8 @@ impl<'a> Once<'a> {
     }
 
     fn trust(&self) -> Result<TrustSource, OnceError> {
-        trust(&self.subscriber.key, self.subscriber.trusted_root.as_deref())
+        let Subscriber { key, trusted_root, revoked_from, .. } = self.subscriber;
+        trust((key, *revoked_from), trusted_root.as_deref())
     }
 
     fn target(&self, release: &ReleaseRef) -> Target {
@@ -246,7 +266,20 @@ impl<'a> Once<'a> {
     ) -> Result<Box<dyn Driver>, OnceError> {
         let store = &self.subscriber.store;
         match &self.subscriber.driver {
-            RollOutBy::Exec(exec) => Ok(Box::new(Exec::new(exec, store.clone()))),
+            RollOutBy::Exec(exec) => {
+                let mut driver = Exec::new(exec, store.clone());
+                if self.history.under_way()?.is_none() {
+                    let reader = store::open(store, self.proxy.as_deref())?;
+                    for target in targets {
+                        let asked = (&*layout::manifest(&target.name), Some(target.digest));
+                        // What runs may be of another store.
+                        if let Ok(proven) = prove(&*reader, trust, asked) {
+                            driver.know(target.digest, Versions::of(&proven.manifest));
+                        }
+                    }
+                }
+                Ok(Box::new(driver))
+            }
             RollOutBy::Gitops(place) => {
                 let reader = store::open(store, self.proxy.as_deref())?;
                 let mut releases = Vec::new();
@@ -257,39 +290,21 @@ impl<'a> Once<'a> {
                 Ok(Box::new(Gitops::new(place.clone(), releases, &self.subscriber.state)))
             }
             RollOutBy::Devcluster(place) => {
-                let cluster = Cluster::open(&place.home, &place.name)?;
-                let node = cluster.state().node;
-                let mut releases = vec![cluster.state().release.clone()];
-                for target in targets {
-                    if releases.iter().any(|release| release.digest == target.digest) {
-                        continue;
-                    }
-                    let folder = place.home.join("releases");
-                    // Half-way there it matters more to arrive than where the release came from: it was proven then.
-                    let goes_on = self.history.under_way()?.is_some();
-                    let there = goes_on.then(|| brought(&folder, &target.digest, node)).flatten();
-                    if let Some(release) = there {
-                        releases.push(release);
-                        continue;
-                    }
-                    let source = Source {
-                        manifest: target.manifest(store),
-                        store: None,
-                        trust: trust.clone(),
-                        proxy: self.proxy.clone(),
-                        scope: Scope::Documents,
-                    };
-                    releases.push(bring(&source, (&folder, node), &mut |_| {})?);
-                }
-                let debian = if node { packages()? } else { PathBuf::from("/") };
-                Ok(Box::new(Devcluster::new(cluster, releases, debian)))
+                let origin = Origin {
+                    store,
+                    trust,
+                    proxy: self.proxy.as_deref(),
+                    goes_on: self.history.under_way()?.is_some(),
+                    has_specs: self.subscriber.checks.iter().any(Check::is_of_release),
+                };
+                Ok(Box::new(Devcluster::open(place, targets, &origin)?))
             }
         }
     }
 
     /// Proves the index and the release that could be next, and chooses.
     fn decide(&mut self, reader: &dyn Reader, trust: &TrustSource) -> Result<Decision, OnceError> {
-        let Subscriber { environment, channel, policy, wave, .. } = self.subscriber;
+        let Subscriber { environment, channel, policy, wave, state, .. } = self.subscriber;
         let publication = Publication { reader, source: trust, environment, channel };
         let before = self.history.seen(environment)?;
         let seen = publication.look(before.as_ref())?;
@@ -310,6 +325,7 @@ impl<'a> Once<'a> {
             prove(reader, trust, asked).ok().map(|proven| fixes(&proven.manifest))
         });
         let facts = release.map(|release| Facts::of(&release, fixed.as_ref()));
+        let ahead = facts.as_ref().map(|_| forerunners::hear(wave, state)).unwrap_or_default();
         let (approved, paused) = (self.history.approved()?, self.history.paused()?);
         let decision = choose(&Situation {
             channel,
@@ -321,7 +337,8 @@ impl<'a> Once<'a> {
             paused: paused.as_deref(),
             facts: facts.as_ref(),
             policy,
-            wave: *wave,
+            wave,
+            ahead: &ahead,
             now: (self.now)(),
         });
         self.note(&decision, running, facts.as_ref())?;
@@ -420,13 +437,18 @@ fn line(error: &OnceError) -> String {
     said.join(": ")
 }
 
-/// Reads whom to believe: the release key, and the trusted root where one is given.
-pub fn trust(key: &Path, trusted_root: Option<&Path>) -> Result<TrustSource, OnceError> {
+/// Reads whom to believe: the release key, revoked from some entry of the log on or not, and the trusted root where one is
+/// given.
+pub fn trust(
+    (key, revoked_from): (&Path, Option<u64>),
+    trusted_root: Option<&Path>,
+) -> Result<TrustSource, OnceError> {
     let read = |file: &Path| {
         fs::read(file).map_err(|source| OnceError::File { file: file.to_owned(), source })
     };
     let pem = read(key)?;
-    let public = PublicKey::from_pem(&String::from_utf8_lossy(&pem));
-    let public = public.map_err(|source| OnceError::Key { file: key.to_owned(), source })?;
-    Ok(TrustSource { key: public, trusted_root: trusted_root.map(read).transpose()? })
+    let failed = |source| OnceError::Key { file: key.to_owned(), source };
+    let public = PublicKey::from_pem(&String::from_utf8_lossy(&pem)).map_err(failed)?;
+    let root = trusted_root.map(read).transpose()?;
+    TrustSource::new(public, root, revoked_from).map_err(failed)
 }

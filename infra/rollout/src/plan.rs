@@ -5,6 +5,7 @@
 use kdistro_devcluster::ComponentName::{
     self, Etcd, KubeApiserver, KubeControllerManager, KubeProxy, KubeScheduler, Kubelet,
 };
+use kdistro_formats::release::Release;
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
@@ -48,13 +49,24 @@ impl std::fmt::Display for Step {
     }
 }
 
-/// The versions that decide what is possible.
+/// The versions that decide what is possible; none where a release does not ship that.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Versions {
     /// Of Kubernetes.
-    pub kubernetes: Version,
+    pub kubernetes: Option<Version>,
     /// Of etcd.
-    pub etcd: Version,
+    pub etcd: Option<Version>,
+}
+
+impl Versions {
+    /// The versions that a release's manifest names.
+    pub fn of(release: &Release) -> Self {
+        let version = |name: &str| {
+            let component = release.status.components.iter().find(|one| one.name == name)?;
+            component.git_tag.trim_start_matches('v').parse().ok()
+        };
+        Self { kubernetes: version("kubernetes"), etcd: version("etcd") }
+    }
 }
 
 /// A way that the versions forbid.
@@ -102,8 +114,11 @@ pub enum SkewError {
 ///
 /// When a version goes back or skips a minor version, or etcd 3.5 before 3.5.26 would go to 3.6.
 pub fn check(from: &Versions, to: &Versions) -> Result<(), SkewError> {
-    for (what, from, to) in
-        [("Kubernetes", &from.kubernetes, &to.kubernetes), ("etcd", &from.etcd, &to.etcd)]
+    let etcd = from.etcd.as_ref().zip(to.etcd.as_ref());
+    let kubernetes = from.kubernetes.as_ref().zip(to.kubernetes.as_ref());
+    for (what, (from, to)) in [("Kubernetes", kubernetes), ("etcd", etcd)]
+        .into_iter()
+        .filter_map(|(what, pair)| Some((what, pair?)))
     {
         if (to.major, to.minor, to.patch) < (from.major, from.minor, from.patch) {
             return Err(SkewError::Back { what, from: from.clone(), to: to.clone() });
@@ -112,8 +127,10 @@ pub fn check(from: &Versions, to: &Versions) -> Result<(), SkewError> {
             return Err(SkewError::TooFar { what, from: from.clone(), to: to.clone() });
         }
     }
-    let (from, to) = (&from.etcd, &to.etcd);
-    if from < &Version::new(3, 5, 26) && to >= &Version::new(3, 6, 0) {
+    if let Some((from, to)) = etcd
+        && from < &Version::new(3, 5, 26)
+        && to >= &Version::new(3, 6, 0)
+    {
         return Err(SkewError::TooEarly { from: from.clone(), to: to.clone() });
     }
     Ok(())
@@ -157,7 +174,7 @@ pub fn writes(step: Step) -> bool {
 /// Whether programs of `from` may not understand what those of `to` have written into etcd: then going back needs the
 /// snapshot.
 pub fn needs_snapshot(from: &Versions, to: &Versions) -> bool {
-    let minor = |version: &Version| (version.major, version.minor);
+    let minor = |version: &Option<Version>| version.as_ref().map(|it| (it.major, it.minor));
     minor(&from.kubernetes) != minor(&to.kubernetes) || minor(&from.etcd) != minor(&to.etcd)
 }
 
@@ -166,7 +183,7 @@ mod tests {
     use super::*;
 
     fn versions(kubernetes: &str, etcd: &str) -> Versions {
-        Versions { kubernetes: kubernetes.parse().unwrap(), etcd: etcd.parse().unwrap() }
+        Versions { kubernetes: kubernetes.parse().ok(), etcd: etcd.parse().ok() }
     }
 
     #[test]
@@ -180,6 +197,8 @@ mod tests {
             ("1.35.6", "3.5.25", "etcd would go back from 3.5.26 to 3.5.25"),
             ("1.35.6", "3.7.0", "etcd would go from 3.5.26 to 3.7.0 at once"),
             ("2.0.0", "3.5.26", "Kubernetes would go from 1.35.6 to 2.0.0 at once"),
+            ("", "3.7.0", "etcd would go from 3.5.26 to 3.7.0 at once"),
+            ("1.36.0", "", ""),
         ] {
             let said = check(&from, &versions(kubernetes, etcd));
             let said = said.err().map(|error| error.to_string()).unwrap_or_default();

@@ -6,6 +6,7 @@ mod length;
 mod names;
 mod places;
 mod telling;
+mod wave;
 mod windows;
 
 use std::path::{Path, PathBuf};
@@ -21,9 +22,10 @@ use serde::Deserialize;
 pub use length::Length;
 pub use places::{
     Author, Check, Devcluster, Exec, Gitops, Hear, HearSns, HearSqs, HearWebhook, InCluster,
-    RollOutBy,
+    RollOutBy, Specs,
 };
 pub use telling::{Notify, NotifySns, NotifyWebhook, Reports, Tell};
+pub use wave::{Forerunner, Wave};
 pub use windows::{Window, Zone, opens};
 
 /// A subscriber: which cluster follows which channel, and how.
@@ -38,6 +40,8 @@ pub struct Subscriber {
     pub key: PathBuf,
     /// The file with the trusted root, where the store's own is not believed on the key's word.
     pub trusted_root: Option<PathBuf>,
+    /// The first entry of the log for which a stolen key is not believed any more.
+    pub revoked_from: Option<u64>,
     /// The environment whose releases are taken.
     pub environment: String,
     /// The channel whose releases are taken.
@@ -138,14 +142,6 @@ pub enum Attestation {
     Predicate(String),
     /// In this file of the release's attestations, such as `rebuild.sigstore.json`.
     File(String),
-}
-
-/// When it is this cluster's turn: others that follow the same channel go before it, or after.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
-pub struct Wave {
-    /// How long after a release's date.
-    pub after: Length,
 }
 
 /// A file that says no subscriber.

@@ -129,16 +129,28 @@ impl Roller<'_> {
                     self.write(to, (What::Kept, text), &Change::Runs(to))?;
                     return Ok(Outcome::Kept);
                 }
-                Err(why) => {
-                    under_way.direction = Direction::Back(why.clone());
-                    // The step that failed was begun.
-                    under_way.done = under_way.steps.len().min(under_way.done + 1);
-                    let change = Change::UnderWay(&under_way);
-                    self.write(&under_way.to, (What::Failed, why), &change)?;
-                }
+                Err(why) => self.turn_back(&mut under_way, why)?,
             }
         }
         self.back(under_way)
+    }
+
+    /// Gives up the roll-out that is under way, where it has not failed yet: [`Roller::resume`] takes it back.
+    pub fn give_up(&mut self, why: String) -> Result<(), RollError> {
+        match self.history.under_way()? {
+            Some(mut under_way) if under_way.direction == Direction::Forward => {
+                self.turn_back(&mut under_way, why)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn turn_back(&mut self, under_way: &mut UnderWay, why: String) -> Result<(), RollError> {
+        under_way.direction = Direction::Back(why.clone());
+        // The step that failed was begun.
+        under_way.done = under_way.steps.len().min(under_way.done + 1);
+        let change = Change::UnderWay(under_way);
+        self.write(&under_way.to, (What::Failed, why), &change)
     }
 
     /// Does the steps that are left, and looks whether the cluster works; returns what is to be said of that, or what

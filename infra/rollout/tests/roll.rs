@@ -286,6 +286,10 @@ fn whats(events: &[Event]) -> Vec<What> {
 fn there_and_back(node: bool) {
     let scene = Scene::new(node);
     let cluster = scene.start();
+    let far = Release { etcd: "3.6.0".parse().unwrap(), ..scene.two.clone() };
+    let driver = Devcluster::new(cluster.clone(), [scene.one.clone(), far], PathBuf::new());
+    let refused = driver.steps(&target(&scene.one), &target(&scene.two)).unwrap_err();
+    assert!(refused.to_string().starts_with("etcd would go from 3.4."), "{refused}");
     if node {
         let (outcome, events) = scene.roll(&cluster, &scene.without_network());
         let Outcome::RolledBack(why) = outcome else { panic!("{events:#?}") };
@@ -516,6 +520,40 @@ fn a_cluster_that_lost_its_etcd_is_not_rolled_out_and_brought_up_again() {
     Scene::assert_runs(&cluster, &scene.one);
 }
 
+#[test]
+#[expect(clippy::print_stdout, reason = "what was not tried is said")]
+fn the_subscribers_job_and_upstreams_specs_are_run_before_and_after() {
+    if !rustix::process::geteuid().is_root() {
+        println!("not tried: a node needs root");
+        return;
+    }
+    let scene = Scene::new(true);
+    let cluster = scene.start();
+    let image = image_name("etcd", &scene.one.name);
+    let container =
+        serde_json::json!({"name": "own", "image": image, "command": ["etcd", "--version"]});
+    let pod = serde_json::json!({"containers": [container], "restartPolicy": "Never"});
+    let job = serde_json::json!({
+        "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "own"},
+        "spec": {"template": {"spec": pod}},
+    });
+    fs::write(scene.folder.path().join("job.yaml"), job.to_string()).unwrap();
+    scene.configure("checks: [{job: job.yaml}, {conformance: {}}]\n");
+    let said = scene.run(0, &["once"]);
+    assert!(
+        said.contains("kept: the cluster runs it; 19 checks passed, 0 failed, 1 skipped"),
+        "{said}"
+    );
+    Scene::assert_runs(&cluster, &scene.two);
+    for when in ["before", "after"] {
+        let file = scene.folder.path().join(format!("state/checks/1-20-2-{when}.xml"));
+        let results = fs::read_to_string(file).unwrap();
+        for name in ["job.yaml", "conformance: Watchers should"] {
+            assert!(results.contains(name), "{name}: {results}");
+        }
+    }
+}
+
 /// What each step of a roll-out that fails leaves in etcd: `meanwhile` is written when the new API server runs.
 fn fails_after_the_api_server(scene: &Scene, cluster: &Cluster, to: &Release) -> bool {
     let mut say = |event: &Event| {
@@ -558,6 +596,23 @@ fn an_older_etcd_begins_on_the_snapshot_and_a_patch_release_loses_nothing() {
 }
 
 #[test]
+fn a_cluster_that_loses_its_etcd_half_way_goes_back() {
+    let scene = Scene::new(false);
+    let cluster = scene.start();
+    for lost in [ComponentName::Etcd, ComponentName::KubeApiserver] {
+        let mut say = |event: &Event| {
+            if event.text.starts_with("kube-controller-manager (") {
+                cluster.stop(lost).unwrap();
+            }
+        };
+        let (outcome, events) = scene.roll_telling(&cluster, &scene.two, &mut say);
+        let Outcome::RolledBack(why) = outcome else { panic!("{events:#?}") };
+        assert!(why.contains(&format!("{lost} ended")), "{why}");
+        Scene::assert_runs(&cluster, &scene.one);
+    }
+}
+
+#[test]
 fn a_snapshot_of_an_earlier_time_is_never_gone_back_to() {
     let scene = Scene::new(false);
     let cluster = scene.start();
@@ -591,6 +646,8 @@ fn a_node_that_cannot_be_left_or_does_not_come_back_is_taken_back() {
     kubectl(&["rollout", "status", "deployment/stubborn", "--timeout=60s"]);
     let budget = ["create", "poddisruptionbudget", "stubborn", "--min-available=1"];
     kubectl(&[&budget[..], &["--selector=app=stubborn"]].concat());
+    // What was not available before is asked of no release.
+    kubectl(&["create", "deployment", "never", "--image=nowhere.invalid/never"]);
     let (outcome, events) = scene.roll(&cluster, &scene.two);
     let Outcome::RolledBack(why) = outcome else { panic!("{events:#?}") };
     assert!(why.starts_with("drain: ") && why.contains("disruption budget"), "{why}");
@@ -599,6 +656,24 @@ fn a_node_that_cannot_be_left_or_does_not_come_back_is_taken_back() {
     assert_eq!(kubectl(&closed), "", "pods may come again");
 
     kubectl(&["delete", "poddisruptionbudget", "stubborn"]);
+    // What was available before must be so again.
+    kubectl(&["label", "node", "node1", "place=here"]);
+    let here = r#"{"spec": {"template": {"spec": {"nodeSelector": {"place": "here"}}}}}"#;
+    kubectl(&["patch", "deployment", "stubborn", "--patch", here]);
+    kubectl(&["rollout", "status", "deployment/stubborn", "--timeout=60s"]);
+    let mut say = |event: &Event| {
+        if event.text.starts_with("drain (") {
+            kubectl(&["label", "node", "node1", "place-"]);
+        } else if event.what == What::Failed {
+            kubectl(&["label", "node", "node1", "place=here"]);
+        }
+    };
+    let (outcome, events) = scene.roll_telling(&cluster, &scene.two, &mut say);
+    let Outcome::RolledBack(why) = outcome else { panic!("{events:#?}") };
+    assert!(why.starts_with("uncordon: what ran before is not healthy after "), "{why}");
+    assert!(why.contains("not available: default/stubborn"), "{why}");
+    Scene::assert_runs(&cluster, &scene.one);
+
     let silent = scene.folder.path().join("silent");
     fs::write(&silent, "#!/bin/sh\nexec sleep 1000\n").unwrap();
     fs::set_permissions(&silent, fs::Permissions::from_mode(0o755)).unwrap();

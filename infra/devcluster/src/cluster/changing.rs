@@ -84,6 +84,16 @@ impl Cluster {
         Ok(())
     }
 
+    /// Takes etcd and the API server to a release where they are not well: nothing else can be changed without them.
+    pub fn rescue(&self, release: &Release, debian: &Path) -> Result<()> {
+        for component in [ComponentName::Etcd, ComponentName::KubeApiserver] {
+            if !matches!(self.wrong_with(component), Ok(None)) {
+                self.replace(component, release, debian)?;
+            }
+        }
+        Ok(())
+    }
+
     fn replace_kubelet(
         &self,
         current: Option<&Process>,

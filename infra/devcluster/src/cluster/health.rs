@@ -1,6 +1,8 @@
 //! How a cluster is, and waiting until it is well.
 
 use std::{
+    collections::BTreeMap,
+    fs, io,
     path::PathBuf,
     thread,
     time::{Duration, Instant},
@@ -70,7 +72,7 @@ impl Cluster {
     }
 
     /// Waits until the node is ready.
-    pub(super) fn await_node(&self) -> Result<()> {
+    pub fn await_node(&self) -> Result<()> {
         let log = || self.end_of_log("kubelet");
         let path = r#"jsonpath={.status.conditions[?(@.type=="Ready")].status} {.status.conditions[?(@.type=="Ready")].message}"#;
         Self::wait(("the node", HEALTHY), &log, || {
@@ -82,6 +84,52 @@ impl Cluster {
                 Err(error) => Ok(Some(error.to_string())),
             }
         })
+    }
+
+    /// Notes which Deployments are available, for [`Cluster::await_deployments`].
+    pub fn note_deployments(&self) -> Result<()> {
+        let (noted, path) = (self.deployments()?, self.noted_deployments());
+        let names: Vec<_> = noted.into_iter().filter(|(_, is_available)| *is_available).collect();
+        let text: String = names.iter().map(|(name, _)| format!("{name}\n")).collect();
+        fs::write(&path, text).map_err(DevclusterError::io("write", &path))
+    }
+
+    /// Waits until all Deployments are available that were so when it was noted, but for those that are gone since.
+    pub fn await_deployments(&self) -> Result<()> {
+        let path = self.noted_deployments();
+        let noted = match fs::read_to_string(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            read => read.map_err(DevclusterError::io("read", &path))?,
+        };
+        let log = || self.end_of_log("kubelet");
+        Self::wait(("what ran before", NEW_WORK), &log, || {
+            Ok(match self.deployments() {
+                Ok(found) => {
+                    let missing = |name: &&str| found.get(*name) == Some(&false);
+                    let missing: Vec<_> = noted.lines().filter(missing).collect();
+                    let what = || format!("not available: {}", missing.join(", "));
+                    (!missing.is_empty()).then(what)
+                }
+                Err(error) => Some(error.to_string()),
+            })
+        })
+    }
+
+    /// All Deployments, by namespace and name, and whether each is available.
+    ///
+    /// Source: Kubernetes, "Deployments", "Deployment status", condition `Available`.
+    fn deployments(&self) -> Result<BTreeMap<String, bool>> {
+        let each = r#"{.metadata.namespace}/{.metadata.name} {.status.conditions[?(@.type=="Available")].status}{"\n"}"#;
+        let output = format!("jsonpath={{range .items[*]}}{each}{{end}}");
+        let said =
+            self.kubectl(&["get", "deployments", "--all-namespaces", "--output", &output])?;
+        let said = String::from_utf8_lossy(&said).into_owned();
+        let lines = said.lines().filter_map(|line| line.split_once(' '));
+        Ok(lines.map(|(name, is_available)| (name.to_owned(), is_available == "True")).collect())
+    }
+
+    fn noted_deployments(&self) -> PathBuf {
+        self.folder.join("deployments.noted")
     }
 
     /// Lets the cluster do new work: fresh pods of a small Deployment, reached through their Service.

@@ -1,6 +1,6 @@
 //! `fleet`: what the reports of many clusters say.
 
-use std::{fs, path::Path, process::ExitCode};
+use std::{fs, process::ExitCode};
 
 use kdistro_rollout::{
     file,
@@ -16,7 +16,7 @@ impl Program {
     /// Reads the reports, answers, and remembers what was seen.
     pub(super) fn fleet(&self, asked: &Asked) -> Result<ExitCode, Failure> {
         let now = (self.now)();
-        let seen = asked.seen.as_deref().map_or(Ok(Seen::default()), recall)?;
+        let seen = asked.seen.as_deref().map_or(Ok(Seen::default()), Seen::read)?;
         let place = Place::open(&asked.reports, asked.endpoint.as_deref())?;
         let mut fleet = fleet::gather(&place, &fleet::keys(&asked.keys)?, &seen)?;
         if let Some(most) = asked.silent_for {
@@ -31,7 +31,7 @@ impl Program {
         }
         self.print(&fleet, &page::table(&fleet, now))?;
         if let Some(file) = &asked.seen {
-            file::replace(file, &serde_json::to_vec(&seen.with(&fleet))?)?;
+            seen.with(&fleet).write(file)?;
         }
         Ok(ExitCode::from(fleet.outcome().exit_code()))
     }
@@ -45,15 +45,5 @@ impl Program {
         let published = Published { reader: &*reader, source: &source, environment };
         published.mark(fleet, cve);
         Ok(())
-    }
-}
-
-/// Reads what was seen before: nothing, where there is no such file yet.
-fn recall(file: &Path) -> Result<Seen, Failure> {
-    match fs::read(file) {
-        Ok(bytes) => serde_json::from_slice(&bytes)
-            .map_err(|error| format!("{}: {error}", file.display()).into()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Seen::default()),
-        Err(error) => Err(format!("{}: {error}", file.display()).into()),
     }
 }

@@ -162,7 +162,7 @@ impl Program {
         let name = resource.strip_prefix("kubernetes-").and_then(|name| name.strip_suffix(".yaml"));
         Ok(Asked {
             reader,
-            trust: trust(key, inspect.trusted_root.as_deref())?,
+            trust: trust((key, None), inspect.trusted_root.as_deref())?,
             release: name.unwrap_or(resource).parse()?,
             digest: None,
             cluster: None,
@@ -183,10 +183,11 @@ impl Program {
         let rolled = history.as_ref().map(rolled).transpose()?;
         let Rolled { running, began } = rolled.unwrap_or_default();
         let Target { name, digest } = target(running, cluster.as_ref())?;
+        let Subscriber { key, trusted_root, revoked_from, .. } = subscriber;
         let reader = store::open(&subscriber.store, self.proxy.as_deref());
         Ok(Asked {
             reader: reader.map_err(OnceError::from)?,
-            trust: trust(&subscriber.key, subscriber.trusted_root.as_deref())?,
+            trust: trust((key, *revoked_from), trusted_root.as_deref())?,
             release: name,
             digest: Some(digest),
             cluster,

@@ -14,6 +14,7 @@ use kdistro_rollout::{
     listen::Listening,
     once::{Looked, Once, OnceError},
     policy::Subscriber,
+    receive::Outcome as Heard,
     report,
     resource::Resource,
     roll::Outcome,
@@ -44,10 +45,13 @@ impl Program {
         let watch = self.watch(config)?;
         let Watch { subscriber, history, log, .. } = &watch;
         let pause = subscriber.hear.poll.as_duration().unsigned_abs();
-        let listening = Listening::start(subscriber, history, (self.proxy.as_deref(), self.now))?;
+        let mut listening =
+            Listening::start(subscriber, history, (self.proxy.as_deref(), self.now))?;
         let mut wake = history.wake();
         loop {
-            if let Err(error) = watch.look() {
+            let looked = watch.look();
+            listening.looked(if looked.is_ok() { Heard::Done } else { Heard::Later });
+            if let Err(error) = looked {
                 log.error(&told(&*error));
             }
             listening.wait(pause, &mut wake, &mut |text| log.note(text));

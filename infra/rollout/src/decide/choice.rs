@@ -1,17 +1,22 @@
 //! The choice itself: from what is known to what is done next, with a sentence that says why. It reads nothing.
 
+mod turn;
+
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use kdistro_formats::{
-    ChannelName, ReleaseName,
+    ChannelName, Digest, ReleaseName,
     announcement::Severity,
     channel::{ChannelStatus, ReleaseChannel},
     release::{AppliedPatch, Release, ReleaseRef},
 };
 
 use super::verified::VerifiedRelease;
-use crate::policy::{Approval, Length, Policy, Wave};
+use crate::{
+    fleet::Fleet,
+    policy::{Approval, Length, Policy, Wave},
+};
 
 /// All that a decision depends on.
 #[derive(Clone, Debug)]
@@ -35,7 +40,9 @@ pub struct Situation<'a> {
     /// Which releases are wanted, and when.
     pub policy: &'a Policy,
     /// When it is this cluster's turn.
-    pub wave: Wave,
+    pub wave: &'a Wave,
+    /// What the clusters report that go before; nobody is believed of whom it says nothing.
+    pub ahead: &'a Fleet,
     /// The time.
     pub now: Timestamp,
 }
@@ -72,7 +79,7 @@ pub enum Decision {
     Wait {
         /// Which.
         release: ReleaseRef,
-        /// When to decide again; none where it depends on somebody.
+        /// When to decide again; none where it depends on somebody, or on other clusters.
         until: Option<Timestamp>,
         /// Why.
         why: String,
@@ -167,8 +174,9 @@ pub fn candidate<'a>(
 /// Chooses what is done next. Never a downgrade, never a release that is yanked, withheld, held or not verified.
 ///
 /// In this order: whether the running release is known, whether there is a newer one, whether it is wanted at all
-/// (pause, severity, age), whether it is approved, whether it is this cluster's turn, whether a window is open. An
-/// emergency waits for no window, and for the rest as any other. A yanked release is left for any newer one.
+/// (pause, severity, age), whether it is approved, whether it is this cluster's turn (some time after the release's date,
+/// and behind the clusters that go before), whether a window is open. An emergency waits for no window, and for the rest,
+/// its turn too, as any other. A yanked release is left for any newer one.
 pub fn choose(situation: &Situation<'_>) -> Decision {
     if let Some(why) = situation.strange() {
         return Decision::Alarm { why };
@@ -188,6 +196,13 @@ impl Situation<'_> {
         ReleaseName { channel: self.channel.clone(), number }.to_string()
     }
 
+    /// As what the index lists a number.
+    fn listed(&self, number: u32) -> Option<Digest> {
+        let status = &self.index.status;
+        let offered = status.releases.iter().find(|it| it.number == number).map(|it| it.digest);
+        offered.or_else(|| status.withheld.iter().find(|it| it.number == number)?.digest)
+    }
+
     /// Why the running release should be left, where that is so.
     fn unfit_running(&self) -> Option<String> {
         unfit(&self.index.status, self.running?.number)
@@ -199,11 +214,9 @@ impl Situation<'_> {
             return out_of_reach(left, self.channel);
         }
         let running = self.running?;
-        let status = &self.index.status;
         let name = self.named(running.number);
-        let offered = status.releases.iter().find(|it| it.number == running.number);
-        let withheld = status.withheld.iter().find(|it| it.number == running.number);
-        match (offered.map(|it| it.digest).or_else(|| withheld?.digest), withheld) {
+        let withheld = self.index.status.withheld.iter().find(|it| it.number == running.number);
+        match (self.listed(running.number), withheld) {
             (Some(digest), _) if digest != running.digest => Some(format!(
                 "{name} runs as {}, but the channel's index lists it as {digest}",
                 running.digest
@@ -296,6 +309,10 @@ impl Situation<'_> {
                 self.wave.after, facts.date
             );
             return Decision::Wait { release, until: Some(turn), why };
+        }
+        if let Some(lagging) = self.lagging(&release) {
+            let why = format!("{name} waits: {lagging}");
+            return Decision::Wait { release, until: None, why };
         }
         let is_emergency = self.policy.is_emergency(facts.severity);
         let opens = self.policy.opens(self.now);

@@ -1,14 +1,22 @@
 //! A cluster of `infra/devcluster`: component after component.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
-use kdistro_devcluster::{Cluster, ComponentName, Release};
+use kdistro_devcluster::{
+    Cluster, ComponentName, DevclusterError, Release, Source, bring, bring_tests, brought, packages,
+};
 use kdistro_formats::Digest;
+use kdistro_verify::check::{Scope, TrustSource};
 
 use super::{Driver, DriverError};
 use crate::{
+    check::{RELEASES, TESTS},
     history::Target,
     plan::{self, Step, Versions},
+    policy,
 };
 
 /// A cluster of this machine, and the releases that it may run.
@@ -18,7 +26,68 @@ pub struct Devcluster {
     debian: PathBuf,
 }
 
+/// Where releases come from.
+pub struct Origin<'a> {
+    /// The store.
+    pub store: &'a str,
+    /// Whom to believe.
+    pub trust: &'a TrustSource,
+    /// A proxy for https.
+    pub proxy: Option<&'a str>,
+    /// Whether a roll-out is under way. Half-way there it matters more to arrive than where a release came from: it was
+    /// proven then.
+    pub goes_on: bool,
+    /// Whether upstream's specs are wanted, too.
+    pub has_specs: bool,
+}
+
+impl Origin<'_> {
+    /// Verifies a release and brings it to a folder.
+    fn bring(
+        &self,
+        target: &Target,
+        (folder, node): (&Path, bool),
+    ) -> Result<Release, DevclusterError> {
+        let source = Source {
+            manifest: target.manifest(self.store),
+            store: None,
+            trust: self.trust.clone(),
+            proxy: self.proxy.map(str::to_owned),
+            scope: Scope::Documents,
+        };
+        if node && self.has_specs {
+            return bring_tests(&source, folder, &mut |_| {});
+        }
+        bring(&source, (folder, node), &mut |_| {})
+    }
+}
+
 impl Devcluster {
+    /// Opens a subscriber's cluster, and brings the releases that it may run.
+    pub fn open(
+        place: &policy::Devcluster,
+        targets: &[&Target],
+        origin: &Origin<'_>,
+    ) -> Result<Self, DevclusterError> {
+        let cluster = Cluster::open(&place.home, &place.name)?;
+        let (own, node) = (cluster.state().release.clone(), cluster.state().node);
+        let folder = place.home.join(RELEASES);
+        let mut releases = vec![own.clone()];
+        for target in targets {
+            let is_complete =
+                |release: &Release| !origin.has_specs || !node || release.program(TESTS).is_file();
+            let there = if own.digest == target.digest {
+                Some(own.clone()).filter(is_complete)
+            } else {
+                origin.goes_on.then(|| brought(&folder, &target.digest, node)).flatten()
+            };
+            let release = there.map_or_else(|| origin.bring(target, (&folder, node)), Ok)?;
+            releases.push(release);
+        }
+        let debian = if node { packages()? } else { PathBuf::from("/") };
+        Ok(Self::new(cluster, releases, debian))
+    }
+
     /// Takes a cluster; `releases` are those that it runs and is to run, `debian` is where containerd lies.
     pub fn new(
         cluster: Cluster,
@@ -41,7 +110,8 @@ impl Devcluster {
 
     fn versions(&self, target: &Target) -> Result<Versions, DriverError> {
         let release = self.release(target)?;
-        Ok(Versions { kubernetes: release.kubernetes.clone(), etcd: release.etcd.clone() })
+        let (kubernetes, etcd) = (release.kubernetes.clone(), release.etcd.clone());
+        Ok(Versions { kubernetes: Some(kubernetes), etcd: Some(etcd) })
     }
 }
 
@@ -55,7 +125,12 @@ impl Driver for Devcluster {
     fn carry_out(&mut self, step: Step, to: &Target) -> Result<(), DriverError> {
         let (release, cluster) = (self.release(to)?, &self.cluster);
         match step {
-            Step::Snapshot => cluster.snapshot(release)?,
+            Step::Snapshot => {
+                if cluster.state().node {
+                    cluster.note_deployments()?;
+                }
+                cluster.snapshot(release)?;
+            }
             Step::Images => cluster.bring_images(release, &self.debian)?,
             Step::Replace(component) => cluster.replace(component, release, &self.debian)?,
             Step::Dns => cluster.replace_dns(release)?,
@@ -64,6 +139,7 @@ impl Driver for Devcluster {
             Step::Open => {
                 cluster.cordon(false)?;
                 cluster.await_dns(release)?;
+                cluster.await_deployments()?;
             }
             Step::Command | Step::Commit => return Err(DriverError::Foreign(step)),
         }
@@ -82,7 +158,7 @@ impl Driver for Devcluster {
         for component in affected {
             self.cluster.await_health(component)?;
         }
-        Ok(())
+        if self.cluster.state().node { Ok(self.cluster.await_node()?) } else { Ok(()) }
     }
 
     fn restore(&mut self, from: &Target, to: &Target) -> Result<(), DriverError> {
@@ -90,7 +166,7 @@ impl Driver for Devcluster {
         if plan::needs_snapshot(&self.versions(from)?, &self.versions(to)?) {
             self.cluster.restore(release, &self.debian)?;
         }
-        Ok(())
+        Ok(self.cluster.rescue(release, &self.debian)?)
     }
 
     fn revive(&mut self, from: &Target) -> Result<(), DriverError> {

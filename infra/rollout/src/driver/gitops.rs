@@ -265,21 +265,9 @@ impl Gitops {
     }
 }
 
-/// The versions that decide what is possible, where a release says them.
-fn versions(release: &Release) -> Option<Versions> {
-    let version = |name: &str| {
-        let component = release.status.components.iter().find(|one| one.name == name)?;
-        component.git_tag.trim_start_matches('v').parse().ok()
-    };
-    Some(Versions { kubernetes: version("kubernetes")?, etcd: version("etcd")? })
-}
-
 impl Driver for Gitops {
     fn steps(&self, from: &Target, to: &Target) -> Result<Vec<Step>, DriverError> {
-        if let (Some(from), Some(to)) = (versions(self.release(from)?), versions(self.release(to)?))
-        {
-            plan::check(&from, &to)?;
-        }
+        plan::check(&Versions::of(self.release(from)?), &Versions::of(self.release(to)?))?;
         self.check_included(&self.fetch()?)?;
         Ok(vec![Step::Commit])
     }

@@ -2,7 +2,8 @@ use kdistro_border::KeyFile;
 use kdistro_formats::Digest;
 use proptest::prelude::*;
 
-use super::*;
+use super::{forerunners::hear, *};
+use crate::policy::{Forerunner, Reports, Wave};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
@@ -100,6 +101,61 @@ fn an_older_report_in_the_place_of_a_newer_one_does_not_count() {
     assert_eq!(seen.clone().with(&replayed), seen, "what was seen is not forgotten");
     let text = serde_json::to_string(&seen).unwrap();
     assert_eq!(serde_json::from_str::<Seen>(&text).unwrap(), seen);
+}
+
+/// A wave behind clusters of a scene.
+fn behind(scene: &Scene, clusters: &[&str]) -> Wave {
+    let path = |name: &str| scene.folder.path().join(name);
+    let forerunner = |cluster: &&str| {
+        let key = path(&format!("keys/{cluster}.pub"));
+        Forerunner { cluster: (*cluster).to_owned(), key }
+    };
+    let folder = Some(path("reports"));
+    let reports = Reports { folder, bucket: None, region: None, endpoint: None, key: None };
+    let behind = clusters.iter().map(forerunner).collect();
+    Wave { behind, reports: Some(reports), ..Wave::default() }
+}
+
+#[test]
+fn of_a_place_only_those_are_heard_that_go_before_and_each_reason_is_its_own() {
+    let scene = Scene::new();
+    for name in ["east", "west", "north"] {
+        scene.know(name);
+        scene.put(&format!("{name}.json"), &report(name, 1));
+    }
+    let state = scene.folder.path().join("state");
+    let wave = behind(&scene, &["east", "south", "north"]);
+    let long = format!("{{\"{}\":1}}", "a\u{301}".repeat(1000));
+    fs::write(scene.folder.path().join("reports/north.json"), long).unwrap();
+    let fleet = hear(&wave, &state);
+    let [east] = &fleet.clusters[..] else { panic!("{fleet:?}") };
+    assert_eq!(east.name, "east");
+    let whys: Vec<_> = fleet.ignored.iter().map(|it| (it.file.as_str(), it.why.as_str())).collect();
+    let [("north.json", north), ("south.json", south)] = whys[..] else { panic!("{whys:?}") };
+    assert!(north.starts_with("not a signed report: ") && north.len() <= 300, "{north}");
+    assert!(south.starts_with("cannot read ") && south.contains("keys/south.pub"), "{south}");
+    let seen = fs::read_to_string(state.join("seen-reports.json")).unwrap();
+    assert_eq!(seen, "{\"east\":1}");
+    assert_eq!(hear(&Wave::default(), &state), Fleet::default());
+}
+
+#[test]
+fn who_goes_before_is_not_believed_of_an_older_report_whatever_was_heard_meanwhile() {
+    let scene = Scene::new();
+    scene.know("east");
+    let state = scene.folder.path().join("state");
+    let wave = behind(&scene, &["east"]);
+    let heard = |number| {
+        scene.put("east.json", &report("east", number));
+        hear(&wave, &state)
+    };
+    assert_eq!(heard(7).clusters.len(), 1);
+    assert_eq!(heard(6).ignored[0].why, "it is report 6, and report 7 was seen before");
+    assert_eq!(heard(7).clusters.len(), 1);
+    fs::write(state.join("seen-reports.json"), "nothing").unwrap();
+    let fleet = heard(8);
+    assert!(fleet.clusters.is_empty());
+    assert!(fleet.ignored[0].why.contains("seen-reports.json: "), "{fleet:?}");
 }
 
 #[test]

@@ -7,7 +7,9 @@ use kdistro_border::is_address;
 use kdistro_formats::{announcement::Severity, layout};
 use serde::{Deserialize, Deserializer, de};
 
-use super::{Attestation, Check, Gitops, Hear, Length, Notify, Reports, RollOutBy, Subscriber};
+use super::{
+    Attestation, Check, Gitops, Hear, Length, Notify, Reports, RollOutBy, Specs, Subscriber, wave,
+};
 use crate::report::place;
 
 /// A field that does not hold what it should.
@@ -49,6 +51,10 @@ pub(super) fn check(file: &Subscriber) -> Result<(), Wrong> {
     for (field, path) in paths {
         path.map_or(Ok(()), |path| check_path(field, path))?;
     }
+    if file.revoked_from.is_some() && file.trusted_root.is_none() {
+        let expected = "`trustedRoot` beside it, a file of before: a stolen key can sign another";
+        return wrong("revokedFrom", "has no log that it counts", expected);
+    }
     if let Some(resource) = &file.resource {
         named("resource.namespace", &resource.namespace)?;
         if !is_object_name(&file.cluster) {
@@ -60,7 +66,8 @@ pub(super) fn check(file: &Subscriber) -> Result<(), Wrong> {
     }
     check_heard(&file.hear)?;
     check_notified(&file.notify)?;
-    file.report.as_ref().map_or(Ok(()), check_reports)?;
+    file.report.as_ref().map_or(Ok(()), |reports| check_reports("report", reports))?;
+    wave::check(&file.wave, &file.cluster)?;
     check_driver(&file.driver)?;
     let has_cluster = file.kubeconfig.is_some() || matches!(file.driver, RollOutBy::Devcluster(_));
     if !file.checks.is_empty() && !has_cluster {
@@ -75,6 +82,9 @@ pub(super) fn check(file: &Subscriber) -> Result<(), Wrong> {
             }
             Check::Command(command) => check_command(&field("command"), command)?,
             Check::Job(job) => check_path(&field("job"), job)?,
+            Check::Conformance(specs) => {
+                check_specs(&field("conformance"), specs, &file.driver)?;
+            }
         }
     }
     if file.policy.emergency == Some(Severity::Routine) {
@@ -85,6 +95,22 @@ pub(super) fn check(file: &Subscriber) -> Result<(), Wrong> {
         );
     }
     Ok(())
+}
+
+fn check_specs(field: &str, specs: &Specs, driver: &RollOutBy) -> Result<(), Wrong> {
+    let registry = specs.registry.as_ref();
+    if registry.is_some_and(|registry| !is_registry(registry)) {
+        let expected = "a registry such as `mirror.example:5000/k8s`, without `https:`";
+        return wrong(format!("{field}.registry"), "is no registry", expected);
+    }
+    match (&specs.e2e_test, driver) {
+        (Some(program), _) => check_path(&format!("{field}.e2eTest"), program),
+        (None, RollOutBy::Devcluster(_)) => Ok(()),
+        (None, _) => {
+            let expected = "`e2eTest` in it, the program of the release, with kubectl beside it";
+            wrong(field, "has no program", expected)
+        }
+    }
 }
 
 fn check_heard(hear: &Hear) -> Result<(), Wrong> {
@@ -135,27 +161,29 @@ fn check_notified(notify: &Notify) -> Result<(), Wrong> {
     Ok(())
 }
 
-fn check_reports(reports: &Reports) -> Result<(), Wrong> {
+/// `field` is where they are named.
+pub(super) fn check_reports(field: &str, reports: &Reports) -> Result<(), Wrong> {
     let Reports { folder, bucket, region, endpoint, .. } = reports;
+    let of_bucket = |name| format!("{field}.{name}");
     let Some(bucket) = bucket else {
         let is_of_bucket = region.is_some() || endpoint.is_some();
         return match folder {
             Some(_) if !is_of_bucket => Ok(()),
-            Some(_) => wrong("report", "has a region or an endpoint, and no bucket", PLACE),
-            None => wrong("report", "names no place", PLACE),
+            Some(_) => wrong(field, "has a region or an endpoint, and no bucket", PLACE),
+            None => wrong(field, "names no place", PLACE),
         };
     };
     if folder.is_some() {
-        return wrong("report", "names two places", PLACE);
+        return wrong(field, "names two places", PLACE);
     }
     if place::parts(bucket).is_none() {
-        return wrong("report.bucket", "is no bucket", "one such as `s3://BUCKET/PREFIX`");
+        return wrong(of_bucket("bucket"), "is no bucket", "one such as `s3://BUCKET/PREFIX`");
     }
     if endpoint.as_ref().is_some_and(|endpoint| !is_address(endpoint)) {
-        return wrong("report.endpoint", "is not an address that can be used", ADDRESS);
+        return wrong(of_bucket("endpoint"), "is not an address that can be used", ADDRESS);
     }
     if region.as_ref().is_some_and(|region| !is_region(region)) {
-        return wrong("report.region", "is not a region", REGION);
+        return wrong(of_bucket("region"), "is not a region", REGION);
     }
     Ok(())
 }
@@ -220,11 +248,12 @@ impl Subscriber {
         let hear = &mut self.hear;
         let job = |check| match check {
             &mut Check::Job(ref mut job) => Some(job),
+            Check::Conformance(specs) => specs.e2e_test.as_mut(),
             Check::Builtin(_) | Check::Command(_) => None,
         };
         for command in self.checks.iter_mut().filter_map(|check| match check {
             Check::Command(command) => Some(command),
-            Check::Builtin(_) | Check::Job(_) => None,
+            Check::Builtin(_) | Check::Job(_) | Check::Conformance(_) => None,
         }) {
             begin_program_at(folder, command);
         }
@@ -260,6 +289,7 @@ impl Subscriber {
             .into_iter()
             .chain(optional.into_iter().flatten())
             .chain(self.checks.iter_mut().filter_map(job))
+            .chain(self.wave.paths())
             .collect();
         for path in paths {
             *path = folder.join(&*path);
@@ -290,7 +320,7 @@ impl<'de> Deserialize<'de> for Attestation {
     }
 }
 
-fn wrong(
+pub(super) fn wrong(
     field: impl Into<String>,
     found: impl Into<String>,
     expected: &'static str,
@@ -298,7 +328,7 @@ fn wrong(
     Err(Wrong { field: field.into(), found: found.into(), expected })
 }
 
-fn named(field: &str, name: &str) -> Result<(), Wrong> {
+pub(super) fn named(field: &str, name: &str) -> Result<(), Wrong> {
     if is_name(name) { Ok(()) } else { wrong(field, "is not a name", NAME) }
 }
 
@@ -314,7 +344,7 @@ fn check_place(field: &str, place: &str) -> Result<(), Wrong> {
     }
 }
 
-fn check_path(field: &str, path: &Path) -> Result<(), Wrong> {
+pub(super) fn check_path(field: &str, path: &Path) -> Result<(), Wrong> {
     let is_path = path.to_str().is_some_and(is_line);
     if is_path { Ok(()) } else { wrong(field, "is no path", PATH) }
 }

@@ -177,6 +177,25 @@ pub enum Check {
     Command(Vec<String>),
     /// The file of a Job that is run in the cluster.
     Job(PathBuf),
+    /// Upstream's conformance specs.
+    Conformance(Specs),
+}
+
+/// Where upstream's conformance specs are.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct Specs {
+    /// The program `e2e.test`, with `kubectl` beside it. A devcluster takes that of each release where none is given.
+    pub e2e_test: Option<PathBuf>,
+    /// Where nodes have the images of upstream's specs; upstream's own registries where nothing is given.
+    pub registry: Option<String>,
+}
+
+impl Check {
+    /// True for upstream's specs as the release has them.
+    pub fn is_of_release(&self) -> bool {
+        matches!(self, Self::Conformance(Specs { e2e_test: None, .. }))
+    }
 }
 
 pub(super) fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {

@@ -46,7 +46,7 @@ pub struct NotifySns {
     pub endpoint: Option<String>,
 }
 
-/// Where reports go: into a folder, or a bucket.
+/// Where reports go, or those of others are read: a folder, or a bucket.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Reports {

@@ -8,6 +8,7 @@ const WHOLE: &str = r#"cluster: dev-1
 store: https://releases.example/kdistro
 key: keys/release.pub
 trustedRoot: /etc/kdistro/trusted_root.json
+revokedFrom: 1234
 environment: aws
 channel: 1-36
 hear:
@@ -24,10 +25,10 @@ policy:
   timeZone: Europe/Berlin
   emergency: critical
   approval: manual
-wave: {after: 24h}
+wave: {after: 24h, behind: [{cluster: first, key: keys/first.pub}, {cluster: second, key: /keys/second.pub}], reports: {folder: others}}
 driver: {devcluster: {name: one, home: clusters}}
 lease: {kubeconfig: admin.conf}
-checks: [{builtin: true}, {command: [./mine, --fast]}, {job: job.yaml}]
+checks: [{builtin: true}, {command: [./mine, --fast]}, {job: job.yaml}, {conformance: {e2eTest: tests/e2e.test}}]
 report: {folder: reports, key: report.key}
 tell: {listen: "127.0.0.1:9464"}
 notify: {webhook: {address: "https://hooks.example.org/a", secret: notify.secret}}
@@ -48,6 +49,7 @@ fn everything_that_can_be_said_is_read() {
     assert_eq!(file.store, "https://releases.example/kdistro");
     assert_eq!(file.key, Path::new("/etc/kdistro/keys/release.pub"));
     assert_eq!(file.trusted_root.as_deref(), Some(Path::new("/etc/kdistro/trusted_root.json")));
+    assert_eq!(file.revoked_from, Some(1234));
     assert_eq!(file.hear.poll, Length::from_secs(600));
     assert_eq!(file.hear.webhook.unwrap().secret, Path::new("/etc/kdistro/secret"));
     let attestations = [
@@ -60,10 +62,24 @@ fn everything_that_can_be_said_is_read() {
     assert_eq!(file.policy.approval, Approval::Manual);
     assert!(file.policy.is_emergency(Severity::Critical));
     assert!(!file.policy.is_emergency(Severity::Security));
-    assert_eq!(file.wave.after, Length::from_secs(86_400));
     assert_eq!(file.checks[2], Check::Job("/etc/kdistro/job.yaml".into()));
+    let specs = Specs { e2e_test: Some("/etc/kdistro/tests/e2e.test".into()), registry: None };
+    assert_eq!(file.checks[3], Check::Conformance(specs));
     let RollOutBy::Devcluster(driver) = file.driver else { panic!("another driver") };
     assert_eq!(driver.home, Path::new("/etc/kdistro/clusters"));
+}
+
+#[test]
+fn who_goes_before_is_read() {
+    let wave = read(WHOLE).unwrap().wave;
+    assert_eq!(wave.after, Length::from_secs(86_400));
+    let behind: Vec<_> =
+        wave.behind.iter().map(|it| (it.cluster.as_str(), it.key.to_str().unwrap())).collect();
+    let expected = [("first", "/etc/kdistro/keys/first.pub"), ("second", "/keys/second.pub")];
+    assert_eq!(behind, expected);
+    let folder = wave.reports.unwrap().folder;
+    assert_eq!(folder.as_deref(), Some(Path::new("/etc/kdistro/others")));
+    assert!(read(SMALL).unwrap().wave.behind.is_empty());
 }
 
 #[test]
@@ -123,6 +139,12 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "`store` is not an address that can be used",
     ),
     ("key: keys/release.pub", "key: ''", "`key` is no path; expected a path"),
+    ("revokedFrom: 1234", "revokedFrom: sha256:1234", "at `revokedFrom`: "),
+    (
+        "trustedRoot: /etc/kdistro/trusted_root.json\n",
+        "",
+        "`revokedFrom` has no log that it counts; expected `trustedRoot` beside it",
+    ),
     ("environment: aws\n", "", "missing field `environment`"),
     ("environment: aws", "environment: a/b", "`environment` is not a name"),
     ("channel: 1-36", "channel: 1-36-7", "at `channel`: `1-36-7`"),
@@ -207,6 +229,21 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "at `policy.approval`: unknown variant `never`, expected",
     ),
     ("after: 24h", "after: -24h", "at `wave.after`: `-24h` is not one"),
+    ("cluster: first", "cluster: ../first", "`wave.behind[0].cluster` is not a name"),
+    ("cluster: first", "cluster: dev-1", "`wave.behind[0].cluster` is this cluster; expected one"),
+    ("cluster: second", "cluster: first", "`wave.behind[1].cluster` is named twice; expected each"),
+    ("key: keys/first.pub", "key: ''", "`wave.behind[0].key` is no path"),
+    ("{cluster: first, key: keys/first.pub}", "first", "at `wave.behind[0]`: "),
+    (", reports: {folder: others}", "", "`wave.behind` has no reports; expected `reports` beside"),
+    (
+        "24h, behind",
+        "24h, reports: {folder: a}} #",
+        "`wave.reports` are of nobody; expected `behind`",
+    ),
+    ("{folder: others}", "{}", "`wave.reports` names no place; expected one of `folder` and"),
+    ("{folder: others}", "{folder: ''}", "`wave.reports.folder` is no path"),
+    ("{folder: others}", "{bucket: others}", "`wave.reports.bucket` is no bucket; expected one"),
+    ("{folder: others}", "{folder: a, key: b}", "`wave.reports.key` signs nothing; expected no"),
     ("{devcluster: {name: one, home: clusters}}", "{kops: {}}", "unknown variant `kops`, expected"),
     (
         "{devcluster: {name: one, home: clusters}}",
@@ -271,6 +308,11 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ("kubeconfig: admin.conf", "namespace: --all", "`lease.namespace` is not a name"),
     ("{builtin: true}", "{builtin: false}", "`checks[0].builtin` is false; expected true"),
     ("[./mine, --fast]", "['']", "`checks[1].command` is no command"),
+    (
+        "e2eTest: tests/e2e.test",
+        "registry: \"https://a.example\"",
+        "`checks[3].conformance.registry` is no registry",
+    ),
     ("state: state", "state: state\nstate: other", "duplicate"),
 ];
 

@@ -64,6 +64,9 @@ pub enum UnreadError {
     /// The bucket does not give it.
     #[error(transparent)]
     Bucket(Box<dyn std::error::Error + Send + Sync>),
+    /// The cluster never reported here.
+    #[error("there is none")]
+    Missing,
     /// What the bucket gives is longer than any report.
     #[error("it is longer than {LARGEST} bytes")]
     TooLong,
@@ -157,7 +160,7 @@ impl Place {
                 bucket.read(&name).map_err(|error| UnreadError::Bucket(Box::new(error)))?
             }
         };
-        let read = read.unwrap_or_default();
+        let read = read.ok_or(UnreadError::Missing)?;
         if read.len() as u64 > LARGEST {
             return Err(UnreadError::TooLong);
         }

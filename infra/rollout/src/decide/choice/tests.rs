@@ -6,7 +6,11 @@ use kdistro_formats::{
 use proptest::prelude::*;
 
 use super::*;
-use crate::policy::Window;
+use crate::{
+    fleet::{Cluster, Ignored},
+    policy::{Forerunner, Window},
+    report::{Reported, Verdict},
+};
 
 /// A Friday, at noon.
 const NOW: &str = "2026-11-20T12:00:00Z";
@@ -57,6 +61,7 @@ struct Case {
     facts: Option<Facts>,
     policy: Policy,
     wave: Wave,
+    ahead: Fleet,
     now: Timestamp,
 }
 
@@ -74,6 +79,7 @@ impl Case {
             facts: Some(Facts { release: reference(5), date, severity: Severity::Security }),
             policy: Policy::default(),
             wave: Wave::default(),
+            ahead: Fleet::default(),
             now: time(NOW),
         }
     }
@@ -89,7 +95,8 @@ impl Case {
             paused: self.paused.as_deref(),
             facts: self.facts.as_ref(),
             policy: &self.policy,
-            wave: self.wave,
+            wave: &self.wave,
+            ahead: &self.ahead,
             now: self.now,
         })
     }
@@ -98,6 +105,35 @@ impl Case {
         self.facts.as_mut().unwrap().severity = severity;
         self
     }
+}
+
+/// What a cluster says of releases of the channel.
+fn said(releases: &[(&str, Verdict)]) -> Cluster {
+    let reported = |(name, verdict): &(&str, Verdict)| {
+        let release: ReleaseName = name.parse().unwrap();
+        let digest = Some(reference(release.number).digest);
+        Reported { release, digest, verdict: *verdict, since: time(NOW) }
+    };
+    let (runs, holds) = releases
+        .iter()
+        .map(reported)
+        .partition::<Vec<_>, _>(|reported| reported.verdict == Verdict::Kept);
+    Cluster {
+        name: "first".to_owned(),
+        number: 1,
+        reported: time(NOW),
+        silent: false,
+        runs: runs.into_iter().next(),
+        holds,
+        fix: None,
+    }
+}
+
+/// Lets the cluster wait for others.
+fn behind(case: &mut Case, clusters: &[&str]) {
+    let forerunner =
+        |name: &&str| Forerunner { cluster: (*name).to_owned(), key: "first.pub".into() };
+    case.wave.behind = clusters.iter().map(forerunner).collect();
 }
 
 /// The kind of a decision, the number it is about, and when to decide again.
@@ -301,8 +337,98 @@ fn an_emergency_waits_for_no_window_and_for_all_else() {
     assert!(short(&none.choose()).starts_with("wait 5 until"));
     let paused = Case { paused: Some("freeze".to_owned()), ..emergency() };
     assert_eq!(short(&paused.choose()), "wait 5");
-    let wave = Case { wave: Wave { after: Length::from_secs(86_400) }, ..emergency() };
+    let wave =
+        Case { wave: Wave { after: Length::from_secs(86_400), ..Wave::default() }, ..emergency() };
     assert_eq!(short(&wave.choose()), "wait 5 until 2026-11-21T00:00:00Z");
+}
+
+#[test]
+fn a_release_waits_until_every_cluster_that_goes_before_has_kept_it() {
+    use Verdict::{Held, Kept, RolledBack};
+    let before = "1-20-5 waits: first, which goes before, ";
+    for (releases, waits) in [
+        (&[("1-20-5", Kept)][..], None),
+        (&[("1-20-6", Kept)], None),
+        (&[("1-20-5", Kept), ("1-20-4", RolledBack)], None),
+        (&[("1-20-5", Kept), ("1-20-6", RolledBack)], None),
+        (&[], Some("runs nothing yet")),
+        (&[("1-20-4", Kept)], Some("runs 1-20-4")),
+        (&[("1-19-40", Kept)], Some("runs 1-19-40")),
+        (&[("1-21-7", Kept)], Some("runs 1-21-7")),
+        (&[("1-20-3", Kept), ("1-20-5", RolledBack)], Some("holds it: it failed there")),
+        (&[("1-20-5", RolledBack)], Some("holds it: it failed there")),
+        (&[("1-20-6", Kept), ("1-20-5", RolledBack)], Some("holds it: it failed there")),
+        (&[("1-20-5", Kept), ("1-20-5", Held)], Some("holds it: somebody keeps it away")),
+    ] {
+        let change = |case: &mut Case| {
+            behind(case, &["first"]);
+            case.ahead.clusters.push(said(releases));
+        };
+        let expected = waits.map(|why| format!("{before}{why}"));
+        let decision = if waits.is_some() { "wait 5" } else { "roll out 5" };
+        expect(change, decision, expected.as_deref().unwrap_or("is rolled out"));
+    }
+}
+
+#[test]
+fn who_goes_before_is_believed_of_the_listed_content_and_of_its_own_report() {
+    let kept = || said(&[("1-20-5", Verdict::Kept)]);
+    let with = |clusters: Vec<Cluster>| {
+        move |case: &mut Case| {
+            behind(case, &["first"]);
+            case.ahead.clusters = clusters.clone();
+        }
+    };
+    let other = |digest| {
+        let mut cluster = kept();
+        cluster.runs.as_mut().unwrap().digest = digest;
+        cluster
+    };
+    let mixed = "first, which goes before, runs 1-20-5 as sha256:0909";
+    expect(with(vec![other(Some(Digest::from_bytes([9; 32])))]), "wait 5", mixed);
+    expect(with(vec![other(None)]), "wait 5", "runs 1-20-5 as something, but the channel's index");
+    let another = Cluster { name: "second".to_owned(), ..kept() };
+    let unread = "first, which goes before, has no report that can be believed: none was read";
+    expect(with(vec![another.clone()]), "wait 5", unread);
+    let forged = |case: &mut Case| {
+        with(vec![another.clone()])(case);
+        let (file, why) = ("first.json".to_owned(), "not signed by the cluster's key".to_owned());
+        case.ahead.ignored.push(Ignored { file, why });
+    };
+    let why = "has no report that can be believed: not signed by the cluster's key";
+    expect(forged, "wait 5", why);
+    // Each one that is waited for is named, and no other.
+    let several = |case: &mut Case| {
+        behind(case, &["first", "second", "third"]);
+        case.ahead.clusters = vec![said(&[("1-20-4", Verdict::Kept)]), another.clone()];
+    };
+    let why = "1-20-5 waits: first, which goes before, runs 1-20-4; third, which goes before, has";
+    expect(several, "wait 5", why);
+}
+
+#[test]
+fn other_clusters_are_waited_for_after_the_delay_and_before_the_window_emergency_or_not() {
+    let waits = |severity| {
+        let mut case = Case::new().of_severity(severity);
+        behind(&mut case, &["first"]);
+        case.policy.windows = vec![Window::parse("weekdays 02:00 to 05:00").unwrap()];
+        case.policy.emergency = Some(Severity::Critical);
+        case
+    };
+    for severity in [Severity::Security, Severity::Critical] {
+        assert_eq!(short(&waits(severity).choose()), "wait 5");
+        let mut delayed = waits(severity);
+        delayed.wave.after = Length::from_secs(86_400);
+        assert_eq!(short(&delayed.choose()), "wait 5 until 2026-11-21T00:00:00Z");
+    }
+    let mut kept = waits(Severity::Critical);
+    kept.ahead.clusters.push(said(&[("1-20-5", Verdict::Kept)]));
+    assert_eq!(short(&kept.choose()), "roll out 5");
+    assert!(short(&kept.of_severity(Severity::Security).choose()).starts_with("wait 5 until"));
+    // A yanked release is left behind others, too.
+    let mut yanked = waits(Severity::Critical);
+    yanked.index.status.yanked = index(&[], &[3], &[]).status.yanked;
+    assert_eq!(short(&yanked.choose()), "wait 5");
 }
 
 #[test]
@@ -365,6 +491,7 @@ prop_compose! {
         (emergency, maximum) in (proptest::option::of(any_severity()), proptest::option::of(0..4000_u32)),
         (windows, manual, paused) in (any::<bool>(), any::<bool>(), proptest::bool::weighted(0.2)),
         (after, later) in (0..4000_u32, 0..20_000_i64),
+        (waits, ahead) in (any::<bool>(), proptest::option::of((1..9_u32, proptest::option::of(1..9_u32)))),
     ) -> Case {
         let numbers = |flags: Vec<bool>| (1..9_u32).zip(flags).filter(|(_, flag)| *flag).map(|(number, _)| number).collect::<Vec<_>>();
         let of_kind = |wanted: fn(u8) -> bool| numbers(kinds.iter().map(|kind| wanted(*kind)).collect());
@@ -389,7 +516,19 @@ prop_compose! {
                 approval: if manual { Approval::Manual } else { Approval::Automatic },
                 ..Policy::default()
             },
-            wave: Wave { after: minutes(after) },
+            wave: Wave {
+                after: minutes(after),
+                behind: if waits { vec![Forerunner { cluster: "first".to_owned(), key: "first.pub".into() }] } else { Vec::new() },
+                reports: None,
+            },
+            ahead: Fleet {
+                clusters: ahead.map(|(runs, holds)| {
+                    let runs = (format!("1-20-{runs}"), Verdict::Kept);
+                    let all: Vec<_> = holds.map(|held| (format!("1-20-{held}"), Verdict::RolledBack)).into_iter().chain([runs]).collect();
+                    said(&all.iter().map(|(name, verdict)| (name.as_str(), *verdict)).collect::<Vec<_>>())
+                }).into_iter().collect(),
+                ..Fleet::default()
+            },
             ..Case::new()
         }
     }
@@ -420,6 +559,8 @@ proptest! {
             prop_assert!(is_open || case.policy.is_emergency(facts.severity), "outside of windows");
             prop_assert!(case.paused.is_none(), "paused");
             prop_assert!(age >= case.wave.after.as_duration(), "before its turn");
+            let kept = |it: &Cluster| it.runs.as_ref().is_some_and(|runs| runs.release.number >= number) && !it.holds.iter().any(|held| held.release.number == number);
+            prop_assert!(case.wave.behind.is_empty() || case.ahead.clusters.iter().any(kept), "before who goes before");
             prop_assert!(case.policy.approval == Approval::Automatic || case.approved.contains(release), "not approved");
         }
         if let Decision::Wait { until: Some(until), .. } = &decision {
@@ -430,8 +571,9 @@ proptest! {
     #[test]
     fn who_waits_long_enough_gets_on(case in any_case()) {
         let Decision::Wait { until: Some(until), .. } = case.choose() else { return Ok(()) };
-        // At most a turn, and then a window.
-        let mut case = Case { now: until, policy: Policy { maximum_age: None, ..case.policy }, ..case };
+        // At most a turn, and then a window; for others one may wait for ever.
+        let wave = Wave { behind: Vec::new(), ..case.wave };
+        let mut case = Case { wave, now: until, policy: Policy { maximum_age: None, ..case.policy }, ..case };
         if let Decision::Wait { until: Some(until), .. } = case.choose() {
             case.now = until;
         }
