@@ -6,6 +6,7 @@ mod cli;
 
 use std::{
     env,
+    ffi::OsString,
     fmt::Display,
     fs,
     io::{self, Write},
@@ -14,7 +15,10 @@ use std::{
 };
 
 use clap::{CommandFactory, Parser};
-use kdistro_formats::terminal::{printable, printable_json};
+use kdistro_formats::{
+    failure::{Failure, asks_for_json},
+    terminal::{printable, printable_json},
+};
 use kdistro_verify::{
     check::{self, TrustSource},
     compare::{self, Compared, Verdict},
@@ -23,6 +27,9 @@ use kdistro_verify::{
 };
 
 use cli::{Cli, Command, Release};
+
+/// The exit code of what could not be told.
+const UNKNOWN: u8 = 2;
 
 /// What a command came to.
 enum Answer {
@@ -36,13 +43,17 @@ impl From<Answer> for ExitCode {
         match answer {
             Answer::Yes => Self::SUCCESS,
             Answer::No => Self::from(1),
-            Answer::CouldNotTell => Self::from(2),
+            Answer::CouldNotTell => Self::from(UNKNOWN),
         }
     }
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let arguments: Vec<_> = env::args_os().collect();
+    let cli = match Cli::try_parse_from(&arguments) {
+        Ok(cli) => cli,
+        Err(error) => return not_understood(&error, &arguments),
+    };
     let result = match &cli.command {
         None => verify(&cli),
         Some(Command::Compare { a, b }) => compare_paths(&cli, a, b),
@@ -58,13 +69,28 @@ fn main() -> ExitCode {
         .unwrap_or_else(|message| {
             // When even this cannot be written, the exit code still says it.
             let _ = if cli.json {
-                write_json(&serde_json::json!({ "error": message, "causes": [], "exit": 2 }))
+                write_json(&failure(message))
             } else {
                 writeln!(io::stderr(), "error: {}", printable(&message)).map_err(|e| e.to_string())
             };
             Answer::CouldNotTell
         })
         .into()
+}
+
+/// Tells how the program is used; help and version are asked for.
+fn not_understood(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
+    // When even this cannot be written, the exit code still says it.
+    if error.use_stderr() && asks_for_json(arguments) {
+        let _ = write_json(&Failure::of_usage(&error.render().to_string(), UNKNOWN));
+    } else {
+        let _ = error.print();
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(UNKNOWN))
+}
+
+fn failure(error: String) -> Failure {
+    Failure { error, causes: Vec::new(), help: Vec::new(), exit: UNKNOWN }
 }
 
 fn verify(cli: &Cli) -> Result<Answer, String> {

@@ -1,11 +1,11 @@
 //! One command for several channels in one run: each in turn, so that what one fetched and built the next one has.
 
-use kdistro_formats::ChannelName;
+use kdistro_formats::{ChannelName, failure::Failure};
 use serde_json::{Value, json};
 
 use super::{
     Answer, Result,
-    output::{Failure, print_json, row, say},
+    output::{in_environment, print_json, row, say, tell},
 };
 use crate::context::Context;
 
@@ -59,9 +59,10 @@ pub(super) fn each(
 
 /// Tells an error at once, where its help is read, and keeps its first line for the end.
 fn failed(context: &Context, error: &(dyn std::error::Error + 'static)) -> Said {
-    let failure = Failure::of(error).in_environment(&context.environment_name);
+    let failure = Failure::of(error, super::COULD_NOT);
+    let failure = in_environment(failure, &context.environment_name);
     if !context.json {
-        failure.print(false);
+        tell(&failure, false);
     }
     let first = failure.error.lines().next().unwrap_or_default();
     Said { answer: Answer::Unknown, summary: format!("failed: {first}"), json: json!(failure) }

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 
 use jiff::Timestamp;
 use kdistro_container::StepError;
-use kdistro_formats::{Digest, Platform, layout, release::Release};
+use kdistro_formats::{Digest, Platform, failure::Failure, layout, release::Release};
 use kdistro_verify::{
     check::Outcome,
     hash::sha256,
@@ -17,7 +17,7 @@ use serde_json::json;
 use super::{
     Answer, Result,
     find::find,
-    output::{Failure, print_bytes, print_json, say},
+    output::{print_bytes, print_json, say},
     rebuild::verify,
 };
 use crate::{
@@ -187,7 +187,7 @@ fn start(
             platform: image.platform_name(),
             code,
             output: String::from_utf8_lossy(&ran.output).into_owned(),
-            failure: failed.as_ref().map(|error| Failure::of(error)),
+            failure: failed.as_ref().map(|error| Failure::of(error, super::COULD_NOT)),
         })?;
         return Ok(match (failed, code) {
             (Some(_), _) => Answer::Unknown,

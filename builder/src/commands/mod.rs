@@ -26,10 +26,11 @@ mod yank;
 use std::{error::Error, ffi::OsString, path::Path, process::ExitCode};
 
 use clap::{CommandFactory, Parser};
+use kdistro_formats::failure::{Failure, asks_for_json};
 use kdistro_verify::check::Outcome;
 use serde_json::json;
 
-use self::output::{Failure, print, print_json};
+use self::output::{in_environment, print, print_json, tell};
 use crate::{
     cli::{Cli, Command, LOCAL, NewCommand},
     config::environment::{FOLDER, is_name},
@@ -69,13 +70,12 @@ const COULD_NOT: u8 = 2;
 /// Reads the command line. Help and version are printed, and are an exit code, as is what is not understood.
 pub fn parse(arguments: &[OsString]) -> std::result::Result<Cli, ExitCode> {
     Cli::try_parse_from(arguments).map_err(|error| {
-        let own = arguments.iter().take_while(|argument| *argument != "--");
-        if !error.use_stderr() || !own.into_iter().any(|argument| argument == "--json") {
+        if !error.use_stderr() || !asks_for_json(arguments) {
             // When even this cannot be written, the exit code still says it.
             let _ = error.print();
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(COULD_NOT));
         }
-        Failure::of_usage(&error.render().to_string()).print(true);
+        tell(&Failure::of_usage(&error.render().to_string(), COULD_NOT), true);
         ExitCode::from(COULD_NOT)
     })
 }
@@ -93,8 +93,8 @@ pub fn run(cli: &Cli, surroundings: Surroundings) -> ExitCode {
         Ok(Answer::No) => ExitCode::from(1),
         Ok(Answer::Unknown) => ExitCode::from(COULD_NOT),
         Err(error) => {
-            let failure = Failure::of(error.as_ref()).in_environment(environment(cli));
-            failure.print(cli.global.json);
+            let failure = Failure::of(error.as_ref(), COULD_NOT);
+            tell(&in_environment(failure, environment(cli)), cli.global.json);
             ExitCode::from(COULD_NOT)
         }
     }

@@ -5,7 +5,9 @@
 mod cli;
 
 use std::{
+    env,
     error::Error,
+    ffi::OsString,
     fmt::Write as _,
     fs,
     io::{self, IsTerminal, Write},
@@ -18,27 +20,56 @@ use kdistro_checks::{
     conformance::{self, Conformance},
     run, write_junit,
 };
-use kdistro_formats::terminal::{printable_json, printable_lines};
+use kdistro_formats::{
+    failure::{Failure, asks_for_json},
+    terminal::printable_json,
+};
 
 use cli::{Cli, Command, Run};
 
-type Failure = Box<dyn Error>;
+type Trouble = Box<dyn Error>;
+
+/// The exit code of every error.
+const UNKNOWN: u8 = 2;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let arguments: Vec<_> = env::args_os().collect();
+    let cli = match Cli::try_parse_from(&arguments) {
+        Ok(cli) => cli,
+        Err(error) => return not_understood(&error, &arguments),
+    };
     let done = match &cli.command {
         Command::Run(run) => check(&cli, run),
         Command::List => list(&cli).map(|()| ExitCode::SUCCESS),
         Command::Completions { shell } => complete(*shell).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {
-        // When even this cannot be written, the exit code still says it.
-        let _ = writeln!(io::stderr(), "error: {}", told(&*error));
-        ExitCode::from(2)
+        tell(&Failure::of(&*error, UNKNOWN), cli.json);
+        ExitCode::from(UNKNOWN)
     })
 }
 
-fn check(cli: &Cli, wanted: &Run) -> Result<ExitCode, Failure> {
+/// Tells how the program is used; help and version are asked for.
+fn not_understood(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
+    if error.use_stderr() && asks_for_json(arguments) {
+        tell(&Failure::of_usage(&error.render().to_string(), UNKNOWN), true);
+        return ExitCode::from(UNKNOWN);
+    }
+    // When even this cannot be written, the exit code still says it.
+    let _ = error.print();
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(UNKNOWN))
+}
+
+/// Tells an error on standard error, or as the one document on standard output.
+fn tell(failure: &Failure, json: bool) {
+    // When even this cannot be written, the exit code still says it.
+    let _ = match serde_json::to_string_pretty(failure) {
+        Ok(text) if json => writeln!(io::stdout(), "{}", printable_json(&text)),
+        _ => writeln!(io::stderr(), "error: {}", failure.told()),
+    };
+}
+
+fn check(cli: &Cli, wanted: &Run) -> Result<ExitCode, Trouble> {
     // Who looks at both sees each result once.
     let is_seen = !cli.json && io::stdout().is_terminal() && io::stderr().is_terminal();
     let mut say = |result: &CheckResult| {
@@ -85,7 +116,7 @@ fn order(wanted: &Run) -> Order {
 }
 
 /// Writes the report; of what was seen already only the sum.
-fn show(cli: &Cli, report: &Report, is_seen: bool) -> Result<(), Failure> {
+fn show(cli: &Cli, report: &Report, is_seen: bool) -> Result<(), Trouble> {
     if cli.json {
         let text = printable_json(&serde_json::to_string_pretty(report)?);
         return Ok(writeln!(io::stdout(), "{text}")?);
@@ -94,7 +125,7 @@ fn show(cli: &Cli, report: &Report, is_seen: bool) -> Result<(), Failure> {
     Ok(io::stdout().write_all(text.as_bytes())?)
 }
 
-fn list(cli: &Cli) -> Result<(), Failure> {
+fn list(cli: &Cli) -> Result<(), Trouble> {
     let specs: Vec<_> = conformance::specs().into_iter().map(|spec| spec.name).collect();
     if cli.json {
         let ours =
@@ -113,28 +144,9 @@ fn list(cli: &Cli) -> Result<(), Failure> {
     Ok(io::stdout().write_all(text.as_bytes())?)
 }
 
-fn complete(shell: clap_complete::Shell) -> Result<(), Failure> {
+fn complete(shell: clap_complete::Shell) -> Result<(), Trouble> {
     // Into memory first: the library panics where a pipe is closed.
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "kdistro-checks", &mut script);
     Ok(io::stdout().write_all(&script)?)
-}
-
-/// An error with its causes, and below them what helps.
-fn told(error: &(dyn Error + 'static)) -> String {
-    let (mut said, mut help) = (Vec::new(), String::new());
-    let mut next = Some(error);
-    while let Some(error) = next {
-        next = error.source();
-        let text = error.to_string();
-        let (what, helps) = text.split_once("\nhelp:  ").unwrap_or((&text, ""));
-        // Some libraries repeat the cause in their own text.
-        if !said.last().is_some_and(|last: &String| last.ends_with(what)) {
-            said.push(printable_lines(what));
-        }
-        if !helps.is_empty() {
-            let _ = write!(help, "\nhelp:  {}", printable_lines(helps));
-        }
-    }
-    said.join(": ") + &help
 }

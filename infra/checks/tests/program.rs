@@ -64,3 +64,13 @@ fn a_job_that_cannot_be_read_is_no_verdict() {
     let said = expect(2, &job);
     assert!(said.starts_with("error: cannot read /nowhere/job.yaml: No such file"), "{said}");
 }
+
+#[test]
+fn errors_are_json_too_where_that_is_asked_for() {
+    for arguments in [["run", "--kubeconfig", "no/such/file"].as_slice(), &["no-such-command"]] {
+        let output = run(&[&["--json"], arguments].concat());
+        let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert!(said["exit"] == 2 && said["error"].is_string(), "{said}");
+        assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(2), &b""[..]));
+    }
+}

@@ -18,8 +18,10 @@ use std::{
 
 use clap::CommandFactory;
 use jiff::Timestamp;
-use kdistro_devcluster::told;
-use kdistro_formats::terminal::{printable_json, printable_lines};
+use kdistro_formats::{
+    failure,
+    terminal::{printable_json, printable_lines},
+};
 use kdistro_rollout::{
     decide::Refused,
     history::{History, Standing},
@@ -56,8 +58,14 @@ impl Program {
     /// Does what was asked; what could not be done is said.
     pub(crate) fn run(&self) -> ExitCode {
         self.dispatch().unwrap_or_else(|error| {
-            self.log().error(&told(&*error));
-            ExitCode::from(exit_code(&*error))
+            let failure = failure::Failure::of(&*error, exit_code(&*error));
+            if self.cli.json {
+                // When even this cannot be written, the exit code still says it.
+                let _ = io::stdout().write_all(json(&failure).as_bytes());
+            } else {
+                self.log().error(&failure.told());
+            }
+            ExitCode::from(failure.exit)
         })
     }
 
@@ -136,13 +144,16 @@ impl Program {
 
     /// Writes a result: as JSON where that was asked for.
     fn print<T: Serialize>(&self, value: &T, text: &str) -> Result<(), Failure> {
-        let text = if self.cli.json {
-            format!("{}\n", printable_json(&serde_json::to_string_pretty(value)?))
-        } else {
-            printable_lines(text)
-        };
+        let text = if self.cli.json { json(value) } else { printable_lines(text) };
         Ok(io::stdout().write_all(text.as_bytes())?)
     }
+}
+
+/// A document for another program.
+pub(crate) fn json<T: Serialize>(value: &T) -> String {
+    // None of ours has a map whose keys are no text, and nothing else fails.
+    let text = serde_json::to_string_pretty(value).unwrap_or_default();
+    format!("{}\n", printable_json(&text))
 }
 
 fn has_history(state: &Path) -> Result<bool, Failure> {

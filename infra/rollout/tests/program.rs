@@ -187,3 +187,13 @@ fn the_example_of_the_readme_is_a_subscribers_file() {
     let subscriber = Subscriber::read(Path::new("/x/rollout.yaml"), text.as_bytes()).unwrap();
     assert_eq!(subscriber.key, Path::new("/x/release.pub"));
 }
+
+#[test]
+fn errors_are_json_too_where_that_is_asked_for() {
+    for arguments in [["once", "--config", "no/such/file"].as_slice(), &["no-such-command"]] {
+        let output = program().arg("--json").args(arguments).output().unwrap();
+        let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert!(said["exit"] == 2 && said["error"].is_string(), "{said}");
+        assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(2), &b""[..]));
+    }
+}

@@ -13,13 +13,14 @@ use std::{
         fd::OwnedFd,
         unix::{ffi::OsStrExt, process::ExitStatusExt},
     },
+    path::Path,
     process::{Command, ExitCode, ExitStatus},
     sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
     thread,
     time::Duration,
 };
 
-use kdistro_testbed::{Server, Testbed};
+use kdistro_testbed::{Server, Testbed, tool};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
@@ -30,7 +31,7 @@ const USAGE: &str = "\
 usage: testbed [--with SERVER,…] [COMMAND…]
 
 Starts servers on free ports of this machine, runs COMMAND with their addresses in its environment, and ends them.
-Without COMMAND it prints the environment for a shell and stays until Ctrl-C.
+Without COMMAND it prints the environment for a shell and stays until Ctrl-C. COMMAND finds Amazon's own `aws` in its PATH.
 
   --with SERVER,…  what to start: aws, moto, registry, plain-registry, git [default: aws,registry,git]
 
@@ -145,6 +146,13 @@ fn foreign() -> impl Iterator<Item = OsString> {
     env::vars_os().map(|(name, _)| name).filter(|name| name.as_bytes().starts_with(b"AWS_"))
 }
 
+/// Where programs are looked for: first among those that were made for the servers.
+fn path() -> Result<OsString, Failure> {
+    let own = tool("aws")?.parent().map(Path::to_owned);
+    let others = env::var_os("PATH").unwrap_or_default();
+    Ok(env::join_paths(own.into_iter().chain(env::split_paths(&others)))?)
+}
+
 /// The environment as lines for a shell.
 fn exports(bed: &Testbed) -> String {
     let mut text = String::new();
@@ -171,7 +179,7 @@ fn start(
     foreign().for_each(|name| {
         command.env_remove(name);
     });
-    let mut child = command.envs(bed.environment()).spawn()?;
+    let mut child = command.env("PATH", path()?).envs(bed.environment()).spawn()?;
     let process = pidfd_open(Pid::from_child(&child), PidfdFlags::empty())?;
     thread::spawn(move || {
         let ended = child.wait();

@@ -8,8 +8,12 @@ use std::{
 use crate::{TestbedError, host};
 
 /// The projects that a cluster is made of.
-pub const COMPONENTS: [&str; 3] =
-    ["kubernetes/kubernetes", "etcd-io/etcd", "containernetworking/plugins"];
+pub const COMPONENTS: [&str; 4] = [
+    "kubernetes/kubernetes",
+    "etcd-io/etcd",
+    "containernetworking/plugins",
+    "kubernetes/kubernetes-test",
+];
 
 /// What says how a release is made.
 const CONFIGURATION: [&str; 4] = ["infra/environments", "patches", "projects", "release-manifests"];
@@ -23,7 +27,7 @@ const ARCHITECTURE: &str = if cfg!(target_arch = "aarch64") { "arm64" } else { "
 /// Returns a home folder of `kdistro` with the releases 1-20-1 and 1-20-2 for this platform, the second with one more patch
 /// of etcd: `store/` has both.
 ///
-/// The first call cuts them, in about six minutes on two cores, and needs `kdistro` beside the test's own programs. The
+/// The first call cuts them, in about ten minutes on two cores, and needs `kdistro` beside the test's own programs. The
 /// environment's `KDISTRO_TEST_RELEASE` names a home folder that has them already.
 pub fn releases() -> Result<PathBuf, TestbedError> {
     if let Some(given) = host::variable("KDISTRO_TEST_RELEASE") {

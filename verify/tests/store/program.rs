@@ -191,4 +191,8 @@ fn errors_are_json_too_where_it_is_asked_for() {
     let error: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert!(error["error"].as_str().unwrap().starts_with("nowhere.pub: "), "{error}");
     assert_eq!(error["exit"], 2);
+    let (code, out, err) = run(&["--json", "--no-such-option"]);
+    assert_eq!((code, err.as_str()), (2, ""));
+    let error: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert!(error["error"].as_str().unwrap().contains("--no-such-option"), "{error}");
 }

@@ -7,9 +7,10 @@ use std::{
     thread,
 };
 
-use kdistro_devcluster::{Cluster, packages, told};
+use kdistro_devcluster::{Cluster, packages};
 use kdistro_formats::{
     Digest, Platform, ReleaseName,
+    failure::told,
     terminal::{printable_json, printable_lines},
 };
 use kdistro_rollout::{

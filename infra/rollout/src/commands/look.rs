@@ -7,7 +7,7 @@ use std::{
     thread,
 };
 
-use kdistro_devcluster::told;
+use kdistro_formats::failure::told;
 use kdistro_rollout::{
     decide::Decision,
     history::{Event, History},

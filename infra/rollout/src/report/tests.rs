@@ -3,7 +3,7 @@ use std::os::unix::fs::PermissionsExt;
 use proptest::prelude::*;
 
 use super::*;
-use crate::history::{Change, Event, Held, Target, What};
+use crate::history::{Alarm, CHANNEL, Change, Event, Follows, Held, Target, What};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
@@ -80,6 +80,70 @@ fn sample() -> Report {
     }];
     let (schema, cluster) = (SCHEMA.to_owned(), "dev".to_owned());
     Report { schema, cluster, number: 7, time: at(2), releases }
+}
+
+/// What was seen of a channel that offers the third release.
+fn seen() -> Seen {
+    let index = json!({
+        "apiVersion": "distro.kdistro.dev/v1alpha1", "kind": "ReleaseChannel",
+        "metadata": {"name": "1-20"}, "spec": {"channel": "1-20", "environment": "local"},
+        "status": {"active": true, "latestRelease": 3, "releases": [{"number": 3, "digest": sha256(b"three")}]},
+    });
+    let seen = json!({
+        "logKey": sha256(b"key"), "logSize": 7, "logRoot": sha256(b"root"),
+        "channels": {"1-20": {"entry": 6, "index": index}},
+    });
+    serde_json::from_value(seen).unwrap()
+}
+
+/// A history with something of everything, in words that are nobody else's business.
+fn told_much(history: &History, subscriber: &Subscriber) {
+    let text = || "a planted secret".to_owned();
+    history.follow(&Follows::from(subscriber)).unwrap();
+    history.see("local", &seen()).unwrap();
+    let two = Target { name: "1-20-2".parse().unwrap(), digest: sha256(b"two") };
+    history.write(&event(1, What::Kept), &Change::Runs(&two)).unwrap();
+    for (number, failed) in [(3, true), (4, false)] {
+        let release = format!("1-20-{number}").parse().unwrap();
+        let held = Held { release, since: at(number), why: text(), failed };
+        history.write(&event(number, What::Held), &Change::Hold(&held)).unwrap();
+    }
+    history.write(&event(5, What::Paused), &Change::Pause(&text())).unwrap();
+    history.alarm(CHANNEL, Some(&Alarm { since: at(6), text: text() })).unwrap();
+    history.looked(at(7), false, &text()).unwrap();
+}
+
+#[test]
+fn what_is_signed_is_the_cluster_its_releases_their_verdicts_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let more = "report: {folder: reports}\npolicy: {windows: [\"weekdays 02:00 to 05:00\"]}\nwave: {after: 2d}";
+    let subscriber = subscriber(folder.path(), more);
+    let history = History::open(&folder.path().join("history")).unwrap();
+    told_much(&history, &subscriber);
+    report(&history, &subscriber, at(8)).unwrap().unwrap();
+    let file = std::fs::read(folder.path().join("reports/dev.json")).unwrap();
+    let file: Value = serde_json::from_slice(&file).unwrap();
+    assert_eq!(file.as_object().unwrap().keys().collect::<Vec<_>>(), ["bundle", "report"]);
+    let signed: Value = serde_json::from_str(file["report"].as_str().unwrap()).unwrap();
+    // All of it: whoever adds a field tells more of a cluster than its subscriber agreed to.
+    let [one, three, four, eight] = [1, 3, 4, 8].map(at);
+    let expected = json!({
+        "schema": "kdistro.dev/report/v1", "cluster": "dev", "number": 1, "time": eight,
+        "releases": [
+            {"release": "1-20-2", "digest": sha256(b"two"), "verdict": "kept", "since": one},
+            {"release": "1-20-3", "digest": sha256(b"three"), "verdict": "rolled-back", "since": three},
+            {"release": "1-20-4", "verdict": "held", "since": four},
+        ],
+    });
+    assert_eq!(signed, expected);
+    let bundle = &file["bundle"];
+    assert_eq!(
+        bundle.as_object().unwrap().keys().collect::<Vec<_>>(),
+        ["mediaType", "messageSignature", "verificationMaterial"]
+    );
+    // Nor does a field hide that is left out while it is empty.
+    let Report { schema: _, cluster: _, number: _, time: _, releases } = sample();
+    let [Reported { release: _, digest: _, verdict: _, since: _ }] = &*releases else { panic!() };
 }
 
 fn keys() -> (KeyFile, PublicKey) {

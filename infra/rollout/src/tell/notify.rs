@@ -6,8 +6,8 @@
 use std::{collections::BTreeMap, fs, io, path::PathBuf};
 
 use kdistro_border::{Announcer, WebhookAnnouncer, WebhookError};
-use kdistro_devcluster::told;
 use kdistro_formats::canonical::{self, CanonicalError};
+use kdistro_formats::failure::told;
 use kdistro_verify::{check::chain, hash::sha256};
 use serde::Serialize;
 use serde_json::json;
