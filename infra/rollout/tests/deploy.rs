@@ -46,6 +46,7 @@ fn with_own_files() -> tempfile::TempDir {
     }
     fs::copy(store().join("keys/release.pub"), folder.path().join("release.pub")).unwrap();
     fs::write(folder.path().join("webhook-secret"), "0123456789abcdef").unwrap();
+    fs::write(folder.path().join("git-credentials"), "username=dev\npassword=p w\n").unwrap();
     folder
 }
 
@@ -88,29 +89,13 @@ fn a_real_api_server_takes_all_of_it_and_the_account_may_do_no_more_than_it_must
     scene.kubectl(&["apply", "--filename", &namespace]).unwrap();
     scene.kubectl(&["apply", "--dry-run=server", "--kustomize", &files]).unwrap();
     let said = scene.kubectl(&["apply", "--kustomize", &files]).unwrap();
-    assert_eq!(said.lines().count(), 11, "{said}");
+    assert_eq!(said.lines().count(), 13, "{said}");
     let wait = ["wait", "--for=condition=Established", "--timeout=30s"];
     scene.kubectl(&[&wait[..], &["crd/rollouts.distro.kdistro.dev"]].concat()).unwrap();
     let crd = scene.json(&["get", "crd", "rollouts.distro.kdistro.dev"]);
     let conditions = crd["status"]["conditions"].as_array().unwrap();
     assert!(conditions.iter().all(|one| one["type"] != "NonStructuralSchema"), "{crd}");
-    let may = |verb: &str, what: &str, namespace: &str| {
-        let ask = ["auth", "can-i", "--quiet", "--as", ACCOUNT, "--namespace", namespace];
-        scene.kubectl(&[&ask[..], &[verb, what]].concat()).is_ok()
-    };
-    for (verb, what) in [
-        ("patch", "rollouts.distro.kdistro.dev/status"),
-        ("create", "rollouts.distro.kdistro.dev"),
-        ("create", "events"),
-        ("update", "leases.coordination.k8s.io"),
-    ] {
-        assert!(may(verb, what, "kdistro-rollout"), "{verb} {what}");
-        assert!(!may(verb, what, "kube-system"), "{verb} {what}");
-    }
-    for what in ["secrets", "configmaps", "pods", "nodes", "deployments.apps"] {
-        assert!(!may("get", what, "kdistro-rollout"), "{what}");
-    }
-    assert!(!may("delete", "rollouts.distro.kdistro.dev", "kdistro-rollout"));
+    the_account_may_do_what_the_program_does_and_no_more(&scene);
     // The pod itself is judged when the Deployment makes it: no node has to run it for that.
     let namespace = ["--namespace", "kdistro-rollout"];
     let pods = || scene.json(&[&["get", "pods"][..], &namespace].concat())["items"].clone();
@@ -125,6 +110,91 @@ fn a_real_api_server_takes_all_of_it_and_the_account_may_do_no_more_than_it_must
         true
     );
     a_rollout_is_what_its_schema_says(&scene);
+    the_program_needs_no_more_than_the_account_may_do(&scene);
+}
+
+fn the_account_may_do_what_the_program_does_and_no_more(scene: &Scene) {
+    let role = scene.json(&["get", "role", "kdistro-rollout", "--namespace", "kdistro-rollout"]);
+    let rule = |group: &str, resource: &str, verbs: &[&str]| json!({"apiGroups": [group], "resources": [resource], "verbs": verbs});
+    let expected = json!([
+        rule("distro.kdistro.dev", "rollouts", &["get", "create", "patch"]),
+        rule("distro.kdistro.dev", "rollouts/status", &["update"]),
+        rule("", "events", &["create"]),
+        rule("coordination.k8s.io", "leases", &["get", "create", "update"]),
+    ]);
+    assert_eq!(role["rules"], expected);
+    let may = |verb: &str, what: &str, namespace: &str| {
+        let ask = ["auth", "can-i", "--quiet", "--as", ACCOUNT, "--namespace", namespace];
+        let what: Vec<_> = what.split(' ').collect();
+        scene.kubectl(&[&ask[..], &[verb], &what].concat()).is_ok()
+    };
+    for (verb, what) in [
+        ("update", "rollouts.distro.kdistro.dev --subresource=status"),
+        ("create", "rollouts.distro.kdistro.dev"),
+        ("create", "events"),
+        ("update", "leases.coordination.k8s.io"),
+    ] {
+        assert!(may(verb, what, "kdistro-rollout"), "{verb} {what}");
+        assert!(!may(verb, what, "kube-system"), "{verb} {what}");
+    }
+    // There is no such object here, but it may be asked for.
+    let wait = ["--as", ACCOUNT, "--namespace", "kube-system", "rollout", "status"];
+    let wait = |what: &str| scene.kubectl(&[&wait[..], &[what]].concat()).unwrap_err();
+    assert!(
+        wait("daemonset/kube-proxy").contains("(NotFound)"),
+        "{}",
+        wait("daemonset/kube-proxy")
+    );
+    assert!(wait("daemonset/other").contains("(Forbidden)"), "{}", wait("daemonset/other"));
+    for (verb, what) in [
+        ("list", "rollouts.distro.kdistro.dev"),
+        ("update", "rollouts.distro.kdistro.dev"),
+        ("patch", "rollouts.distro.kdistro.dev --subresource=status"),
+        ("delete", "rollouts.distro.kdistro.dev"),
+        ("get", "secrets"),
+        ("get", "configmaps"),
+        ("get", "pods"),
+        ("get", "nodes"),
+        ("get", "deployments.apps"),
+    ] {
+        assert!(!may(verb, what, "kdistro-rollout"), "{verb} {what}");
+    }
+}
+
+/// Looks as the account that the pod has: its lease, its `Rollout` and events about it, the first time and later.
+fn the_program_needs_no_more_than_the_account_may_do(scene: &Scene) {
+    let folder = scene.started.folder.path();
+    let admin = scene.started.cluster.kubeconfig().display().to_string();
+    let mut kubeconfig = scene.json(&["--kubeconfig", &admin, "config", "view", "--raw"]);
+    kubeconfig["users"][0]["user"]["as"] = json!(ACCOUNT);
+    let file = folder.join("account.json").display().to_string();
+    fs::write(&file, kubeconfig.to_string()).unwrap();
+    let place = format!("{{kubeconfig: {file}, namespace: kdistro-rollout}}");
+    let driver = "driver: {exec: {command: [\"true\"]}}";
+    let config = scene.started.subscriber(&format!("{driver}\nlease: {place}\nresource: {place}"));
+    let once = || {
+        let mut once = command(env!("CARGO_BIN_EXE_kdistro-rollout"));
+        let kubectl = scene.started.release.program("kubectl");
+        once.env("PATH", format!("{}:/usr/bin:/bin", kubectl.parent().unwrap().display()));
+        said(&once.args(["once", "--config"]).arg(&config).output().unwrap())
+    };
+    let namespace = ["--namespace", "kdistro-rollout"];
+    let rollout = ["rollout.distro.kdistro.dev", "dev"];
+    scene.kubectl(&[&["delete"][..], &rollout, &namespace].concat()).unwrap();
+    let first = once();
+    assert!(first.starts_with("1-20-2 runs\n"), "{first}");
+    let read = || scene.json(&[&["get"][..], &rollout, &namespace].concat());
+    assert_eq!(read()["status"]["running"]["release"], "1-20-2", "{first}");
+    let lease = scene.json(&[&["get", "lease", "kdistro-rollout"][..], &namespace].concat());
+    assert!(lease["spec"]["renewTime"].is_string(), "{lease}");
+    // Another specification is put right.
+    let patch = ["--type=merge", "--patch", r#"{"spec": {"environment": "other"}}"#];
+    scene.kubectl(&[&["patch"][..], &rollout, &namespace, &patch].concat()).unwrap();
+    let second = once();
+    assert_eq!(read()["spec"]["environment"], "local", "{second}");
+    for said in [first, second] {
+        assert!(!said.contains("orbidden") && !said.contains("not as things stand"), "{said}");
+    }
 }
 
 /// The object of a cluster.
@@ -222,6 +292,22 @@ fn the_example_for_a_cluster_is_a_subscribers_file() {
     let port = read.hear.webhook.unwrap().listen.port();
     let deployment = fs::read_to_string(deploy("kubernetes/deployment.yaml")).unwrap();
     assert!(deployment.contains(&format!("containerPort: {port}}}")));
+}
+
+#[test]
+fn git_pushes_as_the_file_of_credentials_says() {
+    let folder = with_own_files();
+    let shipped = fs::read_to_string(folder.path().join("gitconfig")).unwrap();
+    let own = folder.path().join("git-credentials").display().to_string();
+    assert!(shipped.contains("/secret/git-credentials"));
+    let config = folder.path().join("own");
+    fs::write(&config, shipped.replace("/secret/git-credentials", &own)).unwrap();
+    let mut git = command("git");
+    git.args(["credential", "fill"]).env("GIT_CONFIG_GLOBAL", config);
+    let asked = folder.path().join("asked");
+    fs::write(&asked, "protocol=https\nhost=git.example.org\n\n").unwrap();
+    let filled = said(&git.stdin(fs::File::open(asked).unwrap()).output().unwrap());
+    assert!(filled.contains("username=dev\npassword=p w\n"), "{filled}");
 }
 
 fn systemd_analyze() -> Command {
