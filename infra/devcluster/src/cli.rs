@@ -8,6 +8,8 @@ const EXAMPLES: &str = "\
 Examples:
   A cluster with a node, from a release of this machine:
     devcluster up --key release.pub --release STORE/kubernetes-1-20/kubernetes-1-20-1.yaml
+  The newest one that a channel offers:
+    devcluster up --key release.pub --release STORE/kubernetes-1-20
   Only etcd and the control plane, without root:
     devcluster up --name small --control-plane-only --key release.pub --release …
   Use it, and end it:
@@ -32,7 +34,7 @@ pub(crate) struct Cli {
     /// The folder of clusters and of what they take out of releases
     #[arg(long, global = true, value_name = "DIR", env = "KDISTRO_DEVCLUSTER_HOME")]
     pub(crate) home: Option<PathBuf>,
-    /// Write the result as JSON
+    /// Write the result as JSON, errors too
     #[arg(long, global = true)]
     pub(crate) json: bool,
 }
@@ -48,11 +50,12 @@ pub(crate) struct Name {
 /// Which release, and whom to believe.
 #[derive(Args)]
 pub(crate) struct Signed {
-    /// The manifest of the release: a path or an address; with --store also its bare name. Others on this machine see an
-    /// address that is an argument, and not one in the environment
+    /// The manifest of the release: a path or an address; with --store also its bare name. Of a folder, a store with one
+    /// channel or a channel in it, the newest release that is offered. Others on this machine see an address that is an
+    /// argument, and not one in the environment
     #[arg(
         long,
-        value_name = "URL|FILE",
+        value_name = "URL|FILE|DIR",
         env = "KDISTRO_DEVCLUSTER_RELEASE",
         hide_env_values = true
     )]
@@ -63,6 +66,9 @@ pub(crate) struct Signed {
     /// The trusted root; without it the store's own, which the release key must have signed
     #[arg(long, value_name = "FILE")]
     pub(crate) trusted_root: Option<PathBuf>,
+    /// The release key was stolen: the first entry of the log for which it is not believed any more. Needs --trusted-root
+    #[arg(long, value_name = "INDEX")]
+    pub(crate) revoked_from: Option<u64>,
     /// The store; without it the manifest's path less its layout suffix
     #[arg(long, value_name = "URL|DIR")]
     pub(crate) store: Option<String>,
@@ -76,7 +82,7 @@ pub(crate) struct Run {
     pub(crate) name: Option<String>,
     #[command(flatten)]
     pub(crate) signed: Signed,
-    /// No node: nothing runs pods, and nothing needs root
+    /// No node: nothing runs pods, and nothing needs root; without this a machine that can run none is an error
     #[arg(long)]
     pub(crate) control_plane_only: bool,
     /// Bring upstream's tests of the release, too; `KDISTRO_E2E_TEST` says where, and `KDISTRO_E2E_REGISTRY` their images
@@ -103,19 +109,22 @@ pub(crate) struct Up {
     /// No node: nothing runs pods, and nothing needs root
     #[arg(long)]
     pub(crate) control_plane_only: bool,
+    /// Start nothing where this machine cannot run a node; else the control plane runs alone then
+    #[arg(long, conflicts_with = "control_plane_only")]
+    pub(crate) require_node: bool,
 }
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Start a cluster
     Up(Up),
-    /// Run a program with a cluster of its own, which ends with it
+    /// Run a program with a cluster of its own, which ends with it; what it took out of the release stays for the next one
     Run(Run),
-    /// End a cluster and remove everything of it
+    /// End a cluster and remove everything of it, of the last one also what was taken out of releases
     Down {
         #[command(flatten)]
         name: Name,
-        /// All clusters
+        /// All clusters, also where there is none: then only what was taken out of releases is removed
         #[arg(long, conflicts_with = "name")]
         all: bool,
     },
@@ -148,6 +157,13 @@ pub(crate) enum Command {
         /// The program and its arguments
         #[arg(last = true, required = true)]
         command: Vec<String>,
+    },
+    /// Say what is missing for a node in the namespaces of this process
+    #[command(hide = true)]
+    Survey {
+        /// A folder that ends with them
+        #[arg(long)]
+        folder: PathBuf,
     },
     /// Be the first process of a cluster
     #[command(hide = true)]

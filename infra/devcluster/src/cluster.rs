@@ -2,7 +2,7 @@
 
 mod changing;
 mod commands;
-mod groups;
+pub(crate) mod groups;
 mod health;
 mod starting;
 
@@ -27,12 +27,14 @@ use rustix::{
 use serde::{Deserialize, Serialize};
 
 pub use self::health::Status;
+pub(crate) use self::starting::refuse_hidden;
 use crate::{
     DevclusterError,
     component::{CONTROL_PLANE, ComponentName, OF_NODE},
     control::{self, Answer, Process, Request},
     pki, probe,
     release::Release,
+    survey::Missing,
 };
 
 type Result<T, E = DevclusterError> = std::result::Result<T, E>;
@@ -61,6 +63,9 @@ pub struct State {
     pub port: u16,
     /// The release that it was started with, or changed to last.
     pub release: Release,
+    /// What this machine lacked when it was started: why it has no node, or what some pods lack.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<Missing>,
 }
 
 /// What is to be started.
@@ -154,6 +159,12 @@ impl Cluster {
         let address = format!("https://127.0.0.1:{}/readyz", self.state.port);
         let answer = probe::ask(&address, &self.folder.join(pki::AUTHORITY));
         answer.is_ok_and(|(code, _)| code == 200)
+    }
+
+    /// Writes down what this machine lacks.
+    pub fn note(&mut self, missing: Vec<Missing>) -> Result<()> {
+        self.state.missing = missing;
+        self.write_state()
     }
 
     /// Its control group.

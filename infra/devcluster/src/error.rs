@@ -2,10 +2,9 @@
 
 use std::{error::Error, io, path::Path};
 
-use kdistro_formats::terminal::printable_lines;
 use kdistro_testbed::TestbedError;
 
-use crate::component::ComponentName;
+use crate::{component::ComponentName, survey::Missing};
 
 /// Something that a cluster could not do.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +60,27 @@ pub enum DevclusterError {
         /// What is wrong.
         source: Box<dyn Error + Send + Sync>,
     },
+    /// A folder in which releases were looked for.
+    #[error(
+        "`{0}` is neither a store nor a channel of one: it has no releasechannels/<channel>.yaml\nhelp:  name a manifest: STORE/kubernetes-<channel>/kubernetes-<channel>-<number>.yaml"
+    )]
+    NoStore(String),
+    /// A store whose channel is to be named.
+    #[error("`{folder}` has several channels\nhelp:  name one of {paths}")]
+    Channels {
+        /// The store.
+        folder: String,
+        /// The folders of its channels.
+        paths: String,
+    },
+    /// A channel of which every release is taken back.
+    #[error("`{folder}` offers no release of channel {channel}")]
+    Empty {
+        /// The channel.
+        channel: String,
+        /// The store.
+        folder: String,
+    },
     /// A cluster of this name is there.
     #[error(
         "a cluster `{0}` is there\nhelp:  end it with `devcluster down --name {0}`, or give the new one another name"
@@ -91,6 +111,9 @@ pub enum DevclusterError {
         /// What to do.
         help: String,
     },
+    /// This machine lacks what a node needs.
+    #[error("this machine cannot run a node; it lacks\n{}\nhelp:  a cluster without one needs none of that: --control-plane-only", list(.0))]
+    NoNode(Vec<Missing>),
     /// The process that keeps a cluster does not answer.
     #[error("the supervisor of cluster `{name}` does not answer{log}")]
     Supervisor {
@@ -183,23 +206,10 @@ impl DevclusterError {
     }
 }
 
-/// Writes an error with its causes, harmless for a terminal, and below them what helps against each.
-///
-/// The help of an error is what follows `help:  ` on a line of its own in its text.
-pub fn told(error: &(dyn Error + 'static)) -> String {
-    let (mut said, mut help) = (Vec::new(), Vec::new());
-    let mut next = Some(error);
-    while let Some(error) = next {
-        next = error.source();
-        let text = error.to_string();
-        let (what, helps) = text.split_once("\nhelp:  ").unwrap_or((&text, ""));
-        said.push(printable_lines(what));
-        help.extend((!helps.is_empty()).then(|| printable_lines(helps)));
-    }
-    // What only passes another on says the same.
-    said.dedup();
-    help.dedup();
-    help.iter().fold(said.join(": "), |all, help| format!("{all}\nhelp:  {help}"))
+/// What is missing, a line each, with what to do.
+fn list(missing: &[Missing]) -> String {
+    let lines = missing.iter().map(|one| format!("  {one} ({})", one.help));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
@@ -216,6 +226,6 @@ mod tests {
         let expected = "cluster `dev` was not started: a cluster `\\u{1b}x` is there\n\
                         help:  look into /l, then end it with `devcluster down --name dev`\n\
                         help:  end it with `devcluster down --name \\u{1b}x`, or give the new one another name";
-        assert_eq!(told(&error), expected);
+        assert_eq!(kdistro_formats::failure::told(&error), expected);
     }
 }

@@ -7,6 +7,8 @@ use std::{
     process::{Command, Output},
 };
 
+use rustix::thread::{CapabilitySet, capabilities};
+
 use crate::DevclusterError;
 
 /// Releases name platforms as Go does.
@@ -60,7 +62,39 @@ pub fn home() -> PathBuf {
     cache.unwrap_or_else(home).join("kdistro/devcluster")
 }
 
-/// Whether this is root.
+/// What is needed of root to make namespaces and their networks; without it root is as anybody else.
+const OF_ROOT: CapabilitySet = CapabilitySet::SYS_ADMIN.union(CapabilitySet::NET_ADMIN);
+
+/// What containers are given, which only who has it can do.
+///
+/// Source: containerd, `oci/spec.go`, `defaultUnixCaps`.
+const OF_CONTAINERS: CapabilitySet = CapabilitySet::CHOWN
+    .union(CapabilitySet::DAC_OVERRIDE)
+    .union(CapabilitySet::FSETID)
+    .union(CapabilitySet::FOWNER)
+    .union(CapabilitySet::MKNOD)
+    .union(CapabilitySet::NET_RAW)
+    .union(CapabilitySet::SETGID)
+    .union(CapabilitySet::SETUID)
+    .union(CapabilitySet::SETFCAP)
+    .union(CapabilitySet::SETPCAP)
+    .union(CapabilitySet::NET_BIND_SERVICE)
+    .union(CapabilitySet::SYS_CHROOT)
+    .union(CapabilitySet::KILL)
+    .union(CapabilitySet::AUDIT_WRITE);
+
+/// Whether this is root, who can make namespaces and networks: in a container root may be unable to.
 pub(crate) fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
+    rustix::process::geteuid().is_root() && (OF_ROOT - effective()).is_empty()
+}
+
+/// The capabilities that containers need and this process has not, by name.
+pub(crate) fn lacking_for_containers() -> Vec<String> {
+    let lacking = OF_ROOT.union(OF_CONTAINERS) - effective();
+    lacking.iter_names().map(|(name, _)| format!("CAP_{name}")).collect()
+}
+
+fn effective() -> CapabilitySet {
+    // A kernel that cannot say it has none to speak of.
+    capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective)
 }

@@ -3,6 +3,9 @@
 //! Programs and images lie in one folder a release, each put there whole; who runs the same release again finds them.
 
 mod image;
+mod newest;
+
+pub use self::newest::newest;
 
 use std::{
     error::Error,

@@ -7,7 +7,7 @@ mod children;
 mod forward;
 mod inside;
 
-pub(crate) use inside::PRIVATE;
+pub(crate) use inside::{PRIVATE, forwarding, mounts, network, settings};
 
 use std::{
     io,

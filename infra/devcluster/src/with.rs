@@ -14,7 +14,7 @@ use std::{
     thread,
 };
 
-use kdistro_devcluster::{Cluster, DevclusterError, REGISTRY, Source};
+use kdistro_devcluster::{Cluster, DevclusterError, REGISTRY, Source, keep};
 use rustix::process::{
     Pid, Signal, getppid, kill_process, kill_process_group, set_parent_process_death_signal,
 };
@@ -23,7 +23,7 @@ use signal_hook::{
     iterator::Signals,
 };
 
-use super::{Failure, cli::Run, start, take, tests};
+use super::{Trouble, cli::Run, find_missing, start, take, tests};
 
 /// Added to a signal's number in the exit code, as shells do.
 const SIGNAL_BASE: i32 = 128;
@@ -32,7 +32,7 @@ const E2E_TEST: &str = "KDISTRO_E2E_TEST";
 const E2E_REGISTRY: &str = "KDISTRO_E2E_REGISTRY";
 
 /// Starts a cluster, runs a program, and ends the cluster; the exit code is the program's.
-pub(crate) fn run(home: &Path, run: &Run, source: &Source) -> Result<ExitCode, Failure> {
+pub(crate) fn run(home: &Path, run: &Run, source: &Source) -> Result<ExitCode, Trouble> {
     let name = run.name.clone().unwrap_or_else(|| format!("run-{}", process::id()));
     let ending = Arc::new(Ending {
         home: home.to_owned(),
@@ -54,7 +54,7 @@ pub(crate) fn run(home: &Path, run: &Run, source: &Source) -> Result<ExitCode, F
 }
 
 /// An error without the advice to look at what is gone.
-fn without_place(error: Failure) -> Failure {
+fn without_place(error: Trouble) -> Trouble {
     match error.downcast::<DevclusterError>() {
         Ok(error) => match *error {
             DevclusterError::Started { source, .. } => source,
@@ -77,7 +77,13 @@ struct Ending {
 }
 
 impl Ending {
-    fn run(&self, run: &Run, source: &Source) -> Result<ExitStatus, Failure> {
+    fn run(&self, run: &Run, source: &Source) -> Result<ExitStatus, Trouble> {
+        let _kept = keep(&self.home)?;
+        let missing = if run.control_plane_only { Vec::new() } else { find_missing(&self.home)? };
+        // A program gets the cluster that it was promised, or none.
+        if missing.iter().any(|one| one.required) {
+            return Err(DevclusterError::NoNode(missing).into());
+        }
         let brought = take(&self.home, source, !run.control_plane_only)?;
         self.is_begun.store(true, Ordering::SeqCst);
         let cluster = start(&self.home, (&self.name, true), brought).inspect_err(|error| {
@@ -130,7 +136,7 @@ impl Ending {
 
 /// Ends everything when this program is told to end.
 #[expect(clippy::exit, reason = "the program is told to end while another thread waits")]
-fn watch(ending: Arc<Ending>) -> Result<(), Failure> {
+fn watch(ending: Arc<Ending>) -> Result<(), Trouble> {
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM])?;
     thread::spawn(move || {
         let Some(signal) = signals.forever().next() else { return };
@@ -149,7 +155,7 @@ fn watch(ending: Arc<Ending>) -> Result<(), Failure> {
 }
 
 /// Lets this program be told to end when the process that started it, which has this id, ends in whatever way.
-fn bind(parent: i32) -> Result<(), Failure> {
+fn bind(parent: i32) -> Result<(), Trouble> {
     set_parent_process_death_signal(Some(Signal::TERM))?;
     if getppid().is_none_or(|id| id.as_raw_nonzero().get() != parent) {
         return Err(format!("process {parent}, which started this, is gone").into());

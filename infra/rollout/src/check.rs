@@ -6,7 +6,7 @@ use kdistro_checks::{
     Check, ChecksError, JunitError, Order, Report, compare, conformance::Conformance, run,
     write_junit,
 };
-use kdistro_devcluster::{Cluster, DevclusterError, REGISTRY, brought, packages};
+use kdistro_devcluster::{Cluster, DevclusterError, REGISTRY, brought, packages, releases};
 
 use crate::{
     file::{self, FileError},
@@ -14,8 +14,6 @@ use crate::{
     policy::{self, RollOutBy, Specs, Subscriber},
 };
 
-/// Where releases lie below the home folder of devclusters.
-pub(crate) const RELEASES: &str = "releases";
 /// Upstream's program of tests.
 pub(crate) const TESTS: &str = "e2e.test";
 
@@ -52,7 +50,7 @@ pub enum When {
 #[derive(Clone, Debug)]
 pub struct Checks {
     order: Order,
-    checks: Vec<policy::Check>,
+    wanted: Vec<policy::Check>,
     /// A devcluster, and the folder of its releases.
     devcluster: Option<(Cluster, PathBuf)>,
     /// Where the results are kept.
@@ -67,7 +65,7 @@ impl Checks {
         }
         let devcluster = match &subscriber.driver {
             RollOutBy::Devcluster(place) => {
-                Some((Cluster::open(&place.home, &place.name)?, place.home.join(RELEASES)))
+                Some((Cluster::open(&place.home, &place.name)?, releases(&place.home)))
             }
             RollOutBy::Exec(_) | RollOutBy::Gitops(_) => None,
         };
@@ -77,13 +75,13 @@ impl Checks {
         };
         let owner = Some("kdistro-rollout".to_owned());
         let order = Order { owner, ..Order::new(kubeconfig) };
-        let (checks, folder) = (subscriber.checks.clone(), subscriber.state.join(FOLDER));
-        Ok(Some(Self { order, checks, devcluster, folder }))
+        let (wanted, folder) = (subscriber.checks.clone(), subscriber.state.join(FOLDER));
+        Ok(Some(Self { order, wanted, devcluster, folder }))
     }
 
     /// Checks the cluster, which should run a release.
     pub fn run(&self, runs: &Target) -> Result<Report, CheckError> {
-        let checks = self.checks.iter().map(|check| {
+        let checks = self.wanted.iter().map(|check| {
             Ok(match check {
                 policy::Check::Builtin(_) => Check::Builtin,
                 policy::Check::Command(command) => Check::Command(command.clone()),

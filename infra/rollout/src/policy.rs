@@ -2,6 +2,7 @@
 //!
 //! Folders and files that it names are read from the folder that it lies in, unless they are absolute.
 
+mod checks;
 mod length;
 mod names;
 mod places;

@@ -24,7 +24,7 @@ use kdistro_devcluster::Cluster;
 use kdistro_testbed::{Server, Testbed, copy_configuration, releases, tool};
 
 /// How long all of it may take.
-const LONGEST: Duration = Duration::from_mins(60);
+const LONGEST: Duration = Duration::from_hours(1);
 
 /// The lines of README that somebody pastes into a shell.
 fn lines_of_readme() -> &'static str {

@@ -10,6 +10,8 @@ use std::{
     time::Duration,
 };
 
+use kdistro_formats::failure;
+
 use crate::DevclusterError;
 
 type Result<T, E = DevclusterError> = std::result::Result<T, E>;
@@ -31,26 +33,57 @@ fn is_used(hierarchy: &PathBuf) -> bool {
     hierarchy == Path::new(ROOT) || hierarchy.join("tasks").exists()
 }
 
+/// The controllers that the kubelet and runc insist on, by a file of a group that has it: of version 1, of version 2.
+///
+/// Source: Kubernetes, `pkg/kubelet/cm`, `validateSystemRequirements` and `supportedSubsystems`; runc,
+/// `libcontainer/cgroups/fs/fs.go`: without `devices` it starts nothing.
+const CONTROLLERS: [(&str, Option<&str>, Option<&str>); 6] = [
+    ("cpu", Some("cpu.shares"), Some("cpu.weight")),
+    ("cpuacct", Some("cpuacct.usage"), None),
+    ("cpuset", Some("cpuset.cpus"), Some("cpuset.cpus")),
+    ("devices", Some("devices.allow"), None),
+    ("memory", Some("memory.limit_in_bytes"), Some("memory.max")),
+    ("pids", Some("pids.max"), Some("pids.max")),
+];
+
 /// Makes a group in which the kubelet makes others.
 pub(super) fn make(group: &str) -> Result<()> {
+    make_all(group).map(drop).map_err(|why| DevclusterError::Unable {
+        what: "run pods".to_owned(),
+        why,
+        help: "run this as root where control groups can be written, or start the cluster with --control-plane-only".to_owned(),
+    })
+}
+
+/// Makes a group, looks whether it has what a node needs, and removes it.
+pub(crate) fn try_out() -> Result<(), String> {
+    let group = format!("kdistro-survey-{}", std::process::id());
+    let made = make_all(&group).and_then(|folders| has_controllers(&folders));
+    let removed = remove(&group).map_err(|error| failure::told(&error));
+    made.and(removed)
+}
+
+fn make_all(group: &str) -> Result<Vec<PathBuf>, String> {
     let folders: Vec<_> =
         hierarchies().into_iter().filter(is_used).map(|root| root.join(group)).collect();
     if folders.is_empty() {
-        return Err(DevclusterError::Unable {
-            what: "run pods".to_owned(),
-            why: format!("there are no control groups in {ROOT}"),
-            help: "mount them, or start the cluster with --control-plane-only".to_owned(),
-        });
+        return Err(format!("there are none in {ROOT}"));
     }
-    for folder in folders {
-        let made = fs::create_dir(&folder).and_then(|()| fill(&folder));
-        made.map_err(|source| DevclusterError::Unable {
-            what: format!("run pods in {}", folder.display()),
-            why: source.to_string(),
-            help: "run this as root where control groups can be written, or start the cluster with --control-plane-only".to_owned(),
-        })?;
+    for folder in &folders {
+        let made = fs::create_dir(folder).and_then(|()| fill(folder));
+        made.map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
     }
-    Ok(())
+    Ok(folders)
+}
+
+fn has_controllers(folders: &[PathBuf]) -> Result<(), String> {
+    let is_second = folders.iter().any(|folder| folder.join("cgroup.controllers").exists());
+    let lacking = CONTROLLERS.iter().filter(|(_, first, second)| {
+        let file = if is_second { second } else { first };
+        file.is_some_and(|file| !folders.iter().any(|folder| folder.join(file).exists()))
+    });
+    let lacking: Vec<_> = lacking.map(|(name, ..)| *name).collect();
+    if lacking.is_empty() { Ok(()) } else { Err(format!("they lack {}", lacking.join(", "))) }
 }
 
 /// A new group of processors has none unless it is given some; one of version 2 hands on what it was given.

@@ -88,10 +88,10 @@ impl Cluster {
 
     /// Notes which Deployments are available, for [`Cluster::await_deployments`].
     pub fn note_deployments(&self) -> Result<()> {
-        let (noted, path) = (self.deployments()?, self.noted_deployments());
-        let names: Vec<_> = noted.into_iter().filter(|(_, is_available)| *is_available).collect();
-        let text: String = names.iter().map(|(name, _)| format!("{name}\n")).collect();
-        fs::write(&path, text).map_err(DevclusterError::io("write", &path))
+        let (mut noted, path) = (self.deployments()?, self.noted_deployments());
+        noted.retain(|_, is_available| *is_available);
+        let names: Vec<_> = noted.into_keys().collect();
+        fs::write(&path, names.join("\n")).map_err(DevclusterError::io("write", &path))
     }
 
     /// Waits until all Deployments are available that were so when it was noted, but for those that are gone since.

@@ -49,7 +49,8 @@ impl Cluster {
         let port = listening.and_then(|one| one.local_addr().map(|address| (one, address.port())));
         let (listener, port) = port.map_err(failed)?;
         let Order { name, node, release, bound } = order.clone();
-        let cluster = Self { folder, state: State { name, node, port, release } };
+        let state = State { name, node, port, release, missing: Vec::new() };
+        let cluster = Self { folder, state };
         let begun = cluster.begin((listener, bound), (supervisor, debian), say);
         begun.map_err(|source| DevclusterError::Started {
             name: cluster.state.name.clone(),
@@ -163,7 +164,7 @@ impl Cluster {
 }
 
 /// Refuses a folder that a node would not see.
-fn refuse_hidden(folder: &Path, node: bool) -> Result<()> {
+pub(crate) fn refuse_hidden(folder: &Path, node: bool) -> Result<()> {
     let hidden = crate::supervisor::PRIVATE.iter().find(|private| folder.starts_with(private));
     match hidden {
         Some(hidden) if node => Err(DevclusterError::Hidden((*hidden).to_owned())),

@@ -5,7 +5,11 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod changing;
+mod json;
+mod lacking;
 mod release;
+mod together;
 
 use std::{
     fs,
@@ -100,6 +104,38 @@ impl Home {
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
+    /// Fails the test unless nothing of any cluster is left.
+    fn assert_empty(&self) {
+        let own = ["devcluster", "release.pub", "clusters"];
+        let names = fs::read_dir(self.path()).unwrap().map(|it| it.unwrap().file_name());
+        let left: Vec<_> = names.filter(|name| !own.iter().any(|it| name == it)).collect();
+        assert!(left.is_empty(), "{left:?} is left");
+        assert_eq!(fs::read_dir(self.path().join("clusters")).map_or(0, Iterator::count), 0);
+    }
+
+    /// Runs pods behind a Service in a cluster; waits until they do.
+    fn serve_in(&self, name: &str, published: &Published) {
+        let image = format!("--image=kdistro.local/etcd:{}", published.name);
+        let listen = [
+            "--listen-client-urls=http://0.0.0.0:2379",
+            "--advertise-client-urls=http://127.0.0.1:2379",
+        ];
+        let create = ["create", "deployment", "web", &image, "--", "etcd"];
+        self.kubectl(name, &[&create[..], &listen].concat());
+        self.kubectl(name, &["expose", "deployment", "web", "--port=80", "--target-port=2379"]);
+        self.kubectl(name, &["rollout", "status", "deployment", "web", "--timeout=60s"]);
+    }
+
+    /// What those pods say through their Service.
+    fn answers_in(&self, name: &str) -> String {
+        let path = ["--output", "jsonpath={.spec.clusterIP}"];
+        let address = self.kubectl(name, &[&["get", "service", "web"], &path[..]].concat());
+        let ask = format!(
+            "exec 3<>/dev/tcp/{address}/80; printf 'GET /version HTTP/1.0\\r\\n\\r\\n' >&3; cat <&3"
+        );
+        self.expect(0, &["exec", "--name", name, "--", "bash", "-c", &ask])
+    }
+
     fn kubectl(&self, name: &str, arguments: &[&str]) -> String {
         self.expect(0, &[&["kubectl", "--name", name, "--"], arguments].concat())
     }
@@ -147,10 +183,10 @@ fn until(mut is_so: impl FnMut() -> bool) {
     panic!("it never was so");
 }
 
-/// The control groups of clusters called `node`, of which no other test has one.
-fn groups() -> Vec<u8> {
+/// The control groups of clusters of a name that no other test has.
+fn groups(name: &str) -> Vec<u8> {
     let mut find = command("find");
-    find.args(["/sys/fs/cgroup", "-maxdepth", "2", "-name", "kdistro-node-*"]);
+    find.args(["/sys/fs/cgroup", "-maxdepth", "2", "-name", &format!("kdistro-{name}-*")]);
     find.output().unwrap().stdout
 }
 
@@ -186,9 +222,10 @@ fn two_control_planes_run_side_by_side_without_root_and_leave_nothing() {
     home.expect(0, &["down", "--name", "one"]);
     assert_eq!(home.status("two", 0)["components"][0][1], Value::Null, "the other one goes on");
     assert!(!processes_of(home.path()).is_empty());
+    assert!(home.path().join("releases").exists(), "the other one's programs lie there");
     home.expect(0, &["down", "--all"]);
     assert_eq!(processes_of(home.path()), Vec::<PathBuf>::new());
-    assert_eq!(fs::read_dir(home.path().join("clusters")).unwrap().count(), 0);
+    home.assert_empty();
     assert!(home.expect(2, &["down"]).contains("there is no cluster `dev`"));
 }
 
@@ -232,6 +269,7 @@ fn a_cluster_for_one_program_ends_with_it_however_that_is() {
     let clusters = || fs::read_dir(home.path().join("clusters")).map_or(0, Iterator::count);
     let program = ["sh", "-c", "test -s \"$KUBECONFIG\" && exit 7"];
     home.expect(7, &[&run[..], &program].concat());
+    assert!(home.path().join("releases").exists(), "the next one finds it");
     assert_eq!(clusters(), 0);
     assert!(home.expect(2, &[&run[..], &["/no/program"]].concat()).contains("cannot start"));
     assert_eq!(clusters(), 0);
@@ -266,6 +304,21 @@ fn a_cluster_for_one_program_ends_with_it_however_that_is() {
     until(|| processes_of(home.path()).is_empty());
     assert_eq!(clusters(), 1);
     home.expect(0, &["down", "--all"]);
+    assert_eq!(clusters(), 0);
+    assert!(!home.path().join("releases").exists());
+}
+
+#[test]
+fn of_a_store_and_of_a_channel_in_it_the_newest_release_is_taken() {
+    let published = published();
+    let home = Home::new(false);
+    let newest = "1-20-2";
+    for folder in [&published.store, &published.store.join("kubernetes-1-20")] {
+        let (key, folder) = (published.key.to_str().unwrap(), folder.to_str().unwrap());
+        let run = ["run", "--control-plane-only", "--key", key, "--release", folder, "--"];
+        let said = home.expect(0, &[&run[..], &["true"]].concat());
+        assert!(said.contains(&format!("release {newest} is verified")), "{said}");
+    }
 }
 
 #[test]
@@ -327,6 +380,11 @@ fn what_its_key_did_not_sign_never_runs() {
     change(&manifest);
     let said = up(1);
     assert!(said.contains("is not verified:\n"), "{said}");
+    let key = ["up", "--control-plane-only", "--key", published.key.to_str().unwrap()];
+    let manifest = ["--release", manifest.to_str().unwrap()];
+    assert_eq!(json::said(&home, 1, &[&key[..], &manifest].concat())["exit"], 1);
+    home.expect(0, &["down", "--all"]);
+    home.assert_empty();
 }
 
 #[test]
@@ -337,32 +395,19 @@ fn a_node_runs_pods_behind_a_service_and_leaves_nothing() {
         println!("not tried: a node needs root");
         return;
     }
-    let (published, before) = (published(), groups());
+    let (published, before) = (published(), groups("node"));
     let home = Home::new(false);
     home.up("node", published, &[]);
-    let image = format!("--image=kdistro.local/etcd:{}", published.name);
-    let listen = [
-        "--listen-client-urls=http://0.0.0.0:2379",
-        "--advertise-client-urls=http://127.0.0.1:2379",
-    ];
-    let create = ["create", "deployment", "web", &image, "--", "etcd"];
-    home.kubectl("node", &[&create[..], &listen].concat());
-    home.kubectl("node", &["expose", "deployment", "web", "--port=80", "--target-port=2379"]);
-    home.kubectl("node", &["rollout", "status", "deployment", "web", "--timeout=60s"]);
-    let address =
-        home.kubectl("node", &["get", "service", "web", "--output", "jsonpath={.spec.clusterIP}"]);
-    let ask = format!(
-        "exec 3<>/dev/tcp/{address}/80; printf 'GET /version HTTP/1.0\\r\\n\\r\\n' >&3; cat <&3"
-    );
-    let answer = home.expect(0, &["exec", "--name", "node", "--", "bash", "-c", &ask]);
-    assert!(answer.contains("\"etcdserver\""), "{answer}");
+    home.serve_in("node", published);
+    assert!(home.answers_in("node").contains("\"etcdserver\""));
     assert!(home.kubectl("node", &["logs", "deployment/web"]).contains("etcd"));
     let said = home.kubectl("node", &["exec", "deployment/web", "--", "etcd", "--version"]);
     assert!(said.contains("etcd Version"), "{said}");
 
     home.expect(0, &["down", "--name", "node"]);
+    home.assert_empty();
     assert_eq!(processes_of(home.path()), Vec::<PathBuf>::new());
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
     assert!(!mounts.contains(home.path().to_str().unwrap()), "{mounts}");
-    assert_eq!(groups(), before, "control groups are left");
+    assert_eq!(groups("node"), before, "control groups are left");
 }

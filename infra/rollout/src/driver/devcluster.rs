@@ -13,7 +13,7 @@ use kdistro_verify::check::{Scope, TrustSource};
 
 use super::{Driver, DriverError};
 use crate::{
-    check::{RELEASES, TESTS},
+    check::TESTS,
     history::Target,
     plan::{self, Step, Versions},
     policy,
@@ -71,7 +71,7 @@ impl Devcluster {
     ) -> Result<Self, DevclusterError> {
         let cluster = Cluster::open(&place.home, &place.name)?;
         let (own, node) = (cluster.state().release.clone(), cluster.state().node);
-        let folder = place.home.join(RELEASES);
+        let folder = kdistro_devcluster::releases(&place.home);
         let mut releases = vec![own.clone()];
         for target in targets {
             let is_complete =

@@ -8,7 +8,7 @@ use kdistro_formats::{announcement::Severity, layout};
 use serde::{Deserialize, Deserializer, de};
 
 use super::{
-    Attestation, Check, Gitops, Hear, Length, Notify, Reports, RollOutBy, Specs, Subscriber, wave,
+    Attestation, Check, Gitops, Hear, Length, Notify, Reports, RollOutBy, Subscriber, checks, wave,
 };
 use crate::report::place;
 
@@ -69,24 +69,7 @@ pub(super) fn check(file: &Subscriber) -> Result<(), Wrong> {
     file.report.as_ref().map_or(Ok(()), |reports| check_reports("report", reports))?;
     wave::check(&file.wave, &file.cluster)?;
     check_driver(&file.driver)?;
-    let has_cluster = file.kubeconfig.is_some() || matches!(file.driver, RollOutBy::Devcluster(_));
-    if !file.checks.is_empty() && !has_cluster {
-        return wrong("checks", "has no cluster", "`kubeconfig` beside it, a file that says where");
-    }
-    for (number, check) in file.checks.iter().enumerate() {
-        let field = |kind| format!("checks[{number}].{kind}");
-        match check {
-            Check::Builtin(true) => {}
-            Check::Builtin(false) => {
-                return wrong(field("builtin"), "is false", "true, or no such entry");
-            }
-            Check::Command(command) => check_command(&field("command"), command)?,
-            Check::Job(job) => check_path(&field("job"), job)?,
-            Check::Conformance(specs) => {
-                check_specs(&field("conformance"), specs, &file.driver)?;
-            }
-        }
-    }
+    checks::check(file)?;
     if file.policy.emergency == Some(Severity::Routine) {
         return wrong(
             "policy.emergency",
@@ -95,22 +78,6 @@ pub(super) fn check(file: &Subscriber) -> Result<(), Wrong> {
         );
     }
     Ok(())
-}
-
-fn check_specs(field: &str, specs: &Specs, driver: &RollOutBy) -> Result<(), Wrong> {
-    let registry = specs.registry.as_ref();
-    if registry.is_some_and(|registry| !is_registry(registry)) {
-        let expected = "a registry such as `mirror.example:5000/k8s`, without `https:`";
-        return wrong(format!("{field}.registry"), "is no registry", expected);
-    }
-    match (&specs.e2e_test, driver) {
-        (Some(program), _) => check_path(&format!("{field}.e2eTest"), program),
-        (None, RollOutBy::Devcluster(_)) => Ok(()),
-        (None, _) => {
-            let expected = "`e2eTest` in it, the program of the release, with kubectl beside it";
-            wrong(field, "has no program", expected)
-        }
-    }
 }
 
 fn check_heard(hear: &Hear) -> Result<(), Wrong> {
@@ -349,7 +316,7 @@ pub(super) fn check_path(field: &str, path: &Path) -> Result<(), Wrong> {
     if is_path { Ok(()) } else { wrong(field, "is no path", PATH) }
 }
 
-fn check_command(field: &str, command: &[String]) -> Result<(), Wrong> {
+pub(super) fn check_command(field: &str, command: &[String]) -> Result<(), Wrong> {
     let is_program = command.first().is_some_and(|program| !program.is_empty());
     if is_program && command.iter().all(|word| !word.contains('\0')) {
         return Ok(());
@@ -434,7 +401,7 @@ fn is_branch(branch: &str) -> bool {
 }
 
 /// True for a registry's host, with a port and folders where there are some.
-fn is_registry(registry: &str) -> bool {
+pub(super) fn is_registry(registry: &str) -> bool {
     let is_letter = |c: char| c.is_ascii_alphanumeric() || "-._:/".contains(c);
     registry.starts_with(|c: char| c.is_ascii_alphanumeric())
         && registry.chars().all(is_letter)
