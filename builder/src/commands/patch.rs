@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{
     Answer, Result,
-    output::{count, print_json, say},
+    output::{print_json, say},
     plan::configured,
 };
 use crate::{
@@ -119,8 +119,11 @@ fn open(context: &Context, name: (&ProjectName, &Tag), into: &Path) -> Result {
             "stoppedAt": done.stopped_at,
         }))?;
     }
-    let are = if done.applied == 1 { "is a commit" } else { "are commits" };
-    say(context, format!("{} {are} in {}", count(done.applied, "patch"), into.display()))?;
+    let applied = match done.applied {
+        1 => "1 patch is a commit".to_owned(),
+        number => format!("{number} patches are commits"),
+    };
+    say(context, format!("{applied} in {}", into.display()))?;
     if let Some(patch) = &done.stopped_at {
         say(context, format!("{patch} does not apply: resolve it, then `git am --continue`"))?;
     }

@@ -8,6 +8,7 @@
 )]
 
 use std::{
+    cell::Cell,
     collections::BTreeSet,
     fs,
     os::unix::fs::{PermissionsExt, symlink},
@@ -138,13 +139,18 @@ impl Scene {
         Release { digest, folder, ..self.two.clone() }
     }
 
-    /// Rolls out in runs that each die after the next step, before anything is written of it.
+    /// Rolls out in runs that each die after the next step, before anything is written of it, by a clock that jumps there and
+    /// back.
     fn roll_dying(&self, cluster: &Cluster, to: &Release) -> (u32, Vec<Event>) {
         let releases = [self.one.clone(), self.two.clone(), to.clone()];
         let driver = Devcluster::new(cluster.clone(), releases, self.debian.clone());
         let mut driver = Dying { driver, done: BTreeSet::new() };
         let path = self.folder.path().join("dying");
-        let (now, mut deaths) = (|| Timestamp::UNIX_EPOCH, 0);
+        let (ticks, mut deaths) = (Cell::new(0), 0);
+        let now = || {
+            let tick = ticks.replace(ticks.get() + 1);
+            Timestamp::from_second(1_000_000_000 * (tick % 3)).unwrap()
+        };
         loop {
             let history = History::open(&path).unwrap();
             let mut say = |_: &Event| {};
@@ -420,6 +426,9 @@ fn a_roll_out_that_is_killed_after_every_step_is_gone_on_with() {
     let count = |what| events.iter().filter(|event| event.what == what).count();
     let found = [What::Began, What::Resumed, What::Step, What::Kept].map(count);
     assert_eq!(found, [1, 5, 5, 1], "{events:#?}");
+    assert!(!events.is_sorted_by_key(|event| event.at), "the clock never went back");
+    let ends = (events.first().map(|it| it.what), events.last().map(|it| it.what));
+    assert_eq!(ends, (Some(What::Began), Some(What::Kept)), "they stand in their order");
 }
 
 #[test]

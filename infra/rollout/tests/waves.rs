@@ -1,7 +1,12 @@
 //! Clusters that follow one channel behind each other: each waits until the signed reports of those before it say that they
 //! kept the release.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 // The publisher of the tests of kdistro-verify, of which this needs a part.
 #[path = "../../../verify/tests/store/content.rs"]
@@ -75,10 +80,10 @@ impl Clusters {
         let store = self.publisher.root();
         let forerunner = |name: &&str| format!("{{cluster: {name}, key: ../keys/{name}.pub}}");
         let behind: Vec<_> = behind.iter().map(forerunner).collect();
-        let mut wave = format!("{{behind: [{}], reports: {{{reports}}}}}", behind.join(", "));
-        if behind.is_empty() {
-            wave = "{}".to_owned();
-        }
+        let wave = match &*behind.join(", ") {
+            "" => "{}".to_owned(),
+            behind => format!("{{behind: [{behind}], reports: {{{reports}}}}}"),
+        };
         let command =
             format!("echo $KDISTRO_RELEASE >>{}/done; {end}", self.path(folder).display());
         let text = format!(
@@ -260,7 +265,7 @@ fn reports_of_a_bucket_are_waited_for_too() {
     use kdistro_testbed::{Server, Testbed};
 
     let bed = Testbed::start(&[Server::Aws]).unwrap();
-    let clusters = Clusters { variables: bed.environment().to_vec(), ..Clusters::new() };
+    let clusters = Clusters { variables: bed.environment().clone(), ..Clusters::new() };
     let bucket = format!("bucket: \"s3://reports/eu\", endpoint: \"{}\"", bed.aws());
     clusters.follow("second", &["first"], (&bucket, "true"));
     clusters.follow("first", &[], (&bucket, "true"));

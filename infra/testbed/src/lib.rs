@@ -48,6 +48,6 @@ pub use error::TestbedError;
 pub use golang::go_program;
 pub use proxy::{Fault, Proxy, ProxyError, Request};
 pub use python::{tool, tool_of};
-pub use released::{COMPONENTS, copy_configuration, releases};
+pub use released::{COMPONENTS, TESTS, copy_configuration, releases};
 pub use server::Server;
 pub use testbed::{PASSWORD, Testbed, USER};

@@ -8,12 +8,11 @@ use std::{
 use crate::{TestbedError, host};
 
 /// The projects that a cluster is made of.
-pub const COMPONENTS: [&str; 4] = [
-    "kubernetes/kubernetes",
-    "etcd-io/etcd",
-    "containernetworking/plugins",
-    "kubernetes/kubernetes-test",
-];
+pub const COMPONENTS: [&str; 3] =
+    ["kubernetes/kubernetes", "etcd-io/etcd", "containernetworking/plugins"];
+
+/// The project of upstream's tests.
+pub const TESTS: &str = "kubernetes/kubernetes-test";
 
 /// What says how a release is made.
 const CONFIGURATION: [&str; 4] = ["infra/environments", "patches", "projects", "release-manifests"];
@@ -60,7 +59,8 @@ pub fn copy_configuration(folder: &Path) -> Result<(), TestbedError> {
 fn cut(repository: &Path, home: &Path) -> Result<(), TestbedError> {
     let platform = format!("linux/{ARCHITECTURE}");
     let mut arguments = vec!["cut", "1-20", "--platform", &platform];
-    arguments.extend(COMPONENTS.iter().flat_map(|component| ["--component", component]));
+    let components = COMPONENTS.iter().chain([&TESTS]);
+    arguments.extend(components.flat_map(|component| ["--component", component]));
     kdistro(repository, home, &arguments)
 }
 

@@ -10,6 +10,7 @@ mod scene;
 use std::{fs, thread, time::Duration};
 
 use kdistro_formats::channel::ReleaseChannel;
+use kdistro_testbed::TESTS;
 use serde_json::Value;
 
 use scene::{Scene, is_root};
@@ -32,7 +33,7 @@ fn a_release_is_offered_when_it_passed_and_withheld_when_it_failed() {
 }
 
 fn passes(scene: &Scene) {
-    let cut = scene.cut(&GATED, 0);
+    let cut = scene.cut(&[&GATED[..], &["--component", TESTS]].concat(), 0);
     let tests = &cut["tests"];
     assert_eq!(cut["release"], "1-20-1");
     assert_eq!(tests["result"], if is_root() { "PASSED" } else { "WARNED" }, "{tests:#}");
@@ -41,6 +42,8 @@ fn passes(scene: &Scene) {
     assert!(facts["kubernetes"].as_str().unwrap().starts_with("v1.20.2+kd.t"), "{facts}");
     if is_root() {
         assert_eq!(scene.attested(1), *tests);
+        let passed = tests["passedTests"].as_array().unwrap().iter().map(|it| it.as_str().unwrap());
+        assert!(passed.filter(|name| name.starts_with("conformance: ")).count() > 15, "{tests:#}");
     }
     assert!(scene.index().contains("latestRelease: 1\n"), "{}", scene.index());
     assert_eq!(scene.announced(), 1);
