@@ -150,6 +150,8 @@ impl<'a> Once<'a> {
         let Decision::RollOut { release, .. } = &decided else {
             return Ok(Looked::Decided(decided));
         };
+        // What it says is believed: what was wrong with it before is no alarm any more.
+        self.history.alarm(CHANNEL, None)?;
         self.find_checks()?;
         let to = self.target(release);
         let Some(from) = self.running()? else {

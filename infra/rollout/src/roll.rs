@@ -222,7 +222,11 @@ impl Roller<'_> {
             .map_err(|source| stuck("the cluster", &from, source))?;
         let (release, since) = (to.name.clone(), (self.now)());
         let held = Held { release, since, why: why.clone(), failed: true };
-        self.write(to, (What::Held, why.clone()), &Change::Hold(&held))?;
+        let is_held = |other: &Held| other.failed && other.release == to.name && other.why == why;
+        // A run that was killed here has said so.
+        if !self.history.held()?.iter().any(is_held) {
+            self.write(to, (What::Held, why.clone()), &Change::Hold(&held))?;
+        }
         let text = format!("{} runs again", from.name);
         self.write(to, (What::RolledBack, text), &Change::Runs(&from))?;
         Ok(Outcome::RolledBack(why))

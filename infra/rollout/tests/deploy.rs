@@ -187,6 +187,7 @@ fn the_program_needs_no_more_than_the_account_may_do(scene: &Scene) {
     assert_eq!(read()["status"]["running"]["release"], "1-20-2", "{first}");
     let lease = scene.json(&[&["get", "lease", "kdistro-rollout"][..], &namespace].concat());
     assert!(lease["spec"]["renewTime"].is_string(), "{lease}");
+    assert_eq!(lease["spec"]["holderIdentity"], Value::Null, "it is given back");
     // Another specification is put right.
     let patch = ["--type=merge", "--patch", r#"{"spec": {"environment": "other"}}"#];
     scene.kubectl(&[&["patch"][..], &rollout, &namespace, &patch].concat()).unwrap();

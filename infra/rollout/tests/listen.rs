@@ -5,67 +5,43 @@
 #[cfg(feature = "aws")]
 mod amazon;
 
+#[path = "follow/announced.rs"]
+mod announced;
+#[expect(dead_code, reason = "other tests use the rest")]
+#[path = "follow/program.rs"]
+mod program;
+
 use std::{
-    collections::BTreeMap,
     fs,
     net::TcpListener,
     os::unix::fs::symlink,
-    path::Path,
-    process::{Child, Command, Stdio},
+    path::{Path, PathBuf},
     thread,
     time::Duration,
 };
 
 use kdistro_border::{Announcer, FileAnnouncer, WebhookAnnouncer};
 use kdistro_verify::hash::sha256;
-use serde_json::json;
 
-const SECRET: &str = "planted-secret-of-the-webhook";
+use announced::{SECRET, announce, announcement};
+use program::Running;
 
-/// A program that ends with the test.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+fn announce_from(announcer: &dyn Announcer, environment: &str) {
+    announce(announcer, environment, &announcement(environment, 2, sha256(environment.as_bytes())));
 }
 
-#[expect(clippy::disallowed_methods, reason = "the program is tested")]
-fn run(folder: &Path, log: &Path, variables: &[(String, String)]) -> Running {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_kdistro-rollout"));
-    command.arg("--state").arg(folder.join("state")).args(["run", "--config"]);
-    command.arg(folder.join("rollout.yaml")).stdin(Stdio::null());
-    let log = fs::File::create(log).unwrap();
-    command.stdout(log.try_clone().unwrap()).stderr(log).envs(variables.iter().cloned());
-    Running(command.spawn().unwrap())
-}
-
-/// Waits until a file says something, for a minute; what the program said is in `log`.
-fn until((path, log): (&Path, &Path), text: &str) -> String {
-    for _ in 0..600 {
-        let said = fs::read_to_string(path).unwrap_or_default();
-        if said.contains(text) {
-            return said;
-        }
-        thread::sleep(Duration::from_millis(100));
-    }
-    let [said, log] = [path, log].map(|path| fs::read_to_string(path).unwrap_or_default());
-    panic!("{text:?} is not in {said:?}; {log}");
-}
-
-fn announce(announcer: &dyn Announcer, (environment, severity): (&str, &str)) {
-    let digest = |name: &str| sha256(format!("{name} {environment}").as_bytes());
-    let document =
-        |name: &str| json!({"uri": format!("https://a.example/{name}"), "sha256": digest(name)});
-    let said = json!({
-        "schema": "kdistro.dev/announcement/v1", "environment": environment, "channel": "1-20",
-        "number": 2, "manifest": document("m"), "bundle": document("b"),
-        "severity": severity, "fixes": [],
-    });
-    let message = json!({"default": said.to_string(), "email": "A text"}).to_string();
-    announcer.announce(&digest("m"), "kdistro is released", &message, &BTreeMap::new()).unwrap();
+/// Writes a subscriber's file into a folder, whose store is not there yet; returns where releases are.
+fn subscribe(path: &Path, hear: &str, command: &str) -> PathBuf {
+    let published = kdistro_testbed::releases().unwrap().join("store");
+    fs::copy(published.join("keys/release.pub"), path.join("release.pub")).unwrap();
+    fs::write(path.join("secret"), SECRET).unwrap();
+    let text = format!(
+        "cluster: dev\nstore: {}/store\nkey: release.pub\nenvironment: local\nchannel: 1-20\n\
+         hear: {{poll: 1d, {hear}}}\ndriver: {{exec: {{command: [sh, -c, {command:?}]}}}}\nstate: state\n",
+        path.display()
+    );
+    fs::write(path.join("rollout.yaml"), text).unwrap();
+    published
 }
 
 /// Looks once in vain, as there is no store yet, then hears by `announcer` and rolls out.
@@ -75,32 +51,23 @@ fn hears(
 ) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
-    let (store, done, log) = (path.join("store"), path.join("done"), path.join("log"));
-    let published = kdistro_testbed::releases().unwrap().join("store");
-    fs::copy(published.join("keys/release.pub"), path.join("release.pub")).unwrap();
-    fs::write(path.join("secret"), SECRET).unwrap();
+    let done = path.join("done");
     let write = format!("echo $KDISTRO_RELEASE $KDISTRO_MANIFEST >>{}", done.display());
-    let text = format!(
-        "cluster: dev\nstore: {}\nkey: release.pub\nenvironment: local\nchannel: 1-20\n\
-         hear: {{poll: 1d, {hear}}}\ndriver: {{exec: {{command: [sh, -c, {write:?}]}}}}\nstate: state\n",
-        store.display()
-    );
-    fs::write(path.join("rollout.yaml"), text).unwrap();
-    let running = run(path, &log, variables);
-    let said = until((&log, &log), "error: ");
+    let published = subscribe(path, hear, &write);
+    let running = Running::start(path, variables);
+    let said = running.until("error: ");
     assert!(!done.exists(), "{said}");
-    symlink(&published, &store).unwrap();
+    symlink(&published, path.join("store")).unwrap();
     let announcer = announcer(path);
     // Another environment's news are no reason to look.
-    announce(&*announcer, ("production", "routine"));
+    announce_from(&*announcer, "production");
     thread::sleep(Duration::from_secs(2));
-    assert!(!done.exists(), "{}", fs::read_to_string(&log).unwrap());
-    announce(&*announcer, ("local", "routine"));
-    let said = until((&done, &log), "1-20-2 ");
+    assert!(!done.exists(), "{}", running.said());
+    announce_from(&*announcer, "local");
+    let said = running.until_in(&done, "1-20-2 ");
     assert!(said.trim_end().ends_with("/kubernetes-1-20/kubernetes-1-20-2.yaml"), "{said}");
-    until((&log, &log), "1-20-2 runs");
+    assert!(!running.until("1-20-2 runs").contains(SECRET));
     drop(running);
-    assert!(!fs::read_to_string(&log).unwrap().contains(SECRET));
     assert_eq!(fs::read_to_string(&done).unwrap().lines().count(), 1, "rolled out once");
 }
 
@@ -134,4 +101,65 @@ fn what_a_topic_gives_to_a_queue_is_a_reason_to_look() {
     amazon::cli(&bed, &[&subscribe[..], &["--notification-endpoint", &queue]].concat());
     let hear = format!("sqs: {{queue: dev, endpoint: \"{}\"}}", bed.aws());
     hears((&hear, &bed.environment()), |_| Box::new(SnsAnnouncer::new(&amazon::aws(&bed), topic)));
+}
+
+#[cfg(feature = "aws")]
+#[test]
+fn a_message_is_kept_until_the_look_is_over_and_what_is_none_goes_to_the_dead_letters() {
+    use std::time::Instant;
+
+    use kdistro_testbed::{Server, Testbed};
+    use serde_json::{Value, json};
+
+    let bed = Testbed::start(&[Server::Aws]).unwrap();
+    let create = |name: &str, attributes: &Value| {
+        let attributes = attributes.to_string();
+        let create = ["sqs", "create-queue", "--queue-name", name, "--attributes", &attributes];
+        amazon::cli(&bed, &create)["QueueUrl"].as_str().unwrap().to_owned()
+    };
+    let count = |queue: &str, what: &str| {
+        let query =
+            ["sqs", "get-queue-attributes", "--attribute-names", what, "--queue-url", queue];
+        amazon::cli(&bed, &query)["Attributes"][what].as_str().unwrap().to_owned()
+    };
+    let dead = create("dead", &json!({"VisibilityTimeout": "0"}));
+    let target = "arn:aws:sqs:us-east-1:000000000000:dead";
+    let redrive = json!({"deadLetterTargetArn": target, "maxReceiveCount": "1"}).to_string();
+    let queue = create("dev", &json!({"RedrivePolicy": redrive}));
+    let send = |body: &str| {
+        let send = ["sqs", "send-message", "--queue-url", &queue, "--message-body", body];
+        amazon::cli(&bed, &send);
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let (began, go) = (path.join("began"), path.join("go"));
+    let wait = format!(
+        "echo $KDISTRO_RELEASE >{}; until [ -e {} ]; do sleep 0.1; done",
+        began.display(),
+        go.display()
+    );
+    let hear = format!("sqs: {{queue: dev, endpoint: \"{}\"}}", bed.aws());
+    let published = subscribe(path, &hear, &wait);
+    let running = Running::start(path, &bed.environment());
+    running.until("error: ");
+    symlink(&published, path.join("store")).unwrap();
+    send("Hello");
+    running.until("is not JSON");
+    send(&announcement("local", 2, sha256(b"m")).to_string());
+    running.until_in(&began, "1-20-2");
+    // Longer than a message is kept at once.
+    thread::sleep(Duration::from_secs(65));
+    assert_eq!(count(&queue, "ApproximateNumberOfMessagesNotVisible"), "1");
+    fs::write(&go, "").unwrap();
+    running.until("1-20-2 runs");
+    let end = Instant::now() + Duration::from_mins(2);
+    while count(&queue, "ApproximateNumberOfMessagesNotVisible") != "0" {
+        assert!(Instant::now() < end, "{}", running.said());
+        thread::sleep(Duration::from_millis(500));
+    }
+    let query = ["sqs", "receive-message", "--max-number-of-messages", "10", "--queue-url", &dead];
+    let letters = amazon::cli(&bed, &query)["Messages"].clone();
+    let letters = letters.as_array().unwrap();
+    assert_eq!(letters.len(), 1, "{letters:?}");
+    assert_eq!(letters[0]["Body"], "Hello");
 }

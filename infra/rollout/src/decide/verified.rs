@@ -109,7 +109,7 @@ impl Publication<'_> {
         // After the index: the log has at least what it had when the index was signed.
         let head = self.read_head(&trust, was_there)?;
         if let Some(seen) = seen {
-            self.check_log(&head, (seen.log_size, &seen.log_root), "what was seen before")?;
+            self.check_log(&head, (seen.log_size, &seen.log_root), "an earlier look")?;
         }
         if let Some(channel) = channel {
             channel.check_follows(&index, logged.index)?;

@@ -139,7 +139,7 @@ fn a_log_that_was_forked_is_refused() {
     // Who never looked cannot know.
     look(&publisher, None).unwrap();
     let (error, text) = refused(look(&publisher, Some(&seen)));
-    assert!(matches!(error, Refused::Log { by: "what was seen before", .. }), "{text}");
+    assert!(matches!(error, Refused::Log { by: "an earlier look", .. }), "{text}");
     assert!(matches!(error, Refused::Log { source: LogError::Inconsistent { .. }, .. }), "{text}");
 }
 
