@@ -50,6 +50,13 @@ pub(crate) enum Request {
         /// Its new name.
         to: String,
     },
+    /// Say whether a process listens on a port, where others may do so, too.
+    Listens {
+        /// Its name.
+        name: String,
+        /// The port.
+        port: u16,
+    },
     /// Say what runs.
     List,
     /// Ask an address inside of the cluster; https with the certificates of its authority.

@@ -90,6 +90,7 @@ fn answer(children: &Children, folder: &Path, request: Request) -> Answer {
         Request::Start { name, command, log } => children.start(name, command, &log),
         Request::Stop { name, seconds } => children.stop(&name, Duration::from_secs(seconds)),
         Request::Rename { from, to } => children.rename(&from, to),
+        Request::Listens { name, port } => children.listens(&name, port),
         Request::List => return Answer::Processes(children.list()),
         Request::Ask { address } => {
             let asked = probe::ask(&address, &folder.join(AUTHORITY));

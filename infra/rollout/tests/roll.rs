@@ -622,6 +622,37 @@ fn a_cluster_that_loses_its_etcd_half_way_goes_back() {
 }
 
 #[test]
+fn an_api_server_goes_until_the_new_one_listens_and_is_well() {
+    let scene = Scene::new(false);
+    let cluster = scene.start();
+    let server = ComponentName::KubeApiserver;
+    // On a cluster that is well the old one answers at once, and many times.
+    let late = scene.script("late", "#!/bin/sh\nsleep 3\nexit 1\n");
+    let late = scene.changed(&scene.two, &[("kube-apiserver", &late)]);
+    let refused = cluster.replace(server, &late, &scene.debian).unwrap_err().to_string();
+    assert!(refused.starts_with("kube-apiserver ended"), "{refused}");
+    Scene::assert_runs(&cluster, &scene.one);
+}
+
+#[test]
+fn an_api_server_that_hangs_half_way_is_no_reason_to_stay_there() {
+    let scene = Scene::new(false);
+    let cluster = scene.start();
+    let mut say = |event: &Event| {
+        if event.text.starts_with("kube-controller-manager (") {
+            let processes = cluster.processes().unwrap();
+            let server = processes.iter().find(|it| it.name == "kube-apiserver").unwrap();
+            let mut kill = cluster.command_inside("kill").unwrap();
+            assert!(kill.args(["-STOP", &server.id.to_string()]).status().unwrap().success());
+        }
+    };
+    let (outcome, events) = scene.roll_telling(&cluster, &scene.two, &mut say);
+    let Outcome::RolledBack(why) = outcome else { panic!("{events:#?}") };
+    assert!(why.contains("kube-apiserver is not healthy"), "{why}");
+    Scene::assert_runs(&cluster, &scene.one);
+}
+
+#[test]
 fn a_snapshot_of_an_earlier_time_is_never_gone_back_to() {
     let scene = Scene::new(false);
     let cluster = scene.start();

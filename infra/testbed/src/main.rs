@@ -147,6 +147,7 @@ fn foreign() -> impl Iterator<Item = OsString> {
 }
 
 /// Where programs are looked for: first among those that were made for the servers.
+#[expect(clippy::disallowed_methods, reason = "only main.rs reads the environment")]
 fn path() -> Result<OsString, Failure> {
     let own = tool("aws")?.parent().map(Path::to_owned);
     let others = env::var_os("PATH").unwrap_or_default();

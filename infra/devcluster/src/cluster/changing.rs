@@ -13,9 +13,9 @@ use kdistro_formats::Digest;
 use super::{Cluster, HEALTHY, LOOK, NEW_WORK, Result};
 use crate::{
     DevclusterError,
-    component::{ComponentName, ETCD, ETCD_NAME, ETCD_PEER, NODE},
+    component::{API_PORT, ComponentName, ETCD, ETCD_NAME, ETCD_PEER, NODE},
     config,
-    control::{Process, Request},
+    control::{Answer, Process, Request},
     host, manifests,
     release::Release,
 };
@@ -87,7 +87,9 @@ impl Cluster {
     /// Takes etcd and the API server to a release where they are not well: nothing else can be changed without them.
     pub fn rescue(&self, release: &Release, debian: &Path) -> Result<()> {
         for component in [ComponentName::Etcd, ComponentName::KubeApiserver] {
-            if !matches!(self.wrong_with(component), Ok(None)) {
+            if self.settles(component).is_err() {
+                // Beside one that is ill no other can be well.
+                self.stop(component)?;
                 self.replace(component, release, debian)?;
             }
         }
@@ -155,12 +157,17 @@ impl Cluster {
         answered.and_then(|()| self.await_health(KubeApiserver))
     }
 
-    /// Waits until whoever is asked at the API server's port is well, many times in turn.
+    /// Waits until the API server listens, and whoever is asked at its port is well, many times in turn: until it listens
+    /// the one before answers alone.
     fn await_answers(&self) -> Result<()> {
         let mut answers = 0;
         let end = Instant::now() + HEALTHY;
         while answers < ANSWERS {
-            match self.wrong_with(ComponentName::KubeApiserver)? {
+            let wrong = match self.wrong_with(ComponentName::KubeApiserver)? {
+                None if answers == 0 => self.silence_of_api_server(),
+                wrong => wrong,
+            };
+            match wrong {
                 None => answers += 1,
                 Some(said) if Instant::now() > end => {
                     return Err(DevclusterError::Unhealthy {
@@ -177,6 +184,16 @@ impl Cluster {
             }
         }
         Ok(())
+    }
+
+    /// Why the API server itself cannot be asked yet.
+    fn silence_of_api_server(&self) -> Option<String> {
+        let name = ComponentName::KubeApiserver.as_str().to_owned();
+        match self.ask(&Request::Listens { name, port: API_PORT }) {
+            Ok(Answer::Failed(said)) => Some(said),
+            // A supervisor of before does not know the question, and hangs up.
+            Err(_) | Ok(_) => None,
+        }
     }
 
     fn stop_old(&self) -> Result<()> {

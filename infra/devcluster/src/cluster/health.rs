@@ -34,6 +34,9 @@ pub struct Status {
     pub components: Vec<(ComponentName, Option<String>)>,
 }
 
+/// How long a component that was well may seem not to be, when another one was changed.
+const SETTLED: Duration = Duration::from_secs(10);
+
 impl Status {
     /// Whether everything is well.
     pub fn is_healthy(&self) -> bool {
@@ -47,6 +50,12 @@ impl Cluster {
         let log = || self.end_of_log(component.as_str());
         let what = (component.as_str(), HEALTHY);
         Self::wait(what, &log, || self.wrong_with(component))
+    }
+
+    /// Waits for a moment until a component is well, which may just have lost what it needs and found it again.
+    pub(super) fn settles(&self, component: ComponentName) -> Result<()> {
+        let what = (component.as_str(), SETTLED);
+        Self::wait(what, &String::new, || self.wrong_with(component))
     }
 
     /// When the node's lease was renewed last: nothing while it has none.

@@ -1,7 +1,7 @@
 //! The processes of a cluster.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::File,
     io,
     os::unix::process::{CommandExt, ExitStatusExt},
@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use procfs::{ProcError, net::TcpState, process::FDTarget};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, wait};
 
 use crate::{control::Process, host};
@@ -128,6 +129,29 @@ impl Children {
         let started = all.remove(from).ok_or_else(|| format!("{from} does not run"))?;
         all.insert(to, started);
         Ok(())
+    }
+
+    /// Says whether a process listens on a port of this network, where others may do so, too.
+    pub(super) fn listens(&self, name: &str, port: u16) -> Result<(), String> {
+        let id = self.all().get(name).filter(|started| started.ended.is_none()).map(|it| it.id);
+        let id = id
+            .and_then(|id| i32::try_from(id).ok())
+            .ok_or_else(|| format!("{name} does not run"))?;
+        let failed = |error: ProcError| format!("cannot see what {name} listens on: {error}");
+        let open =
+            procfs::process::Process::new(id).and_then(|process| process.fd()).map_err(failed)?;
+        let sockets: BTreeSet<_> = open
+            .filter_map(|open| match open.ok()?.target {
+                FDTarget::Socket(number) => Some(number),
+                _ => None,
+            })
+            .collect();
+        // A kernel may know one kind of addresses only.
+        let known = [procfs::net::tcp(), procfs::net::tcp6()].into_iter().flatten().flatten();
+        let mut listening = known.filter(|entry| entry.state == TcpState::Listen);
+        let is_it = listening
+            .any(|entry| entry.local_address.port() == port && sockets.contains(&entry.inode));
+        if is_it { Ok(()) } else { Err(format!("{name} does not listen yet")) }
     }
 
     /// Ends all of them at once.
