@@ -289,7 +289,7 @@ fn a_look_during_which_a_roll_out_begins_tells_nothing() {
         watched.write(what, &change);
         fs::write(&on, "").unwrap();
         let output = look.unwrap().wait_with_output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
+        let said = String::from_utf8_lossy(&output.stdout);
         assert_eq!((output.status.code(), watched.abouts()), (Some(2), vec![]), "{said}");
         assert!(said.contains(why), "{said}");
     }
