@@ -12,6 +12,7 @@ use std::{
     thread,
 };
 
+use kdistro_formats::failure::Failure;
 use serde::Deserialize;
 
 /// The programs.
@@ -188,7 +189,7 @@ impl Gate {
             (Err(error), Some(0 | 1)) => {
                 Err(untried(&format!("what was written is no report of checks: {error}")))
             }
-            _ => Err(untried(&said)),
+            _ => Err(untried(&last_words(&out, said))),
         }
     }
 
@@ -274,6 +275,11 @@ impl Report {
         }
         tested
     }
+}
+
+/// Why there are no results: the checks say it where they were asked for JSON, the cluster in words.
+fn last_words(out: &[u8], said: String) -> String {
+    serde_json::from_slice::<Failure>(out).map_or(said, |failure| failure.told())
 }
 
 #[expect(clippy::disallowed_methods, reason = "the gate is two programs")]

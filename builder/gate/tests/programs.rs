@@ -50,6 +50,10 @@ fn only_who_wrote_nothing_had_no_cluster() {
     }
     let error = judge("exit 2").unwrap_err().to_string();
     assert_eq!(error, "the gate could not try release 1-20-7: planted");
+    // The checks are asked for JSON, and write what went wrong there.
+    let failure = r#"{"error": "no answer", "causes": ["it is gone"], "exit": 2}"#;
+    let error = judge(&format!("echo '{failure}'; exit 2")).unwrap_err().to_string();
+    assert_eq!(error, "the gate could not try release 1-20-7: no answer: it is gone");
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 use std::{error::Error, ffi::OsString};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::terminal::printable_lines;
 
@@ -12,14 +12,14 @@ use crate::terminal::printable_lines;
 const HELP: &str = "\nhelp:  ";
 
 /// An error in words.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub struct Failure {
     /// What could not be done.
     pub error: String,
     /// What led to it, the nearest first.
     pub causes: Vec<String>,
     /// What helps.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub help: Vec<String>,
     /// The exit code.
     pub exit: u8,
