@@ -31,6 +31,8 @@ pub use debian::packages;
 pub use error::DevclusterError;
 pub use home::{Kept, clear, keep, releases};
 pub use host::home;
-pub use release::{REGISTRY, Release, Source, bring, bring_tests, brought, image_name, newest};
+pub use release::{
+    REGISTRY, Release, Source, TESTS, bring, bring_tests, brought, image_name, newest,
+};
 pub use supervisor::{Place, run as supervise};
 pub use survey::{Missing, look, survey, without_containerd};

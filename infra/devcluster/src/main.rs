@@ -18,8 +18,9 @@ use std::{
 
 use clap::Parser;
 use kdistro_devcluster::{
-    Cluster, DevclusterError, Missing, Order, Place, Release, Source, Status, bring, bring_tests,
-    clear, home, keep, look, newest, packages, releases, supervise, survey, without_containerd,
+    Cluster, DevclusterError, Missing, Order, Place, Release, Source, Status, TESTS, bring,
+    bring_tests, clear, home, keep, look, newest, packages, releases, supervise, survey,
+    without_containerd,
 };
 use kdistro_formats::{
     failure::{Failure, asks_for_json},
@@ -201,7 +202,7 @@ fn step(begin: Instant, what: &str) {
 fn tests(home: &Path, cluster: &Cluster, source: &Source) -> Result<PathBuf, Trouble> {
     let release = bring_tests(source, &releases(home), &mut |_| {})?;
     cluster.bring_image_of_tests(&release, &packages()?)?;
-    Ok(release.program("e2e.test"))
+    Ok(release.program(TESTS))
 }
 
 fn source(signed: &Signed) -> Result<Source, Trouble> {

@@ -39,8 +39,9 @@ const CONTROL_PLANE: [&str; 4] =
 const NODE: [&str; 2] = ["kubelet", "kube-proxy"];
 /// Programs of etcd's archive; the last one restores snapshots from 3.5 on.
 const ETCD: [&str; 3] = ["etcd", "etcdctl", "etcdutl"];
-/// Upstream's end-to-end tests, and the image that they run.
-pub(crate) const TESTS: &str = "e2e.test";
+/// The program of upstream's end-to-end tests.
+pub const TESTS: &str = "e2e.test";
+/// The image that they run.
 pub(crate) const IMAGE_OF_TESTS: &str = "agnhost";
 /// The folder of the CNI plugins.
 const PLUGINS: &str = "cni";

@@ -6,16 +6,13 @@ use kdistro_checks::{
     Check, ChecksError, JunitError, Order, Report, compare, conformance::Conformance, run,
     write_junit,
 };
-use kdistro_devcluster::{Cluster, DevclusterError, REGISTRY, brought, packages, releases};
+use kdistro_devcluster::{Cluster, DevclusterError, REGISTRY, TESTS, brought, packages, releases};
 
 use crate::{
     file::{self, FileError},
     history::Target,
     policy::{self, RollOutBy, Specs, Subscriber},
 };
-
-/// Upstream's program of tests.
-pub(crate) const TESTS: &str = "e2e.test";
 
 /// Where results lie below the folder that remembers, as `JUnit` XML.
 const FOLDER: &str = "checks";

@@ -18,8 +18,8 @@ use kdistro_verify::{
 use crate::{
     check::Checks,
     decide::{
-        Decision, Facts, Held, Publication, Refused, Situation, VerifiedChannel, VerifiedRelease,
-        candidate, choose, demand::demands, fixes, prove,
+        Decision, Facts, Held, Proven, Publication, Refused, Situation, VerifiedChannel,
+        VerifiedRelease, candidate, choose, demand::demands, fixes, prove,
     },
     driver::{Devcluster, Driver, Exec, Gitops, Leased, Origin, RENEWED},
     fleet::forerunners,
@@ -170,8 +170,7 @@ impl<'a> Once<'a> {
     fn doubt(&self, to: &Target, trust: &TrustSource) -> Option<String> {
         self.subscriber.revoked_from?;
         let reader = store::open(&self.subscriber.store, self.proxy.as_deref()).ok()?;
-        let asked = (&*layout::manifest(&to.name), Some(to.digest));
-        let refused = prove(&*reader, trust, asked).err()?;
+        let refused = proven(&*reader, trust, to).err()?;
         let is_forged = refused.outcome() == check::Outcome::Differs;
         is_forged.then(|| format!("it is not to be believed any more: {}", chain(&refused)))
     }
@@ -273,9 +272,8 @@ impl<'a> Once<'a> {
                 if self.history.under_way()?.is_none() {
                     let reader = store::open(store, self.proxy.as_deref())?;
                     for target in targets {
-                        let asked = (&*layout::manifest(&target.name), Some(target.digest));
                         // What runs may be of another store.
-                        if let Ok(proven) = prove(&*reader, trust, asked) {
+                        if let Ok(proven) = proven(&*reader, trust, target) {
                             driver.know(target.digest, Versions::of(&proven.manifest));
                         }
                     }
@@ -286,8 +284,7 @@ impl<'a> Once<'a> {
                 let reader = store::open(store, self.proxy.as_deref())?;
                 let mut releases = Vec::new();
                 for target in targets {
-                    let asked = (&*layout::manifest(&target.name), Some(target.digest));
-                    releases.push((target.digest, prove(&*reader, trust, asked)?.manifest));
+                    releases.push((target.digest, proven(&*reader, trust, target)?.manifest));
                 }
                 Ok(Box::new(Gitops::new(place.clone(), releases, &self.subscriber.state)))
             }
@@ -323,8 +320,7 @@ impl<'a> Once<'a> {
             next.map(|next| self.prove(&publication, (&seen, next), running)).transpose()?;
         // Where this cannot be read, or not be believed, every fix is new.
         let fixed = runs.as_ref().filter(|_| release.is_some()).and_then(|runs| {
-            let asked = (&*layout::manifest(&runs.name), Some(runs.digest));
-            prove(reader, trust, asked).ok().map(|proven| fixes(&proven.manifest))
+            proven(reader, trust, runs).ok().map(|proven| fixes(&proven.manifest))
         });
         let facts = release.map(|release| Facts::of(&release, fixed.as_ref()));
         let ahead = facts.as_ref().map(|_| forerunners::hear(wave, state)).unwrap_or_default();
@@ -423,6 +419,11 @@ impl<'a> Once<'a> {
         }
         Ok(())
     }
+}
+
+/// Proves a release that is known by its digest.
+fn proven(reader: &dyn Reader, trust: &TrustSource, target: &Target) -> Result<Proven, Refused> {
+    prove(reader, trust, (&*layout::manifest(&target.name), Some(target.digest)))
 }
 
 /// An error with its causes in one line, without advice and without the ends of logs: those differ at each look.

@@ -103,9 +103,9 @@ impl Cluster {
         debian: &Path,
     ) -> Result<()> {
         use ComponentName::{Containerd, Kubelet};
-        // Of an API server that says nothing any lease is a new one.
-        let renewed = self.node_lease().unwrap_or_default();
         let is_other = current.and_then(release_of) != Some(release.digest);
+        // Of an API server that says nothing any lease is a new one.
+        let renewed = is_other.then(|| self.node_lease().unwrap_or_default());
         if is_other {
             self.stop(Kubelet)?;
             config::write(&self.folder, &self.group(), release, debian)?;
@@ -116,7 +116,7 @@ impl Cluster {
             self.launch(Kubelet, release, debian)?;
         }
         self.await_health(Kubelet)?;
-        if is_other {
+        if let Some(renewed) = renewed {
             self.await_node_lease(&renewed)?;
         }
         self.await_node()

@@ -6,14 +6,14 @@ use std::{
 };
 
 use kdistro_devcluster::{
-    Cluster, ComponentName, DevclusterError, Release, Source, bring, bring_tests, brought, packages,
+    Cluster, ComponentName, DevclusterError, Release, Source, TESTS, bring, bring_tests, brought,
+    packages,
 };
 use kdistro_formats::Digest;
 use kdistro_verify::check::{Scope, TrustSource};
 
 use super::{Driver, DriverError};
 use crate::{
-    check::TESTS,
     history::Target,
     plan::{self, Step, Versions},
     policy,
