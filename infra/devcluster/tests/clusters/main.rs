@@ -126,14 +126,20 @@ impl Home {
         self.kubectl(name, &["rollout", "status", "deployment", "web", "--timeout=60s"]);
     }
 
-    /// What those pods say through their Service.
-    fn answers_in(&self, name: &str) -> String {
+    /// Waits until those pods answer through their Service: kube-proxy hears of them, and of those that are gone, a moment
+    /// later than who asked for them.
+    fn assert_answers(&self, name: &str) {
         let path = ["--output", "jsonpath={.spec.clusterIP}"];
         let address = self.kubectl(name, &[&["get", "service", "web"], &path[..]].concat());
         let ask = format!(
             "exec 3<>/dev/tcp/{address}/80; printf 'GET /version HTTP/1.0\\r\\n\\r\\n' >&3; cat <&3"
         );
-        self.expect(0, &["exec", "--name", name, "--", "bash", "-c", &ask])
+        let ask = ["exec", "--name", name, "--", "timeout", "5", "bash", "-c", &ask];
+        until(|| {
+            let output = self.run(&ask);
+            output.status.success()
+                && String::from_utf8_lossy(&output.stdout).contains("\"etcdserver\"")
+        });
     }
 
     fn kubectl(&self, name: &str, arguments: &[&str]) -> String {
@@ -399,7 +405,7 @@ fn a_node_runs_pods_behind_a_service_and_leaves_nothing() {
     let home = Home::new(false);
     home.up("node", published, &[]);
     home.serve_in("node", published);
-    assert!(home.answers_in("node").contains("\"etcdserver\""));
+    home.assert_answers("node");
     assert!(home.kubectl("node", &["logs", "deployment/web"]).contains("etcd"));
     let said = home.kubectl("node", &["exec", "deployment/web", "--", "etcd", "--version"]);
     assert!(said.contains("etcd Version"), "{said}");

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
-use super::{Home, command, groups, is_root, processes_of, release::published, until};
+use super::{Home, command, groups, is_root, processes_of, release::published};
 
 /// Their names, which no other test's have.
 const NAMES: [&str; 2] = ["left", "right"];
@@ -32,7 +32,7 @@ fn assert_works(home: &Home, name: &str) {
     home.status(name, 0);
     let path = r#"jsonpath={.items[*].status.conditions[?(@.type=="Ready")].status}"#;
     assert_eq!(home.kubectl(name, &["get", "nodes", "--output", path]), "True");
-    assert!(home.answers_in(name).contains("\"etcdserver\""));
+    home.assert_answers(name);
 }
 
 /// Fails the test unless nothing of a cluster is left.
@@ -79,7 +79,6 @@ fn two_clusters_with_nodes_run_side_by_side_and_one_ends_without_the_other() {
     // What runs could go on without its node's parts; new work cannot.
     home.kubectl("right", &["rollout", "restart", "deployment", "web"]);
     home.kubectl("right", &["rollout", "status", "deployment", "web", "--timeout=60s"]);
-    until(|| home.answers_in("right").contains("\"etcdserver\""));
     assert_works(&home, "right");
 
     let right = networks(&home, "right");
