@@ -6,6 +6,17 @@ use kdistro_testbed::TestbedError;
 
 use crate::{component::ComponentName, survey::Missing};
 
+/// Why an API server could not answer that may be over in a moment.
+///
+/// Source: Kubernetes, `apimachinery/pkg/apis/meta/v1/types.go`, `StatusReason`; kubectl writes it in brackets.
+const PASSING: [&str; 5] = [
+    "(InternalError)",
+    "(ServerTimeout)",
+    "(ServiceUnavailable)",
+    "(Timeout)",
+    "(TooManyRequests)",
+];
+
 /// Something that a cluster could not do.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -194,6 +205,12 @@ impl DevclusterError {
     /// True where something is not what its key signed.
     pub fn is_forged(&self) -> bool {
         matches!(self, Self::Unverified { differs: true, .. } | Self::Differs { .. })
+    }
+
+    /// True where kubectl failed for a reason of the API server's that may be over in a moment.
+    pub(crate) fn may_pass(&self) -> bool {
+        let Self::Program { said, .. } = self else { return false };
+        PASSING.iter().any(|reason| said.contains(reason))
     }
 
     /// Tells what could not be done with a file, folder or program.

@@ -229,21 +229,21 @@ impl Cluster {
         }
         let timeout = format!("--timeout={}s", NEW_WORK.as_secs());
         let status = ["rollout", "status", "--namespace=kube-system", "deployment/coredns"];
-        self.kubectl(&[&status[..], &[&timeout]].concat())?;
+        self.insist(&[&status[..], &[&timeout]].concat())?;
         self.await_resolver()
     }
 
     /// Says that pods may, or may not, come to the node.
     pub fn cordon(&self, is_closed: bool) -> Result<()> {
         let verb = if is_closed { "cordon" } else { "uncordon" };
-        self.kubectl(&[verb, NODE]).map(drop)
+        self.insist(&[verb, NODE]).map(drop)
     }
 
     /// Asks all pods to leave the node; their disruption budgets may refuse that for as long as new work may take.
     pub fn drain(&self) -> Result<()> {
         let timeout = format!("--timeout={}s", NEW_WORK.as_secs());
         let flags = ["--ignore-daemonsets", "--force", "--delete-emptydir-data", &timeout];
-        self.kubectl(&[&["drain", NODE][..], &flags].concat()).map(drop)
+        self.insist(&[&["drain", NODE][..], &flags].concat()).map(drop)
     }
 
     /// Saves etcd's content in place of what was saved before, and looks whether the programs of `release` can restore it.

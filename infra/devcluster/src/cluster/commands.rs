@@ -54,7 +54,19 @@ impl Cluster {
         let path = self.folder.join("apply.json");
         fs::write(&path, manifests).map_err(DevclusterError::io("write", &path))?;
         let path = path.display().to_string();
-        self.kubectl(&[verb, &["--filename", &path]].concat()).map(drop)
+        self.insist(&[verb, &["--filename", &path]].concat()).map(drop)
+    }
+
+    /// Runs kubectl, again while the API server cannot do it yet: one that has just come up, or found etcd again, answers
+    /// that it is well before all of it is.
+    pub(super) fn insist(&self, arguments: &[&str]) -> Result<Vec<u8>> {
+        let end = Instant::now() + HEALTHY;
+        loop {
+            match self.kubectl(arguments) {
+                Err(error) if error.may_pass() && Instant::now() < end => thread::sleep(LOOK),
+                said => return said,
+            }
+        }
     }
 
     /// Waits until containerd answers.

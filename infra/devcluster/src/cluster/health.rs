@@ -148,15 +148,15 @@ impl Cluster {
     pub fn canary(&self, release: &Release) -> Result<()> {
         if !self.state.node {
             self.apply(&manifests::canary_object(&release.name))?;
-            return self.kubectl(&["get", "configmap", manifests::CANARY]).map(drop);
+            return self.insist(&["get", "configmap", manifests::CANARY]).map(drop);
         }
         self.apply(&manifests::canary(&release.name))?;
         let deployment = format!("deployment/{}", manifests::CANARY);
-        self.kubectl(&["rollout", "restart", &deployment])?;
+        self.insist(&["rollout", "restart", &deployment])?;
         let timeout = format!("--timeout={}s", NEW_WORK.as_secs());
-        self.kubectl(&["rollout", "status", &deployment, &timeout])?;
+        self.insist(&["rollout", "status", &deployment, &timeout])?;
         let path = "jsonpath={.spec.clusterIP}";
-        let address = self.kubectl(&["get", "service", manifests::CANARY, "--output", path])?;
+        let address = self.insist(&["get", "service", manifests::CANARY, "--output", path])?;
         let address = format!("http://{}/version", String::from_utf8_lossy(&address));
         let log = || self.end_of_log("kube-proxy");
         Self::wait(("the canary behind its Service", NEW_WORK), &log, || {

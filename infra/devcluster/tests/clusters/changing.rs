@@ -54,6 +54,44 @@ fn a_snapshot_that_cannot_be_restored_is_none() {
     assert!(left("etcd.snapshot") && !left("etcd.trial"));
 }
 
+/// An admission webhook whom nobody serves: the API server cannot do what is to be asked of it first.
+const NOBODY: &str = r#"{
+    "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
+    "metadata": {"name": "nobody"},
+    "webhooks": [{
+        "name": "nobody.kdistro.local", "sideEffects": "None", "admissionReviewVersions": ["v1"],
+        "clientConfig": {"url": "https://127.0.0.1:1/"}, "timeoutSeconds": 1,
+        "rules": [{
+            "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["configmaps"]
+        }]
+    }]
+}"#;
+
+#[test]
+fn an_api_server_that_cannot_yet_is_asked_again() {
+    let published = published();
+    let home = Home::new(false);
+    home.up("dev", published, &["--control-plane-only"]);
+    let cluster = Cluster::open(home.path(), "dev").unwrap();
+    let release = cluster.state().release.clone();
+    let file = home.path().join("nobody.json");
+    fs::write(&file, NOBODY).unwrap();
+    home.kubectl("dev", &["create", "--filename", file.to_str().unwrap()]);
+    home.kubectl("dev", &["delete", "configmap", "--all"]);
+    let create = ["create", "configmap", "one", "--dry-run=server"];
+    let create = [&["kubectl", "--name", "dev", "--"], &create[..]].concat();
+    until(|| home.run(&create).status.code() == Some(1));
+
+    thread::scope(|scope| {
+        let canary = scope.spawn(|| cluster.canary(&release));
+        thread::sleep(SOON / 4);
+        let is_over = canary.is_finished();
+        home.kubectl("dev", &["delete", "--filename", file.to_str().unwrap()]);
+        canary.join().unwrap().unwrap();
+        assert!(!is_over, "the API server could do it all along");
+    });
+}
+
 #[test]
 #[expect(clippy::print_stdout, reason = "what was not tried is said")]
 fn a_kubelet_that_is_healthy_on_a_node_that_is_not_is_waited_for() {
