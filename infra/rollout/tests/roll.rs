@@ -15,10 +15,7 @@ use std::{
     panic::{self, AssertUnwindSafe},
     path::{Path, PathBuf},
     process::Command,
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::MutexGuard,
 };
 
 use jiff::Timestamp;
@@ -35,10 +32,6 @@ use kdistro_verify::{
     check::{Scope, TrustSource},
     trust::PublicKey,
 };
-
-/// Two clusters at a time, which wait for most of it: they are to fail for other reasons than a busy machine.
-static TURNS: [Mutex<()>; 2] = [Mutex::new(()), Mutex::new(())];
-static NEXT: AtomicUsize = AtomicUsize::new(0);
 
 /// Clusters and their releases in a folder that ends with them.
 struct Scene {
@@ -59,8 +52,7 @@ impl Scene {
 
     /// Takes two releases of a store.
     fn of(store: &Path, manifests: [String; 2], node: bool) -> Self {
-        let next = NEXT.fetch_add(1, Ordering::Relaxed) % TURNS.len();
-        let turn = TURNS[next].lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = kdistro_testbed::turn();
         let folder = tempfile::tempdir().unwrap();
         let key = fs::read_to_string(store.join("keys/release.pub")).unwrap();
         let key = PublicKey::from_pem(&key).unwrap();

@@ -42,6 +42,7 @@ mod ready;
 mod released;
 mod server;
 mod testbed;
+mod turn;
 
 pub use debian::{debian_packages, debian_program};
 pub use error::TestbedError;
@@ -51,3 +52,4 @@ pub use python::{tool, tool_of};
 pub use released::{COMPONENTS, TESTS, copy_configuration, releases};
 pub use server::Server;
 pub use testbed::{PASSWORD, Testbed, USER};
+pub use turn::turn;

@@ -5,10 +5,7 @@ use std::{
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::MutexGuard,
     time::Duration,
 };
 
@@ -21,9 +18,6 @@ use kdistro_verify::{
     trust::PublicKey,
 };
 
-/// Two clusters at a time, which wait for most of it: checks are to fail for other reasons than a busy machine.
-static TURNS: [Mutex<()>; 2] = [Mutex::new(()), Mutex::new(())];
-static NEXT: AtomicBool = AtomicBool::new(false);
 /// How long a check of a broken cluster may take: of the API alone, and with pods.
 const SOON: [Duration; 2] = [Duration::from_secs(8), Duration::from_secs(25)];
 
@@ -57,10 +51,7 @@ impl Scene {
     }
 
     fn begin() -> (MutexGuard<'static, ()>, tempfile::TempDir) {
-        let [one, other] = &TURNS;
-        let turn = if NEXT.fetch_not(Ordering::Relaxed) { one } else { other };
-        let turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
-        (turn, tempfile::tempdir().unwrap())
+        (kdistro_testbed::turn(), tempfile::tempdir().unwrap())
     }
 
     fn start(

@@ -16,6 +16,14 @@ use super::{Home, is_root, release::published, until};
 /// How long a kubelet that is well may take until it says so, and how long one that is not is watched.
 const SOON: Duration = Duration::from_secs(10);
 
+/// Starts a cluster in one of its modes; returns it and what it runs.
+fn started(home: &Home, mode: &str) -> (Cluster, Release) {
+    home.up("dev", published(), &[mode]);
+    let cluster = Cluster::open(home.path(), "dev").unwrap();
+    let release = cluster.state().release.clone();
+    (cluster, release)
+}
+
 /// A release as this one, with an etcdctl that spoils what it saves.
 fn spoiling(folder: &Path, release: &Release) -> Release {
     fs::create_dir_all(folder.join("bin")).unwrap();
@@ -36,11 +44,8 @@ fn spoiling(folder: &Path, release: &Release) -> Release {
 
 #[test]
 fn a_snapshot_that_cannot_be_restored_is_none() {
-    let published = published();
     let home = Home::new(false);
-    home.up("dev", published, &["--control-plane-only"]);
-    let cluster = Cluster::open(home.path(), "dev").unwrap();
-    let release = cluster.state().release.clone();
+    let (cluster, release) = started(&home, "--control-plane-only");
     let left = |name: &str| home.path().join("clusters/dev").join(name).exists();
 
     cluster.snapshot(&release).unwrap();
@@ -69,11 +74,8 @@ const NOBODY: &str = r#"{
 
 #[test]
 fn an_api_server_that_cannot_yet_is_asked_again() {
-    let published = published();
     let home = Home::new(false);
-    home.up("dev", published, &["--control-plane-only"]);
-    let cluster = Cluster::open(home.path(), "dev").unwrap();
-    let release = cluster.state().release.clone();
+    let (cluster, release) = started(&home, "--control-plane-only");
     let file = home.path().join("nobody.json");
     fs::write(&file, NOBODY).unwrap();
     home.kubectl("dev", &["create", "--filename", file.to_str().unwrap()]);
@@ -100,9 +102,7 @@ fn a_kubelet_that_is_healthy_on_a_node_that_is_not_is_waited_for() {
         return;
     }
     let home = Home::new(false);
-    home.up("dev", published(), &["--require-node"]);
-    let (cluster, debian) = (Cluster::open(home.path(), "dev").unwrap(), packages().unwrap());
-    let release = cluster.state().release.clone();
+    let ((cluster, release), debian) = (started(&home, "--require-node"), packages().unwrap());
     let digest = Digest::from_bytes([0xab; 32]);
     let folder = home.path().join("releases").join(digest.hex());
     symlink(&release.folder, &folder).unwrap();

@@ -115,7 +115,7 @@ fn nothing_is_compared_with_what_its_key_did_not_sign() {
         let store = changed_store(file);
         let (code, said) = runs.look_in(store.path(), &[]);
         assert_eq!(code, 1, "{said}");
-        assert!(said["error"].as_str().unwrap().contains("is not verified"), "{said}");
+        assert!(said["error"].as_str().unwrap().contains("is not verified: "), "{said}");
     }
 }
 
