@@ -2,14 +2,16 @@
 
 use std::{
     collections::BTreeMap,
+    fs,
     process::Command,
     sync::{Arc, Mutex, PoisonError},
 };
 
+use kdistro_aws::{Aws, AwsSettings, SnsAnnouncer};
 use kdistro_testbed::{Fault, Proxy, Request, Server, Testbed, tool};
 
 use crate::{
-    error::{BenchError, doing},
+    error::{BenchError, at, doing},
     peer,
 };
 
@@ -39,15 +41,12 @@ impl Bucket {
 
     /// AWS's own command line, pointed at the double.
     pub(crate) fn aws(&self) -> Result<Command, BenchError> {
-        let program = tool("aws").map_err(doing("install the AWS command line"))?;
-        Ok(self.point(peer::program(program)))
+        amazon(&self.bed)
     }
 
     /// Points a program that speaks to AWS at the double, and at nothing of the user's own account.
-    pub(crate) fn point(&self, mut command: Command) -> Command {
-        command.env_remove("AWS_PROFILE").env_remove("AWS_SESSION_TOKEN");
-        command.envs(self.bed.environment());
-        command
+    pub(crate) fn point(&self, command: Command) -> Command {
+        point(&self.bed, command)
     }
 
     /// Points a program at the double through a proxy.
@@ -66,6 +65,78 @@ impl Bucket {
         let found = found.map_err(doing("read what the bucket holds"))?;
         Ok(found.into_iter().filter(|(name, _)| name.contains(part)).collect())
     }
+}
+
+/// A topic whose messages come to a queue, on a double of SNS and SQS of its own, which ends when this is dropped.
+pub(crate) struct Topic {
+    bed: Testbed,
+    arn: String,
+}
+
+impl Topic {
+    /// Its name, and the queue's.
+    const NAME: &str = "bench";
+
+    /// Starts the double, and makes the topic and the queue.
+    pub(crate) fn start() -> Result<Self, BenchError> {
+        let bed = start(&[Server::Aws])?;
+        let ask = |words: &[&str]| {
+            let mut aws = amazon(&bed)?;
+            // SQS is not found by the variable alone.
+            let options = ["--output", "text", "--endpoint-url", bed.aws()];
+            peer::run(aws.args(options).args(words))
+        };
+        let arn = ask(&["sns", "create-topic", "--name", Self::NAME])?;
+        let arn = String::from_utf8_lossy(&arn).trim().to_owned();
+        ask(&["sqs", "create-queue", "--queue-name", Self::NAME])?;
+        let queue = arn.replace(":sns:", ":sqs:");
+        let subscribe = ["sns", "subscribe", "--protocol", "sqs", "--topic-arn", &arn];
+        ask(&[&subscribe[..], &["--notification-endpoint", &queue]].concat())?;
+        Ok(Self { bed, arn })
+    }
+
+    /// Where a subscriber's settings say that it hears: at the queue, of this topic alone.
+    pub(crate) fn heard(&self) -> String {
+        format!(
+            "sqs: {{queue: {}, endpoint: \"{}\", topics: [\"{}\"]}}",
+            Self::NAME,
+            self.bed.aws(),
+            self.arn
+        )
+    }
+
+    /// Points a program that speaks to AWS at the double, and at nothing of the user's own account.
+    pub(crate) fn point(&self, command: Command) -> Command {
+        point(&self.bed, command)
+    }
+
+    /// Who tells the topic.
+    pub(crate) fn announcer(&self) -> Result<SnsAnnouncer, BenchError> {
+        let credentials = self.bed.folder().join("credentials");
+        let text = "[default]\naws_access_key_id = bench\naws_secret_access_key = bench\n";
+        fs::write(&credentials, text).map_err(at(&credentials))?;
+        let settings = AwsSettings {
+            region: self.arn.split(':').nth(3).map(str::to_owned),
+            endpoint: Some(self.bed.aws().to_owned()),
+            credentials: Some(credentials),
+            ..AwsSettings::default()
+        };
+        let aws = Aws::load(&settings).map_err(doing("speak to the double of SNS"))?;
+        Ok(SnsAnnouncer::new(&aws, self.arn.as_str()))
+    }
+}
+
+/// AWS's own command line, pointed at a double.
+fn amazon(bed: &Testbed) -> Result<Command, BenchError> {
+    let program = tool("aws").map_err(doing("install the AWS command line"))?;
+    Ok(point(bed, peer::program(program)))
+}
+
+/// Points a program that speaks to AWS at a double, and at nothing of the user's own account.
+fn point(bed: &Testbed, mut command: Command) -> Command {
+    command.env_remove("AWS_PROFILE").env_remove("AWS_SESSION_TOKEN");
+    command.envs(bed.environment());
+    command
 }
 
 /// Starts servers, which end when the testbed is dropped.

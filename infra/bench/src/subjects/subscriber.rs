@@ -4,7 +4,6 @@ use std::{
     collections::BTreeMap,
     env, fs,
     io::{BufRead, BufReader},
-    net::TcpListener,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -14,7 +13,8 @@ use std::{
 };
 
 use jiff::Timestamp;
-use kdistro_border::{Announcer, KeyFile, WebhookAnnouncer};
+use kdistro_aws::SnsAnnouncer;
+use kdistro_border::{Announcer, KeyFile};
 use kdistro_formats::Digest;
 use kdistro_rollout::report::{Report, Reported, Verdict};
 use kdistro_verify::hash;
@@ -26,6 +26,7 @@ use crate::{
     measure::megabytes,
     peer,
     prepared::Prepared,
+    servers::Topic,
 };
 
 /// The limits: seconds, and megabytes of memory.
@@ -35,42 +36,38 @@ const IDLE: f64 = 25.0;
 const ASKED: f64 = 1.0;
 /// How much CPU is none, in a minute: what the kernel counts in is a hundredth of a second.
 const NO_CPU: f64 = 0.05;
-/// How long it is left alone.
-const ALONE: Duration = Duration::from_secs(30);
+/// How long it is left alone: longer than it leaves the store alone of itself, so that it looks once meanwhile.
+const ALONE: Duration = Duration::from_secs(330);
 /// How long one waits for what should take a second.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 const CLUSTERS: usize = 1000;
-const SECRET: &[u8] = b"a secret of the benchmark";
-
-/// What one run took.
-struct Run {
-    decided: f64,
-    peak: f64,
-    idle: f64,
-    cpu_a_minute: f64,
-}
 
 pub(super) fn measure(prepared: &Prepared, count: usize) -> Result<Vec<Figure>, BenchError> {
     let (folder, _) = prepared.scratch()?;
-    let runs: Vec<_> = (0..count)
-        .map(|turn| {
-            let folder = folder.path().join(turn.to_string());
-            fs::create_dir(&folder).map_err(at(&folder))?;
-            run(&folder)
-        })
-        .collect::<Result<_, _>>()?;
-    let figure = |name: &str, unit, quantity: fn(&Run) -> f64, most: f64| {
-        let values: Vec<_> = runs.iter().map(quantity).collect();
-        Figure::alone(format!("subscriber, {name}"), unit, &values, most)
-    };
+    let (mut decided, mut peak) = (Vec::new(), Vec::new());
+    let (mut idle, mut cpu_a_minute) = (Vec::new(), Vec::new());
+    for turn in 1..=count {
+        let folder = folder.path().join(turn.to_string());
+        fs::create_dir(&folder).map_err(at(&folder))?;
+        let subscriber = Subscriber::start(&folder)?;
+        decided.push(subscriber.decide()?);
+        peak.push(subscriber.memory("VmHWM:")?);
+        if turn == count {
+            cpu_a_minute.push(subscriber.rest()?);
+            idle.push(subscriber.memory("VmRSS:")?);
+        }
+    }
     let fleet = folder.path().join("fleet");
     let asked = ask_fleet(&fleet, count)?;
+    let figure = |name: &str, unit, values: &[f64], most| {
+        Figure::alone(format!("subscriber, {name}"), unit, values, most)
+    };
     Ok(vec![
-        figure("message to verified decision", "s", |run| run.decided, DECIDED),
-        figure("memory at most until then", "MB", |run| run.peak, PEAK),
-        figure("memory while nothing happens", "MB", |run| run.idle, IDLE),
-        figure("CPU of such a minute", "s", |run| run.cpu_a_minute, NO_CPU),
+        figure("message to verified decision", "s", &decided, DECIDED),
+        figure("memory at most until then", "MB", &peak, PEAK),
+        figure("memory while nothing happens", "MB", &idle, IDLE),
+        figure("CPU of such a minute", "s", &cpu_a_minute, NO_CPU),
         Figure::alone(format!("fleet of {CLUSTERS} clusters, asked"), "s", &asked, ASKED),
     ])
 }
@@ -86,46 +83,67 @@ impl Drop for Running {
     }
 }
 
-/// Lets a program hear of a release, decide, and then do nothing.
-fn run(folder: &Path) -> Result<Run, BenchError> {
-    let store = kdistro_testbed::releases().map_err(doing("cut two releases"))?.join("store");
-    let served = folder.join("served");
-    fs::create_dir(&served).map_err(at(&served))?;
-    let (_server, address) = serve(&served)?;
-    let key = folder.join("release.pub");
-    fs::copy(store.join("keys/release.pub"), &key).map_err(at(&key))?;
-    let secret = folder.join("secret");
-    fs::write(&secret, SECRET).map_err(at(&secret))?;
-    let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-    let port = port.map_err(at(Path::new("127.0.0.1")))?.port();
-    let config = folder.join("rollout.yaml");
-    let text = format!(
-        "cluster: bench\nstore: {address}/store\nkey: release.pub\nenvironment: local\nchannel: 1-20\n\
-         hear: {{poll: 1d, webhook: {{listen: \"127.0.0.1:{port}\", secret: secret}}}}\n\
-         tell: {{listen: \"127.0.0.1:0\"}}\npolicy: {{approval: manual}}\n\
-         driver: {{exec: {{command: [\"false\"]}}}}\nstate: state\n"
-    );
-    fs::write(&config, text).map_err(at(&config))?;
-    let mut command = rollout()?;
-    command.arg("run").arg("--config").arg(&config);
-    let mut child = peer::start(&mut command)?;
-    let (said, told) = (lines(child.stdout.take()), lines(child.stderr.take()));
-    let running = Running(child);
-    // There is no release yet: it says so, and waits for news.
-    wait(&told, "error: ")?;
-    symlink(&store, served.join("store")).map_err(at(&served))?;
-    let webhook = format!("http://127.0.0.1:{port}/webhook");
-    let begun = Instant::now();
-    announce(&webhook)?;
-    wait(&said, "1-20-2")?;
-    let decided = begun.elapsed().as_secs_f64();
-    let id = running.0.id();
-    let peak = status(id, "VmHWM:")?;
-    thread::sleep(Duration::from_secs(1));
-    let before = cpu(id)?;
-    thread::sleep(ALONE);
-    let cpu_a_minute = (cpu(id)? - before) * 60.0 / ALONE.as_secs_f64();
-    Ok(Run { decided, peak, idle: status(id, "VmRSS:")?, cpu_a_minute })
+/// A subscriber's program as most run it: it hears at a queue, and looks of itself as often as is the default.
+struct Subscriber {
+    // It ends before what it speaks to.
+    program: Running,
+    said: Receiver<String>,
+    announcer: SnsAnnouncer,
+    _topic: Topic,
+    _server: Running,
+}
+
+impl Subscriber {
+    /// Starts it. The release is published when it has looked, and is not told of yet.
+    fn start(folder: &Path) -> Result<Self, BenchError> {
+        let store = kdistro_testbed::releases().map_err(doing("cut two releases"))?.join("store");
+        let served = folder.join("served");
+        fs::create_dir(&served).map_err(at(&served))?;
+        let (server, address) = serve(&served)?;
+        let topic = Topic::start()?;
+        let key = folder.join("release.pub");
+        fs::copy(store.join("keys/release.pub"), &key).map_err(at(&key))?;
+        let config = folder.join("rollout.yaml");
+        let text = format!(
+            "cluster: bench\nstore: {address}/store\nkey: release.pub\nenvironment: local\nchannel: 1-20\n\
+             hear: {{{}}}\ntell: {{listen: \"127.0.0.1:0\"}}\npolicy: {{approval: manual}}\n\
+             driver: {{exec: {{command: [\"false\"]}}}}\nstate: state\n",
+            topic.heard()
+        );
+        fs::write(&config, text).map_err(at(&config))?;
+        let mut command = topic.point(rollout()?);
+        command.arg("run").arg("--config").arg(&config);
+        let mut child = peer::start(&mut command)?;
+        let (said, told) = (lines(child.stdout.take()), lines(child.stderr.take()));
+        let program = Running(child);
+        // There is no release yet: it says so, and waits for news.
+        wait(&told, "error: ")?;
+        symlink(&store, served.join("store")).map_err(at(&served))?;
+        let announcer = topic.announcer()?;
+        Ok(Self { program, said, announcer, _topic: topic, _server: server })
+    }
+
+    /// Lets it hear of the release and decide; how long that took, in seconds.
+    fn decide(&self) -> Result<f64, BenchError> {
+        let begun = Instant::now();
+        announce(&self.announcer)?;
+        wait(&self.said, "1-20-2")?;
+        Ok(begun.elapsed().as_secs_f64())
+    }
+
+    /// Leaves it alone; the CPU that it took in a minute of that, in seconds.
+    fn rest(&self) -> Result<f64, BenchError> {
+        let id = self.program.0.id();
+        thread::sleep(Duration::from_secs(1));
+        let before = cpu(id)?;
+        thread::sleep(ALONE);
+        Ok((cpu(id)? - before) * 60.0 / ALONE.as_secs_f64())
+    }
+
+    /// A quantity of its memory, in megabytes.
+    fn memory(&self, field: &str) -> Result<f64, BenchError> {
+        status(self.program.0.id(), field)
+    }
 }
 
 /// The program beside this one.
@@ -155,7 +173,7 @@ fn serve(folder: &Path) -> Result<(Running, String), BenchError> {
 }
 
 /// Says that the second release is there, as a publisher would.
-fn announce(webhook: &str) -> Result<(), BenchError> {
+fn announce(announcer: &dyn Announcer) -> Result<(), BenchError> {
     let document = |name: &str| json!({"uri": format!("https://releases.example/{name}"), "sha256": hash::sha256(b"")});
     let said = json!({
         "schema": "kdistro.dev/announcement/v1", "environment": "local", "channel": "1-20",
@@ -163,7 +181,6 @@ fn announce(webhook: &str) -> Result<(), BenchError> {
         "severity": "routine", "fixes": [],
     });
     let message = json!({"default": said.to_string(), "email": "news"}).to_string();
-    let announcer = WebhookAnnouncer::open(webhook, SECRET).map_err(doing("open a webhook"))?;
     let id = hash::sha256(b"1-20-2");
     let told = announcer.announce(&id, "kdistro 1-20-2 is released", &message, &BTreeMap::new());
     told.map(drop).map_err(doing("announce"))
