@@ -105,6 +105,26 @@ fn what_a_topic_gives_to_a_queue_is_a_reason_to_look() {
 
 #[cfg(feature = "aws")]
 #[test]
+fn who_waits_for_a_message_of_a_queue_sleeps() {
+    use kdistro_testbed::{Server, Testbed};
+
+    let bed = Testbed::start(&[Server::Aws]).unwrap();
+    amazon::cli(&bed, &["sqs", "create-queue", "--queue-name", "dev"]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    subscribe(path, &format!("sqs: {{queue: dev, endpoint: \"{}\"}}", bed.aws()), "false");
+    let running = Running::start(path, &bed.environment());
+    running.until("error: ");
+    thread::sleep(Duration::from_secs(5));
+    let before = running.sleeps();
+    thread::sleep(Duration::from_secs(10));
+    let woken = running.sleeps() - before;
+    // Once a second to see whether somebody approved, and for an answer now and then.
+    assert!(woken < 50, "woken {woken} times in ten seconds");
+}
+
+#[cfg(feature = "aws")]
+#[test]
 fn a_message_is_kept_until_the_look_is_over_and_what_is_none_goes_to_the_dead_letters() {
     use std::time::Instant;
 

@@ -20,6 +20,7 @@ mod publisher;
 
 #[path = "follow/announced.rs"]
 mod announced;
+#[expect(dead_code, reason = "other tests use the rest")]
 #[path = "follow/program.rs"]
 mod program;
 #[path = "follow/scene.rs"]

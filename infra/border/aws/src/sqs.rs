@@ -6,7 +6,11 @@ use std::{
     time::Duration,
 };
 
-use aws_sdk_sqs::{Client, types::Message};
+use aws_sdk_sqs::{
+    Client,
+    config::{Builder, StalledStreamProtectionConfig},
+    types::Message,
+};
 use tokio::{runtime::Handle, task::JoinHandle, time::sleep};
 
 use crate::{account::Aws, error::AwsError};
@@ -63,7 +67,11 @@ impl Drop for Keeping {
 impl SqsQueue {
     /// Takes the URL of a queue, or the name of one of the caller's own. Nothing is asked of it yet.
     pub fn new(aws: &Aws, name: impl Into<String>) -> Self {
-        let client = Client::new(aws.config());
+        // Who waits for a message hears nothing meanwhile, and would be woken ten times a second to look whether the
+        // stream has stalled. Each request has an end of its own.
+        let config = Builder::from(aws.config())
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+        let client = Client::from_conf(config.build());
         let (name, url) = (name.into(), OnceLock::new());
         if name.contains("://") {
             // Nobody else has it yet.

@@ -56,6 +56,22 @@ impl Running {
         panic!("no {what}; {}", self.said());
     }
 
+    /// How often one of its threads has gone to sleep so far.
+    ///
+    /// Source: `proc(5)`, `/proc/pid/task/tid/status`, `voluntary_ctxt_switches`.
+    pub(crate) fn sleeps(&self) -> u64 {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        let statuses = threads.map(|thread| thread.unwrap().path().join("status"));
+        let sleeps = statuses.filter_map(|status| {
+            // A thread that ends meanwhile sleeps no more.
+            let status = fs::read_to_string(status).ok()?;
+            let count =
+                status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+            Some(count.unwrap().trim().parse::<u64>().unwrap())
+        });
+        sleeps.sum()
+    }
+
     /// Whether it is the process that was started, and works on.
     pub(crate) fn goes_on(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
