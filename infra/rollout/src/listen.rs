@@ -20,7 +20,7 @@ use jiff::Timestamp;
 use kdistro_verify::check::chain;
 
 use crate::{
-    history::{History, Wake},
+    history::History,
     policy::{HearSqs, Subscriber},
     receive::{
         Filter, Heard, Ignored, Known, Outcome, Receiver, Source,
@@ -34,8 +34,8 @@ use crate::{
 
 /// How long a way in waits for the first message, and how long before it is tried again after an error.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// How long it takes until somebody who steers is noticed.
-const STEERED: Duration = Duration::from_secs(1);
+/// How often it is asked whether it is time to look.
+const ASKED: Duration = Duration::from_secs(1);
 /// How much waits to be looked at.
 const MOST: usize = 64;
 
@@ -122,21 +122,26 @@ impl Listening {
         Ok(Self { news, waiting: Vec::new() })
     }
 
-    /// Waits until there is a reason to look, at most as long as `patience`: something was heard, or somebody steered. `say` is
-    /// told what is ignored, and of ways in that are out of order.
-    pub fn wait(&mut self, patience: Duration, wake: &mut Wake, say: &mut dyn FnMut(&str)) {
+    /// Waits until there is a reason to look, at most as long as `patience`: something was heard, or `is_due`, which is asked
+    /// once a second. `say` is told what is ignored, and of ways in that are out of order.
+    pub fn wait(
+        &mut self,
+        patience: Duration,
+        is_due: &mut dyn FnMut() -> bool,
+        say: &mut dyn FnMut(&str),
+    ) {
         let end = Instant::now() + patience;
         let mut heard = false;
         while !heard {
             let left = end.saturating_duration_since(Instant::now());
-            match self.news.recv_timeout(left.min(STEERED)) {
+            match self.news.recv_timeout(left.min(ASKED)) {
                 Ok(news) => heard = self.take(news, say),
                 Err(why) => {
                     if why == RecvTimeoutError::Disconnected {
                         // There is no way in.
-                        thread::sleep(left.min(STEERED));
+                        thread::sleep(left.min(ASKED));
                     }
-                    heard = left.is_zero() || wake.is_called();
+                    heard = left.is_zero() || is_due();
                 }
             }
         }

@@ -20,6 +20,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use kdistro_border::{Announcer, FileAnnouncer, WebhookAnnouncer};
 use kdistro_verify::hash::sha256;
 
@@ -84,6 +85,29 @@ fn what_lies_in_a_folder_is_a_reason_to_look() {
     hears(("folder: announcements", &[]), |path| {
         Box::new(FileAnnouncer::new(path.join("announcements")))
     });
+}
+
+#[test]
+fn a_turn_that_comes_long_before_the_next_look_is_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let published = subscribe(path, "", "true");
+    symlink(&published, path.join("store")).unwrap();
+    let manifest = published.join("kubernetes-1-20/kubernetes-1-20-2.yaml");
+    let manifest = fs::read_to_string(manifest).unwrap();
+    let date = manifest.lines().find_map(|line| line.trim().strip_prefix("date: ")).unwrap();
+    let date: Timestamp = date.trim_matches('"').parse().unwrap();
+    let turn = Timestamp::now() + Duration::from_secs(20);
+    let file = path.join("rollout.yaml");
+    let after = turn.duration_since(date).as_secs();
+    let text = fs::read_to_string(&file).unwrap() + &format!("wave: {{after: {after}s}}\n");
+    fs::write(&file, text).unwrap();
+
+    let running = Running::start(path, &[]);
+    assert!(!running.until("after its date").contains("1-20-2 runs"));
+    running.until("1-20-2 runs");
+    // Whole seconds were left out.
+    assert!(Timestamp::now() + Duration::from_secs(1) > turn, "{}", running.said());
 }
 
 #[cfg(feature = "aws")]

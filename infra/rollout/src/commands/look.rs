@@ -39,8 +39,8 @@ impl Program {
         self.watch(config)?.look().map(|looked| code(&looked))
     }
 
-    /// Looks whenever something is heard, and as often as the subscriber's file says. What fails is said, and tried again at
-    /// the next look.
+    /// Looks whenever something is heard, as often as the subscriber's file says, and when a window opens or a turn comes that
+    /// was waited for. What fails is said, and tried again at the next look.
     pub(super) fn run_on(&self, config: &Path) -> Result<ExitCode, Failure> {
         let watch = self.watch(config)?;
         let Watch { subscriber, history, log, .. } = &watch;
@@ -51,10 +51,17 @@ impl Program {
         loop {
             let looked = watch.look();
             listening.looked(if looked.is_ok() { Heard::Done } else { Heard::Later });
-            if let Err(error) = looked {
-                log.error(&told(&*error));
-            }
-            listening.wait(pause, &mut wake, &mut |text| log.note(text));
+            let until = match looked {
+                Ok(Looked::Decided(decision)) => decision.until(),
+                Ok(Looked::Rolled(..)) => None,
+                Err(error) => {
+                    log.error(&told(&*error));
+                    None
+                }
+            };
+            let mut is_due =
+                || wake.is_called() || until.is_some_and(|until| (self.now)() >= until);
+            listening.wait(pause, &mut is_due, &mut |text| log.note(text));
         }
     }
 
