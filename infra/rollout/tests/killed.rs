@@ -10,7 +10,7 @@ mod server;
 mod started;
 
 use std::{
-    cell::RefCell,
+    cell::{OnceCell, RefCell},
     collections::BTreeSet,
     fs,
     io::{BufRead, BufReader},
@@ -37,6 +37,9 @@ static TURN: Mutex<()> = Mutex::new(());
 /// How long a run may take until it is where it is to be killed.
 const PATIENCE: Duration = Duration::from_mins(3);
 
+/// How long a step is under way when it is killed within it.
+const MOMENT: Duration = Duration::from_millis(300);
+
 /// A cluster of the first release, and its subscriber.
 struct Scene {
     _turn: MutexGuard<'static, ()>,
@@ -46,9 +49,10 @@ struct Scene {
 }
 
 impl Scene {
-    fn new() -> Self {
+    /// Starts it; `node` says whether the cluster gets a node.
+    fn new(node: bool) -> Self {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        let started = Started::new(false);
+        let started = Started::new(node);
         started.subscriber(&started.driver());
         started.cluster.kubectl(&["create", "configmap", "before"]).unwrap();
         Self { _turn: turn, started, said: RefCell::default() }
@@ -120,6 +124,12 @@ impl Scene {
         is_during
     }
 
+    /// Kills it when it was at work for a moment, and, begun again, when it says something; true where it came to both.
+    fn kill_within_and_after(&self, words: &str) -> bool {
+        let begun = OnceCell::new();
+        self.kill_during_or_after(words, || begun.get_or_init(Instant::now).elapsed() > MOMENT)
+    }
+
     /// Whether a component runs something else than this release, or nothing.
     fn has_left(&self, component: ComponentName, release: &Release) -> bool {
         self.cluster().runs().unwrap().get(&component) != Some(&release.digest)
@@ -166,6 +176,12 @@ impl Scene {
         assert_eq!(standing.under_way, None, "{events:#?}");
         assert!(standing.alarms.is_empty(), "{:?}", standing.alarms);
     }
+
+    /// The node is not left cordoned.
+    fn assert_pods_may_come(&self) {
+        let closed = ["get", "node", "node1", "--output=jsonpath={.spec.unschedulable}"];
+        assert_eq!(self.cluster().kubectl(&closed).unwrap(), b"");
+    }
 }
 
 /// The lines that a program says, as they come.
@@ -191,7 +207,7 @@ fn texts(events: &[Event], what: What) -> Vec<&str> {
 #[test]
 fn who_is_killed_during_and_after_each_step_arrives() {
     use ComponentName::{Etcd, KubeApiserver, KubeControllerManager, KubeScheduler};
-    let scene = Scene::new();
+    let scene = Scene::new(false);
     let one = &scene.started.release;
     let mut seen = 0;
     scene.kill_after("  began: 5 steps from 1-20-1");
@@ -229,7 +245,7 @@ fn who_is_killed_during_and_after_each_step_arrives() {
 
 #[test]
 fn who_is_killed_during_and_after_each_step_of_the_way_back_gets_back() {
-    let scene = Scene::new();
+    let scene = Scene::new(false);
     let one = scene.started.release.clone();
     // The second release with an API server that ends at once.
     let two = brought(2, scene.started.folder.path(), false);
@@ -275,8 +291,75 @@ fn who_is_killed_during_and_after_each_step_of_the_way_back_gets_back() {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "what was not tried is said")]
+fn who_is_killed_within_and_after_each_step_of_a_node_arrives() {
+    if !rustix::process::geteuid().is_root() {
+        println!("not tried: a node needs root");
+        return;
+    }
+    let scene = Scene::new(true);
+    let mut seen = 0;
+    for number in 1..=11 {
+        seen += u32::from(scene.kill_within_and_after(&format!("({number} of 11)")));
+    }
+    assert!(seen > 5, "few steps were seen while they were done: {seen}");
+    scene.kill_after("  resumed: 11 of 11 steps are done");
+    let killed = scene.said.borrow().len();
+
+    let (code, said) = scene.ended();
+    assert!(code == 0 && said.starts_with("1-20-2 runs\n"), "{said}");
+    let two = brought(2, scene.started.folder.path(), true);
+    scene.assert_runs("1-20-2", two.digest);
+    scene.assert_pods_may_come();
+    let (standing, events) = scene.history();
+    let found = [What::Began, What::Resumed, What::Step, What::Kept, What::Failed];
+    let found = found.map(|what| count(&events, what));
+    assert_eq!(found, [1, killed, 11, 1, 0], "{events:#?}");
+    assert!(standing.held.is_empty(), "{:?}", standing.held);
+}
+
+#[test]
+#[expect(clippy::print_stdout, reason = "what was not tried is said")]
+fn who_is_killed_within_and_after_each_step_of_a_nodes_way_back_gets_back() {
+    if !rustix::process::geteuid().is_root() {
+        println!("not tried: a node needs root");
+        return;
+    }
+    let scene = Scene::new(true);
+    let one = scene.started.release.clone();
+    // The second release with a kubelet that ends at once.
+    let two = brought(2, scene.started.folder.path(), true);
+    let program = two.program("kubelet");
+    fs::remove_file(&program).unwrap();
+    symlink("/bin/false", &program).unwrap();
+
+    scene.kill_after("  failed: kubelet: ");
+    let undone = [
+        "kubelet",
+        "uncordon",
+        "kube-proxy",
+        "kube-scheduler",
+        "kube-controller-manager",
+        "kube-apiserver",
+        "etcd",
+    ];
+    for step in undone {
+        scene.kill_within_and_after(&format!("  step: {step} is back "));
+    }
+    let (code, said) = scene.ended();
+    assert!(code == 1 && said.contains("the release before runs again"), "{said}");
+    scene.assert_runs("1-20-1", one.digest);
+    scene.assert_pods_may_come();
+    let (standing, events) = scene.history();
+    let held: Vec<_> = standing.held.iter().map(|held| held.release.to_string()).collect();
+    assert_eq!(held, ["1-20-2"]);
+    let found = [What::Began, What::Failed, What::RolledBack, What::Kept];
+    assert_eq!(found.map(|what| count(&events, what)), [1, 1, 1, 0], "{events:#?}");
+}
+
+#[test]
 fn a_store_that_goes_away_while_programs_are_brought_costs_a_look() {
-    let scene = Scene::new();
+    let scene = Scene::new(false);
     let one = scene.started.release.digest;
     let folder = scene.started.folder.path();
     let server = StoreServer::start(started::store());
