@@ -68,6 +68,11 @@ fn hears(
     let said = running.until_in(&done, "1-20-2 ");
     assert!(said.trim_end().ends_with("/kubernetes-1-20/kubernetes-1-20-2.yaml"), "{said}");
     assert!(!running.until("1-20-2 runs").contains(SECRET));
+    // The same once more, and what should have come before it.
+    announce_from(&*announcer, "local");
+    let late = announcement("local", 1, sha256(b"late"));
+    announce(&*announcer, "late", &late);
+    thread::sleep(Duration::from_secs(3));
     drop(running);
     assert_eq!(fs::read_to_string(&done).unwrap().lines().count(), 1, "rolled out once");
 }
