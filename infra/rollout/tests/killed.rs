@@ -17,7 +17,7 @@ use std::{
     os::unix::fs::symlink,
     process::{Child, Command, Output, Stdio},
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        MutexGuard,
         mpsc::{self, Receiver, RecvTimeoutError},
     },
     thread,
@@ -30,9 +30,6 @@ use kdistro_rollout::history::{Event, History, Standing, What};
 
 use server::StoreServer;
 use started::{Started, brought};
-
-/// One cluster at a time: they are to fail for other reasons than a busy machine.
-static TURN: Mutex<()> = Mutex::new(());
 
 /// How long a run may take until it is where it is to be killed.
 const PATIENCE: Duration = Duration::from_mins(3);
@@ -51,7 +48,7 @@ struct Scene {
 impl Scene {
     /// Starts it; `node` says whether the cluster gets a node.
     fn new(node: bool) -> Self {
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = kdistro_testbed::turn();
         let started = Started::new(node);
         started.subscriber(&started.driver());
         started.cluster.kubectl(&["create", "configmap", "before"]).unwrap();
