@@ -724,7 +724,7 @@ fn a_node_that_cannot_be_left_or_does_not_come_back_is_taken_back() {
 
 #[test]
 #[expect(clippy::print_stdout, reason = "what was not tried is said")]
-fn a_kubelet_that_says_it_is_well_and_does_nothing_is_taken_back() {
+fn a_kubelet_that_does_nothing_or_stays_not_ready_is_taken_back() {
     if !rustix::process::geteuid().is_root() {
         println!("not tried: a node needs root");
         return;
@@ -742,6 +742,19 @@ fn a_kubelet_that_says_it_is_well_and_does_nothing_is_taken_back() {
         scene.roll(&cluster, &scene.broken("kubelet", program.to_str().unwrap()));
     let Outcome::RolledBack(why) = outcome else { panic!("{events:#?}") };
     assert!(why.starts_with("kubelet: the node's lease is not healthy after "), "{why}");
+    Scene::assert_runs(&cluster, &scene.one);
+
+    // It is at work, and has no network for pods.
+    let network = cluster.kubeconfig().with_file_name("cni").join("10-devcluster.conflist");
+    let (program, real) = (scene.folder.path().join("lonely"), scene.two.program("kubelet"));
+    let lines = format!("rm {}\nexec {} \"$@\"\n", network.display(), real.display());
+    fs::write(&program, format!("#!/bin/sh\n{lines}")).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let lonely = scene.broken("kubelet", program.to_str().unwrap());
+    let (outcome, events) = scene.roll(&cluster, &lonely);
+    let Outcome::RolledBack(why) = outcome else { panic!("{events:#?}") };
+    assert!(why.starts_with("kubelet: the node is not healthy after "), "{why}");
+    assert!(why.contains("cni plugin not initialized"), "{why}");
     Scene::assert_runs(&cluster, &scene.one);
 }
 
