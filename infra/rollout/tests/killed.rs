@@ -40,6 +40,7 @@ const MOMENT: Duration = Duration::from_millis(300);
 /// A cluster of the first release, and its subscriber.
 struct Scene {
     _turn: MutexGuard<'static, ()>,
+    node: bool,
     started: Started,
     /// What the runs said that were killed.
     said: RefCell<Vec<String>>,
@@ -52,7 +53,7 @@ impl Scene {
         let started = Started::new(node);
         started.subscriber(&started.driver());
         started.cluster.kubectl(&["create", "configmap", "before"]).unwrap();
-        Self { _turn: turn, started, said: RefCell::default() }
+        Self { _turn: turn, node, started, said: RefCell::default() }
     }
 
     fn cluster(&self) -> &Cluster {
@@ -127,6 +128,20 @@ impl Scene {
         self.kill_during_or_after(words, || begun.get_or_init(Instant::now).elapsed() > MOMENT)
     }
 
+    /// The second release, with what the cluster needs of it.
+    fn second(&self) -> Release {
+        brought(2, self.started.folder.path(), self.node)
+    }
+
+    /// The second release with a program that ends at once.
+    fn second_without(&self, program: &str) -> Release {
+        let second = self.second();
+        let program = second.program(program);
+        fs::remove_file(&program).unwrap();
+        symlink("/bin/false", &program).unwrap();
+        second
+    }
+
     /// Whether a component runs something else than this release, or nothing.
     fn has_left(&self, component: ComponentName, release: &Release) -> bool {
         self.cluster().runs().unwrap().get(&component) != Some(&release.digest)
@@ -172,6 +187,19 @@ impl Scene {
         assert_eq!((running.name.to_string().as_str(), running.digest), (name, digest));
         assert_eq!(standing.under_way, None, "{events:#?}");
         assert!(standing.alarms.is_empty(), "{:?}", standing.alarms);
+    }
+
+    /// Runs the program to its end, after all of this many steps: the second release runs, and what was killed is gone on with.
+    fn assert_arrives(&self, steps: usize) {
+        let killed = self.said.borrow().len();
+        let (code, said) = self.ended();
+        assert!(code == 0 && said.starts_with("1-20-2 runs\n"), "{said}");
+        self.assert_runs("1-20-2", self.second().digest);
+        let (standing, events) = self.history();
+        let found = [What::Began, What::Resumed, What::Step, What::Kept, What::Failed];
+        let found = found.map(|what| count(&events, what));
+        assert_eq!(found, [1, killed, steps, 1, 0], "{events:#?}");
+        assert!(standing.held.is_empty(), "{:?}", standing.held);
     }
 
     /// The node is not left cordoned.
@@ -227,28 +255,14 @@ fn who_is_killed_during_and_after_each_step_arrives() {
     assert!(seen > 2, "no step was seen while it was done");
     // While it is looked whether all of it works.
     scene.kill_after("  resumed: 5 of 5 steps are done");
-    let killed = scene.said.borrow().len();
-
-    let (code, said) = scene.ended();
-    assert!(code == 0 && said.starts_with("1-20-2 runs\n"), "{said}");
-    let two = brought(2, scene.started.folder.path(), false);
-    scene.assert_runs("1-20-2", two.digest);
-    let (standing, events) = scene.history();
-    let found = [What::Began, What::Resumed, What::Step, What::Kept, What::Failed];
-    let found = found.map(|what| count(&events, what));
-    assert_eq!(found, [1, killed, 5, 1, 0], "{events:#?}");
-    assert!(standing.held.is_empty(), "{:?}", standing.held);
+    scene.assert_arrives(5);
 }
 
 #[test]
 fn who_is_killed_during_and_after_each_step_of_the_way_back_gets_back() {
     let scene = Scene::new(false);
     let one = scene.started.release.clone();
-    // The second release with an API server that ends at once.
-    let two = brought(2, scene.started.folder.path(), false);
-    let program = two.program("kube-apiserver");
-    fs::remove_file(&program).unwrap();
-    symlink("/bin/false", &program).unwrap();
+    let two = scene.second_without("kube-apiserver");
 
     let failed = "  failed: kube-apiserver: ";
     scene.kill_during_or_after(failed, || scene.has_two_api_servers());
@@ -301,18 +315,8 @@ fn who_is_killed_within_and_after_each_step_of_a_node_arrives() {
     }
     assert!(seen > 5, "few steps were seen while they were done: {seen}");
     scene.kill_after("  resumed: 11 of 11 steps are done");
-    let killed = scene.said.borrow().len();
-
-    let (code, said) = scene.ended();
-    assert!(code == 0 && said.starts_with("1-20-2 runs\n"), "{said}");
-    let two = brought(2, scene.started.folder.path(), true);
-    scene.assert_runs("1-20-2", two.digest);
+    scene.assert_arrives(11);
     scene.assert_pods_may_come();
-    let (standing, events) = scene.history();
-    let found = [What::Began, What::Resumed, What::Step, What::Kept, What::Failed];
-    let found = found.map(|what| count(&events, what));
-    assert_eq!(found, [1, killed, 11, 1, 0], "{events:#?}");
-    assert!(standing.held.is_empty(), "{:?}", standing.held);
 }
 
 #[test]
@@ -324,11 +328,7 @@ fn who_is_killed_within_and_after_each_step_of_a_nodes_way_back_gets_back() {
     }
     let scene = Scene::new(true);
     let one = scene.started.release.clone();
-    // The second release with a kubelet that ends at once.
-    let two = brought(2, scene.started.folder.path(), true);
-    let program = two.program("kubelet");
-    fs::remove_file(&program).unwrap();
-    symlink("/bin/false", &program).unwrap();
+    scene.second_without("kubelet");
 
     scene.kill_after("  failed: kubelet: ");
     let undone = [

@@ -711,10 +711,8 @@ fn a_node_that_cannot_be_left_or_does_not_come_back_is_taken_back() {
     assert!(why.contains("not available: default/stubborn"), "{why}");
     Scene::assert_runs(&cluster, &scene.one);
 
-    let silent = scene.folder.path().join("silent");
-    fs::write(&silent, "#!/bin/sh\nexec sleep 1000\n").unwrap();
-    fs::set_permissions(&silent, fs::Permissions::from_mode(0o755)).unwrap();
-    let silent = scene.broken("kubelet", silent.to_str().unwrap());
+    let silent = scene.script("silent", "#!/bin/sh\nexec sleep 1000\n");
+    let silent = scene.broken("kubelet", &silent);
     let (outcome, events) = scene.roll(&cluster, &silent);
     let Outcome::RolledBack(why) = outcome else { panic!("{events:#?}") };
     assert!(why.starts_with("kubelet: kubelet is not healthy after "), "{why}");
@@ -734,23 +732,18 @@ fn a_kubelet_that_does_nothing_or_stays_not_ready_is_taken_back() {
     let idle = scene.folder.path().join("idle");
     fs::create_dir(&idle).unwrap();
     fs::write(idle.join("healthz"), "ok").unwrap();
-    let program = idle.join("kubelet");
     let serve = "exec python3 -m http.server 10248 --bind 127.0.0.1 --directory";
-    fs::write(&program, format!("#!/bin/sh\n{serve} {}\n", idle.display())).unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-    let (outcome, events) =
-        scene.roll(&cluster, &scene.broken("kubelet", program.to_str().unwrap()));
+    let program = scene.script("idle/kubelet", &format!("#!/bin/sh\n{serve} {}\n", idle.display()));
+    let (outcome, events) = scene.roll(&cluster, &scene.broken("kubelet", &program));
     let Outcome::RolledBack(why) = outcome else { panic!("{events:#?}") };
     assert!(why.starts_with("kubelet: the node's lease is not healthy after "), "{why}");
     Scene::assert_runs(&cluster, &scene.one);
 
     // It is at work, and has no network for pods.
     let network = cluster.kubeconfig().with_file_name("cni").join("10-devcluster.conflist");
-    let (program, real) = (scene.folder.path().join("lonely"), scene.two.program("kubelet"));
-    let lines = format!("rm {}\nexec {} \"$@\"\n", network.display(), real.display());
-    fs::write(&program, format!("#!/bin/sh\n{lines}")).unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-    let lonely = scene.broken("kubelet", program.to_str().unwrap());
+    let real = scene.two.program("kubelet");
+    let lines = format!("#!/bin/sh\nrm {}\nexec {} \"$@\"\n", network.display(), real.display());
+    let lonely = scene.broken("kubelet", &scene.script("lonely", &lines));
     let (outcome, events) = scene.roll(&cluster, &lonely);
     let Outcome::RolledBack(why) = outcome else { panic!("{events:#?}") };
     assert!(why.starts_with("kubelet: the node is not healthy after "), "{why}");
